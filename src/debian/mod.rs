@@ -1,0 +1,1 @@
+//! From package names to a configured root file system.

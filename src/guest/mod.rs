@@ -1,0 +1,1 @@
+//! What runs inside a machine: init and the answers to probes.

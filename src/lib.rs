@@ -1,0 +1,31 @@
+//! rave builds immutable, hardened virtual machine images from Debian packages, boots them and proves
+//! them healthy.
+
+// words: types that every room may know
+pub mod digest;
+pub mod event;
+pub mod name;
+pub mod origin;
+pub mod probe;
+pub mod system;
+pub mod tree;
+
+// hands: the only rooms that touch the host
+pub mod disk;
+pub mod sandbox;
+pub mod tool;
+
+// rooms
+pub mod check;
+pub mod debian;
+pub mod guest;
+pub mod images;
+pub mod modules;
+pub mod qemu;
+pub mod secrets;
+pub mod store;
+
+// the command line
+pub mod cli;
+pub mod commands;
+pub mod ui;

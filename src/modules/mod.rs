@@ -1,0 +1,1 @@
+//! YAML modules: parse, resolve, render.

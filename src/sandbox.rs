@@ -1,0 +1,1 @@
+//! Namespaces, id maps and mounts: where other people's code runs.

@@ -1,0 +1,235 @@
+//! A machine as the modules describe it: the result of evaluating an image, and the input of planning one.
+//! Plain data, ordered, without host paths, clocks or option types.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::name::{GuestPath, ImageName, OptionPath, PackageName, Version};
+use crate::tree::Tree;
+
+/// Everything that an image shall be.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct System {
+    /// The image's name.
+    pub name: ImageName,
+    /// The image's version.
+    pub version: Version,
+    /// Resource mode.
+    pub mode: Mode,
+    /// Where packages come from.
+    pub archive: Archive,
+    /// Packages asked for; the lock adds what they need.
+    pub packages: BTreeSet<PackageName>,
+    /// Whether the lock follows Recommends too.
+    pub recommends: bool,
+    /// Packages needed to configure others whose files do not ship (`dpkg`, `perl-base` ...).
+    pub build_only: BTreeSet<PackageName>,
+    /// Paths of packages that do not ship. `*` matches within one part, `**` any number of parts.
+    pub exclude: Vec<String>,
+    /// Users, with static ids, made before any package is configured.
+    pub users: BTreeMap<String, User>,
+    /// Groups, with static ids.
+    pub groups: BTreeMap<String, Group>,
+    /// Files that modules add, replace or take away.
+    pub tree: Tree,
+    /// Kernel command line, without `roothash=`.
+    pub cmdline: Vec<String>,
+    /// Kernel modules that the initrd loads, besides those the root device needs.
+    pub initrd_modules: BTreeSet<String>,
+    /// How the disk is laid out and packed.
+    pub disk: Disk,
+    /// The virtual machine that the mode asks for.
+    pub machine: Machine,
+    /// What `rave check` holds against the running machine.
+    pub expect: Expect,
+    /// Every option's final value and where it came from, for the manifest and for people.
+    pub options: BTreeMap<OptionPath, OptionValue>,
+}
+
+/// Resource mode (SAFE or FULL_PIPE).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, Default)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mode {
+    /// Small limits; builds use one job.
+    #[default]
+    Safe,
+    /// Larger limits; builds use all cores.
+    FullPipe,
+}
+
+impl std::fmt::Display for Mode {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Safe => "safe",
+            Self::FullPipe => "full-pipe",
+        })
+    }
+}
+
+impl std::str::FromStr for Mode {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "safe" => Ok(Self::Safe),
+            "full-pipe" => Ok(Self::FullPipe),
+            _ => Err(format!("{text:?} is not a mode: safe or full-pipe")),
+        }
+    }
+}
+
+/// Where packages come from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Archive {
+    /// Debian suite by code name; its updates and security suites are always included.
+    pub suite: String,
+    /// Components, such as `main`.
+    pub components: Vec<String>,
+    /// Base addresses that serve `dists/` and `pool/` of Debian itself, tried in order.
+    pub mirrors: Vec<String>,
+    /// Archives besides Debian's.
+    pub extra: Vec<ExtraArchive>,
+    /// `.deb` files on disk, relative to the image file's directory.
+    pub debs: Vec<String>,
+}
+
+/// An archive besides Debian's, trusted through its own key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExtraArchive {
+    /// Short name, unique among the archives of an image.
+    pub name: String,
+    /// Base address.
+    pub url: String,
+    /// Suite, as in `dists/SUITE`.
+    pub suite: String,
+    /// Components.
+    pub components: Vec<String>,
+    /// Armored OpenPGP certificates that may sign it.
+    pub key: String,
+}
+
+/// A user with a static id.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct User {
+    /// User id.
+    pub uid: u32,
+    /// Primary group, by name.
+    pub group: String,
+    /// Further groups.
+    pub groups: BTreeSet<String>,
+    /// Full name or purpose.
+    pub description: String,
+    /// Home directory.
+    pub home: GuestPath,
+    /// Login shell.
+    pub shell: GuestPath,
+}
+
+/// A group with a static id.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Group {
+    /// Group id.
+    pub gid: u32,
+}
+
+/// How the disk is laid out and packed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Disk {
+    /// Compression of the root file system.
+    pub compression: Compression,
+    /// Size of the EFI system partition in bytes.
+    pub esp_size: u64,
+    /// Size of each root slot in bytes; nothing: twice the content, rounded up.
+    pub slot_size: Option<u64>,
+    /// Size that the disk has when a machine starts from it, in bytes.
+    pub size: u64,
+}
+
+/// Compression of the root file system, as `mkfs.erofs -z` takes it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Compression {
+    /// `none`, `lz4`, `lz4hc` or `zstd`.
+    pub algorithm: String,
+    /// Level, where the algorithm has levels.
+    pub level: Option<u32>,
+    /// Largest physical cluster in bytes.
+    pub cluster: u32,
+}
+
+/// The virtual machine an image is meant for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Machine {
+    /// Memory in MiB.
+    pub memory: u64,
+    /// Virtual processors.
+    pub vcpus: u32,
+}
+
+/// What the running machine is held against. Each value names the option that asked for it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Expect {
+    /// Units that must be active.
+    pub units: BTreeMap<String, OptionPath>,
+    /// Sockets that may listen on other than loopback addresses: `tcp/22`, `udp/68`.
+    pub open: BTreeMap<String, OptionPath>,
+    /// Sockets that may listen on loopback only.
+    pub local: BTreeMap<String, OptionPath>,
+    /// sysctl settings, by dotted name.
+    pub sysctl: BTreeMap<String, (String, OptionPath)>,
+    /// Mount points and the options each must have.
+    pub mounts: BTreeMap<GuestPath, (BTreeSet<String>, OptionPath)>,
+    /// Resource limits of units: unit, property as systemd names it, value as the kernel gives it.
+    pub limits: BTreeMap<String, BTreeMap<String, (String, OptionPath)>>,
+    /// sshd settings as `sshd -T` would name them: the user who may log in, algorithms.
+    pub ssh: Option<Ssh>,
+    /// Error-level journal entries that are known to be harmless: patterns with a reason.
+    pub journal_allow: Vec<(String, String)>,
+    /// Probes that modules contribute, as written, with templates expanded.
+    pub probes: Vec<ModuleProbe>,
+    /// Stages that the image takes part in beyond those that always apply: `https`, `monitoring`.
+    pub stages: BTreeSet<String>,
+}
+
+/// What SSH must offer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ssh {
+    /// The only user who may log in.
+    pub user: String,
+    /// Key exchange algorithms, in order, without the protocol's own markers.
+    pub kex: Vec<String>,
+    /// Host key algorithms.
+    pub host_keys: Vec<String>,
+    /// Ciphers.
+    pub ciphers: Vec<String>,
+    /// Message authentication codes.
+    pub macs: Vec<String>,
+    /// Path of the public host key inside the machine.
+    pub host_key_file: GuestPath,
+    /// The option that says so.
+    pub option: OptionPath,
+}
+
+/// A probe that a module contributes to a stage.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModuleProbe {
+    /// Stage by name: `services` ...
+    pub stage: String,
+    /// Unique id, such as `nftables.loaded`.
+    pub id: String,
+    /// A command that must exit with 0 inside the machine.
+    pub command: Vec<String>,
+    /// What its standard output must contain.
+    pub contains: Option<String>,
+    /// The option that asked for it.
+    pub option: OptionPath,
+}
+
+/// One option's final value.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct OptionValue {
+    /// The canonical value.
+    pub value: serde_json::Value,
+    /// Where it was set, `file:line:column`, or where its default stands. Never hashed.
+    pub origin: String,
+}
