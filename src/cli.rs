@@ -1,1 +1,346 @@
-//! What was typed.
+//! What was typed: the command line as data. Nothing here acts.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::system::Mode;
+
+/// Builds immutable, hardened virtual machine images from Debian packages, boots them and proves them healthy.
+#[derive(Debug, Parser)]
+#[command(
+    name = "rave",
+    version = concat!(env!("CARGO_PKG_VERSION"), " (", env!("RAVE_COMMIT"), ")"),
+    propagate_version = true,
+    arg_required_else_help = true,
+    max_term_width = 110,
+    after_help = "Examples:
+  rave up                     lock, build, boot and check images/minimal.yaml
+  rave build web              build images/web.yaml into result/
+  rave run web --detach       boot it and leave it running
+  rave check web              hold the running machine against its image
+
+Exit status: 0 done and healthy, 1 the input or the machine is wrong, 2 rave could not do its job,
+130 interrupted."
+)]
+pub struct Cli {
+    /// What applies to every command.
+    #[command(flatten)]
+    pub global: Global,
+    /// The verb.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options of every command.
+#[derive(Debug, Args)]
+pub struct Global {
+    /// Write one JSON document, or JSON lines for long work, to standard output
+    #[arg(long, global = true, env = "RAVE_JSON", value_parser = clap::builder::FalseyValueParser::new(), display_order = 900)]
+    pub json: bool,
+    /// Say nothing but results and errors
+    #[arg(long, short, global = true, env = "RAVE_QUIET", value_parser = clap::builder::FalseyValueParser::new(), conflicts_with = "verbose", display_order = 900)]
+    pub quiet: bool,
+    /// Say what is done in detail; twice for what programs are run
+    #[arg(long, short, global = true, action = clap::ArgAction::Count, display_order = 900)]
+    pub verbose: u8,
+    /// Colour the output
+    #[arg(long, global = true, env = "RAVE_COLOR", default_value = "auto", value_name = "WHEN", display_order = 900)]
+    pub color: Color,
+    /// Directory that holds images/ and modules/
+    #[arg(long, global = true, env = "RAVE_PROJECT", default_value = ".", value_name = "DIR", display_order = 900)]
+    pub project: PathBuf,
+    /// Directory of the content-addressed store [default: $XDG_CACHE_HOME/rave]
+    #[arg(long, global = true, env = "RAVE_STORE", value_name = "DIR", display_order = 900)]
+    pub store: Option<PathBuf>,
+}
+
+/// When to colour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Color {
+    /// On a terminal, unless NO_COLOR is set.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// One verb each.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Lock, build, boot and check an image in one go
+    Up(Up),
+    /// Resolve the packages of an image to exact versions
+    Lock(Lock),
+    /// Build the disk image
+    Build(Build),
+    /// Boot an image or a disk in QEMU
+    Run(Run),
+    /// List, enter and end virtual machines
+    #[command(subcommand)]
+    Vm(Vm),
+    /// Hold a running machine against its image, in six stages
+    Check(Check),
+    /// Look after the store
+    #[command(subcommand)]
+    Store(Store),
+    /// Print shell completions
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+    /// Write the manual pages
+    Man {
+        /// Where to; standard output gets rave(1) if left out
+        dir: Option<PathBuf>,
+    },
+    /// What rave does inside a machine
+    #[command(subcommand, hide = true)]
+    Guest(Guest),
+}
+
+/// `rave up`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  rave up                     the minimal image, in SAFE mode
+  rave up web --keep          leave the machine running; `rave vm ssh web` enters it
+  rave up --mode full-pipe    more memory and processors
+
+The lock is made if there is none, and made anew, loudly, if locked packages are gone from every mirror.")]
+pub struct Up {
+    /// Image: a name in images/ or a path
+    #[arg(default_value = "minimal")]
+    pub image: String,
+    /// Resource mode, instead of the image's own
+    #[arg(long, short)]
+    pub mode: Option<Mode>,
+    /// Leave the machine running
+    #[arg(long)]
+    pub keep: bool,
+    /// What to run the machine on
+    #[command(flatten)]
+    pub host: Host,
+}
+
+/// `rave lock`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  rave lock web                       lock what images/web.yaml asks for, keeping what is locked
+  rave lock web --update              move everything to the newest versions
+  rave lock web --update nginx        move nginx and what it needs
+  rave lock web --check               exit with 1 if the lock does not fit the image
+
+Mirrors are tried in this order: RAVE_MIRROR, the image's archive.mirrors, Debian mirrors among the
+host's apt sources, the snapshot archive.")]
+pub struct Lock {
+    /// Image: a name in images/ or a path
+    pub image: String,
+    /// Move these packages to the newest versions; all of them if none is named
+    #[arg(long, num_args = 0.., value_name = "PACKAGE")]
+    pub update: Option<Vec<String>>,
+    /// Change nothing; exit with 1 if the lock is missing or does not fit the image
+    #[arg(long, conflicts_with = "update")]
+    pub check: bool,
+}
+
+/// `rave build`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  rave build web                              result/disk.raw and result/manifest.json
+  rave build web --plan                       the steps, and which are in the store already
+  rave build web --check                      build once more and compare
+  rave build web --format qcow2 --output out
+  rave build web --set system.hostname=web-7")]
+pub struct Build {
+    /// Image: a name in images/ or a path
+    pub image: String,
+    /// Resource mode, instead of the image's own
+    #[arg(long, short)]
+    pub mode: Option<Mode>,
+    /// Set an option, above whatever the image says
+    #[arg(long, value_name = "OPTION=VALUE", value_parser = assignment)]
+    pub set: Vec<(String, String)>,
+    /// Print the steps and what is cached, and stop
+    #[arg(long)]
+    pub plan: bool,
+    /// Build everything once more, in an empty store, and name the first file that differs
+    #[arg(long, conflicts_with = "plan")]
+    pub check: bool,
+    /// Format of the disk
+    #[arg(long, default_value = "raw")]
+    pub format: DiskFormat,
+    /// Directory of links to the result
+    #[arg(long, short, default_value = "result", value_name = "DIR")]
+    pub output: PathBuf,
+    /// If a maintainer script fails, open a shell in the root file system as it was then
+    #[arg(long)]
+    pub shell: bool,
+}
+
+fn assignment(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((option, value)) if !option.is_empty() => Ok((option.to_owned(), value.to_owned())),
+        _ => Err("expected OPTION=VALUE, such as system.hostname=web-7".to_owned()),
+    }
+}
+
+/// Disk image formats.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum DiskFormat {
+    /// Sparse, byte for byte the disk.
+    Raw,
+    /// QEMU's own, compressed.
+    Qcow2,
+}
+
+/// `rave run`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  rave run web                 boot; Ctrl-C stops the machine
+  rave run web --detach        boot, wait until it is up, and return
+  rave run disk.raw --direct   skip the firmware: kernel and initrd straight from the disk's UKI
+
+The built disk is never written to. Without --persist, what the machine writes is gone when it stops.")]
+pub struct Run {
+    /// Image (a name in images/ or a path to YAML) or a disk (a path to .raw)
+    pub target: String,
+    /// Name of the machine [default: the image's name]
+    #[arg(long)]
+    pub name: Option<String>,
+    /// Return once the machine is up, and leave it running
+    #[arg(long, short)]
+    pub detach: bool,
+    /// Keep what the machine writes for its next run
+    #[arg(long)]
+    pub persist: bool,
+    /// Boot the kernel directly instead of by firmware and boot loader
+    #[arg(long)]
+    pub direct: bool,
+    /// Resource mode, instead of the image's own
+    #[arg(long, short)]
+    pub mode: Option<Mode>,
+    /// What to run the machine on
+    #[command(flatten)]
+    pub host: Host,
+}
+
+/// What a machine runs on.
+#[derive(Debug, Args)]
+pub struct Host {
+    /// Accelerator; auto takes KVM where it works
+    #[arg(long, default_value = "auto", env = "RAVE_ACCEL")]
+    pub accel: Accel,
+    /// QEMU to use instead of the one in the tools tree
+    #[arg(long, value_name = "PATH", env = "RAVE_QEMU")]
+    pub qemu: Option<PathBuf>,
+    /// How long the machine may take to come up, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 300)]
+    pub timeout: u64,
+}
+
+/// Accelerators.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Accel {
+    /// KVM where it works, else TCG.
+    Auto,
+    /// Hardware virtualization; fails where it does not work.
+    Kvm,
+    /// Software emulation.
+    Tcg,
+}
+
+/// `rave vm`.
+#[derive(Debug, Subcommand)]
+pub enum Vm {
+    /// Show the machines
+    #[command(visible_alias = "ls")]
+    List,
+    /// Run a command, or a shell, as the user `agent`
+    Ssh {
+        /// Name of the machine
+        name: String,
+        /// Command and arguments
+        #[arg(last = true)]
+        command: Vec<String>,
+    },
+    /// Attach to the serial console; Ctrl-] leaves
+    Console {
+        /// Name of the machine
+        name: String,
+    },
+    /// Print what the serial console has shown
+    Logs {
+        /// Name of the machine
+        name: String,
+        /// Go on printing as it grows
+        #[arg(long, short)]
+        follow: bool,
+    },
+    /// Shut the machine down, by force only if it does not obey
+    Stop {
+        /// Name of the machine
+        name: String,
+        /// Seconds until force is used
+        #[arg(long, default_value_t = 30)]
+        grace: u64,
+    },
+    /// Remove a stopped machine and what it wrote
+    Rm {
+        /// Name of the machine
+        name: String,
+        /// Stop it first
+        #[arg(long, short)]
+        force: bool,
+    },
+}
+
+/// `rave check`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  rave check web                       the running machine `web`; if none runs, one is booted for the check
+  rave check web --stage security      one stage
+  rave check web --junit report.xml    for CI
+
+Exit status: 0 healthy (warnings allowed unless --strict), 1 unwell, 2 rave could not ask.")]
+pub struct Check {
+    /// A machine's name or an image
+    pub target: String,
+    /// Run only these stages
+    #[arg(long, value_name = "STAGE")]
+    pub stage: Vec<String>,
+    /// Run only this check
+    #[arg(long, value_name = "ID")]
+    pub only: Option<String>,
+    /// Let warnings fail
+    #[arg(long)]
+    pub strict: bool,
+    /// Write a JUnit report
+    #[arg(long, value_name = "FILE")]
+    pub junit: Option<PathBuf>,
+    /// What to run the machine on, if none runs
+    #[command(flatten)]
+    pub host: Host,
+}
+
+/// `rave store`.
+#[derive(Debug, Subcommand)]
+pub enum Store {
+    /// Remove what no result and no running command needs
+    Gc {
+        /// Keep what was used within this many days
+        #[arg(long, default_value_t = 0)]
+        days: u64,
+    },
+    /// Show how much space is used, and by what
+    Du,
+    /// Hash everything again and set aside what is damaged
+    Verify,
+}
+
+/// `rave guest`.
+#[derive(Debug, Subcommand)]
+pub enum Guest {
+    /// Answer probes: JSON on standard input and output
+    Answer,
+}

@@ -12,6 +12,7 @@ pub mod tree;
 
 // hands: the only rooms that touch the host
 pub mod disk;
+pub mod interrupt;
 pub mod sandbox;
 pub mod tool;
 

@@ -1,0 +1,45 @@
+//! Build script: embeds the module library and rave's own images, and records the commit.
+
+use std::env;
+use std::fs;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+fn main() {
+    let root = PathBuf::from(env::var("CARGO_MANIFEST_DIR").expect("cargo sets CARGO_MANIFEST_DIR"));
+    let out = PathBuf::from(env::var("OUT_DIR").expect("cargo sets OUT_DIR")).join("library.rs");
+    let mut files = Vec::new();
+    for folder in ["images", "modules"] {
+        println!("cargo::rerun-if-changed={folder}");
+        walk(&root.join(folder), &mut files);
+    }
+    files.retain(|path| path.extension().is_none_or(|extension| extension != "lock"));
+    files.sort();
+    let mut code = fs::File::create(out).expect("OUT_DIR is writable");
+    writeln!(code, "pub static LIBRARY: &[(&str, &[u8])] = &[").expect("OUT_DIR is writable");
+    for path in files {
+        let name = path.strip_prefix(&root).expect("walked below the root");
+        writeln!(code, "({:?}, include_bytes!({:?})),", name, path).expect("OUT_DIR is writable");
+    }
+    writeln!(code, "];").expect("OUT_DIR is writable");
+    println!("cargo::rustc-env=RAVE_COMMIT={}", commit(&root));
+}
+
+fn walk(folder: &Path, files: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path.is_dir() { walk(&path, files) } else { files.push(path) }
+    }
+}
+
+/// The short commit; `unknown` outside a checkout, as in a release archive.
+fn commit(root: &Path) -> String {
+    println!("cargo::rerun-if-changed=.git/HEAD");
+    println!("cargo::rerun-if-changed=.git/logs/HEAD");
+    let output = Command::new("git").arg("-C").arg(root).args(["rev-parse", "--short=12", "HEAD"]).output();
+    match output {
+        Ok(output) if output.status.success() => String::from_utf8_lossy(&output.stdout).trim().to_owned(),
+        _ => "unknown".to_owned(),
+    }
+}

@@ -1,0 +1,138 @@
+use super::*;
+use crate::disk;
+use crate::images::fixture;
+
+/// A rootfs archive from (path, kind, content or target).
+fn archive(members: &[(&str, char, &str)]) -> Archive {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("root.tar");
+    let mut builder = tar::Builder::new(disk::create(&path).unwrap());
+    let base = [
+        ("etc/passwd", 'f', "root:x:0:0::/root:/bin/sh\nweb:x:33:34::/:/bin/sh\n"),
+        ("etc/group", 'f', "root:x:0:\nweb:x:34:\n"),
+        ("usr/lib/os-release", 'f', "ID=debian\n"),
+        ("bin", 'l', "usr/bin"),
+    ];
+    for (name, kind, content) in base.iter().chain(members) {
+        let mut header = tar::Header::new_ustar();
+        header.set_mode(0o755);
+        header.set_uid(0);
+        header.set_gid(0);
+        let (kind, size) = match kind {
+            'f' => (tar::EntryType::Regular, content.len()),
+            'd' => (tar::EntryType::Directory, 0),
+            'l' => (tar::EntryType::Symlink, 0),
+            _ => (tar::EntryType::Link, 0),
+        };
+        header.set_entry_type(kind);
+        header.set_size(size as u64);
+        if kind == tar::EntryType::Symlink || kind == tar::EntryType::Link {
+            header.set_link_name(content).unwrap();
+        }
+        builder.append_data(&mut header, name, &content.as_bytes()[..size]).unwrap();
+    }
+    builder.finish().unwrap();
+    Archive::open(&path).unwrap()
+}
+
+fn system(entries: &[(&str, Entry)]) -> System {
+    let mut system = fixture::system();
+    system.tree = entries.iter().map(|(path, entry)| (path.parse().unwrap(), entry.clone())).collect();
+    system
+}
+
+fn inline(finals: &Finals, path: &str) -> String {
+    match &finals[path].node {
+        Node::File(Bytes::Inline(bytes)) => String::from_utf8(bytes.clone()).unwrap(),
+        other => panic!("{path} is {other:?}"),
+    }
+}
+
+#[test]
+fn modules_win_over_packages_and_links_in_parents_are_followed() {
+    let archive = archive(&[("usr/bin/tool", 'f', "old"), ("home/a", 'f', "")]);
+    let entries = [
+        ("/bin/tool", Entry { owner: "web".into(), group: "web".into(), ..Entry::file("new", 0o700) }),
+        ("/home", Entry::symlink("/var/home")),
+        ("/opt/deep/file", Entry::file("x", 0o644)),
+    ];
+    let finals = unite(&archive, &system(&entries)).unwrap();
+    assert_eq!(inline(&finals, "/usr/bin/tool"), "new");
+    let tool = &finals["/usr/bin/tool"];
+    assert_eq!((tool.mode, tool.uid, tool.gid), (0o700, 33, 34));
+    assert_eq!(finals["/home"].node, Node::Symlink("/var/home".into()));
+    assert!(!finals.contains_key("/home/a"));
+    assert_eq!(finals["/opt/deep"].node, Node::Directory);
+    assert_eq!(finals["/usr/bin/rave"].node, Node::File(Bytes::Rave));
+    assert_eq!(inline(&finals, "/usr/lib/os-release"), "ID=debian\nIMAGE_ID=test\nIMAGE_VERSION=1\n");
+}
+
+#[test]
+fn what_does_not_ship_takes_its_empty_directories_along() {
+    let archive = archive(&[
+        ("usr/share/doc/a/copyright", 'f', ""),
+        ("usr/share/keep/x", 'f', ""),
+        ("usr/lib/emptied-by-nobody", 'd', ""),
+        ("usr/bin/dpkg", 'f', ""),
+        ("usr/bin/shared", 'f', ""),
+        ("var/lib/dpkg/info/dpkg.list", 'f', "/.\n/bin\n/bin/dpkg\n/usr/bin/shared\n"),
+        ("var/lib/dpkg/info/other:amd64.list", 'f', "/usr\n/usr/bin\n/usr/bin/shared\n"),
+    ]);
+    let mut system = system(&[]);
+    system.exclude = vec!["/usr/share/doc/**".into(), "/var/lib/dpkg/**".into()];
+    system.build_only = ["dpkg".parse().unwrap()].into();
+    let finals = unite(&archive, &system).unwrap();
+    for gone in ["/usr/share/doc", "/usr/bin/dpkg", "/var/lib/dpkg"] {
+        assert!(!finals.contains_key(gone), "{gone}");
+    }
+    for kept in ["/usr/share/keep/x", "/usr/lib/emptied-by-nobody", "/usr/bin/shared", "/bin"] {
+        assert!(finals.contains_key(kept), "{kept}");
+    }
+    system.build_only = ["absent".parse().unwrap()].into();
+    assert!(unite(&archive, &system).unwrap_err().to_string().contains("absent"));
+}
+
+#[test]
+fn var_moves_to_the_factory_copy_and_is_made_by_tmpfiles() {
+    let archive = archive(&[
+        ("var/lib/a b", 'd', ""),
+        ("var/lib/a b/state", 'f', "1"),
+        ("var/run", 'l', "/run"),
+        ("boot/vmlinuz-6", 'f', "kernel"),
+        ("tmp/x", 'f', ""),
+    ]);
+    let finals = unite(&archive, &system(&[])).unwrap();
+    assert!(finals.contains_key("/usr/share/factory/var/lib/a b/state"));
+    assert_eq!(
+        children(&finals, "/var").count() + children(&finals, "/boot").count() + children(&finals, "/tmp").count(),
+        0
+    );
+    let lines = inline(&finals, "/usr/lib/tmpfiles.d/00-rave-var.conf");
+    for line in [
+        "d /var/lib/a\\x20b 0755 0 0 -",
+        "C /var/lib/a\\x20b/state - - - - /usr/share/factory/var/lib/a\\x20b/state",
+        "L /var/run - - - - /run",
+    ] {
+        assert!(lines.lines().any(|l| l == line), "{line} in\n{lines}");
+    }
+}
+
+#[test]
+fn hostile_requests_are_refused() {
+    let archive = archive(&[("loop", 'l', "loop"), ("file", 'f', "")]);
+    for (path, entry, why) in [
+        ("/x", Entry { owner: "nobody-here".into(), ..Entry::file("", 0) }, "there is no user \"nobody-here\""),
+        ("/loop/x", Entry::file("", 0), "loop of links"),
+        ("/file/x", Entry::file("", 0), "/file is not a directory"),
+    ] {
+        let error = unite(&archive, &system(&[(path, entry)])).unwrap_err().to_string();
+        assert!(error.contains(why) && error.contains(path), "{error}");
+    }
+}
+
+#[test]
+fn second_names_keep_their_bytes() {
+    let archive = archive(&[("usr/bin/perl", 'f', "x"), ("usr/bin/perl5", 'h', "usr/bin/perl")]);
+    let finals = unite(&archive, &system(&[])).unwrap();
+    assert_eq!(finals["/usr/bin/perl"].node, finals["/usr/bin/perl5"].node);
+}

@@ -1,0 +1,211 @@
+//! The only room that prints. Results go to standard output, everything else to standard error; colours
+//! only where they are wanted; progress bars only on a terminal.
+
+mod progress;
+mod snippet;
+
+use std::fmt::Display;
+use std::io::{IsTerminal as _, Write as _};
+use std::sync::Mutex;
+
+use serde::Serialize;
+
+use crate::event::{Event, Report};
+use crate::origin::Diagnostic;
+
+use progress::Progress;
+
+/// The six colours rave uses, by meaning.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tone {
+    /// Done, healthy.
+    Good,
+    /// Worth attention.
+    Warn,
+    /// Wrong.
+    Bad,
+    /// A verb or heading.
+    Strong,
+    /// Detail.
+    Dim,
+    /// Nothing special.
+    Plain,
+}
+
+impl Tone {
+    /// The text in this tone, as ANSI escapes; the stream strips them where colours are off.
+    pub fn paint(self, text: impl Display) -> String {
+        let code = match self {
+            Self::Good => "32",
+            Self::Warn => "33",
+            Self::Bad => "1;31",
+            Self::Strong => "1",
+            Self::Dim => "2",
+            Self::Plain => return text.to_string(),
+        };
+        format!("\u{1b}[{code}m{text}\u{1b}[0m")
+    }
+}
+
+/// How much is said, and how.
+#[derive(Debug, Clone, Copy)]
+pub struct Style {
+    /// JSON on standard output.
+    pub json: bool,
+    /// Only results and errors.
+    pub quiet: bool,
+    /// Details too.
+    pub verbose: u8,
+}
+
+/// The terminal, or what stands in for it.
+pub struct Ui {
+    style: Style,
+    progress: Mutex<Progress>,
+}
+
+impl Ui {
+    /// A user interface on the process's own streams.
+    pub fn new(style: Style) -> Self {
+        let bars = std::io::stderr().is_terminal() && !style.quiet && !style.json;
+        Self { style, progress: Mutex::new(Progress::new(bars)) }
+    }
+
+    /// Whether the result is wanted as JSON.
+    pub fn is_json(&self) -> bool {
+        self.style.json
+    }
+
+    /// One line of a result, to standard output. A reader that went away ends the program quietly.
+    pub fn print(&self, text: impl Display) {
+        self.with_progress(|progress| {
+            progress.suspend(|| {
+                let mut out = anstream::stdout().lock();
+                if writeln!(out, "{text}").and_then(|()| out.flush()).is_err() {
+                    std::process::exit(0);
+                }
+            });
+        });
+    }
+
+    /// Bytes of a result, as they are.
+    pub fn print_bytes(&self, bytes: &[u8]) {
+        let mut out = std::io::stdout().lock();
+        if out.write_all(bytes).and_then(|()| out.flush()).is_err() {
+            std::process::exit(0);
+        }
+    }
+
+    /// One JSON value on one line of standard output.
+    pub fn print_json(&self, value: &impl Serialize) {
+        match serde_json::to_string(value) {
+            Ok(text) => self.print(text),
+            Err(e) => self.error(&format!("cannot write the result as JSON: {e}")),
+        }
+    }
+
+    /// A table for people; cells are (text, tone).
+    pub fn table(&self, header: &[&str], rows: &[Vec<(String, Tone)>]) {
+        self.print(render_table(header, rows));
+    }
+
+    /// A line of narration, to standard error.
+    pub fn say(&self, text: impl Display) {
+        if !self.style.quiet {
+            self.line(&text.to_string());
+        }
+    }
+
+    /// Something the user should know before it hurts.
+    pub fn warn(&self, text: impl Display) {
+        self.line(&format!("{}{text}", Tone::Warn.paint("warning: ")));
+    }
+
+    /// Why the command ends.
+    pub fn error(&self, text: impl Display) {
+        self.line(&format!("{}{text}", Tone::Bad.paint("error: ")));
+    }
+
+    /// A remedy, below an error.
+    pub fn hint(&self, text: impl Display) {
+        self.line(&format!("{}{text}", Tone::Strong.paint("hint: ")));
+    }
+
+    /// All that is wrong with the input, each with its lines of source.
+    pub fn diagnostics(&self, diagnostics: &[Diagnostic]) {
+        for diagnostic in diagnostics {
+            self.line(snippet::render(diagnostic).trim_end());
+            self.line("");
+        }
+    }
+
+    fn line(&self, text: &str) {
+        self.with_progress(|progress| {
+            progress.suspend(|| {
+                // Nobody is left to tell where standard error is closed.
+                let _ = writeln!(anstream::stderr().lock(), "{text}");
+            });
+        });
+    }
+
+    fn with_progress(&self, act: impl FnOnce(&mut Progress)) {
+        act(&mut self.progress.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
+    }
+}
+
+impl Report for Ui {
+    fn event(&self, event: Event) {
+        if self.style.json {
+            if let Some(value) = progress::as_json(&event) {
+                self.print_json(&value);
+            }
+            return;
+        }
+        match event {
+            Event::Warning(text) => self.warn(text),
+            Event::Note(text) => self.say(text),
+            other if self.style.quiet => drop(other),
+            other => {
+                let mut line = None;
+                self.with_progress(|progress| line = progress.take(other, self.style.verbose > 0));
+                if let Some(line) = line {
+                    self.line(&line);
+                }
+            }
+        }
+    }
+}
+
+/// Columns as wide as their widest cell, two spaces apart, the last one unpadded.
+fn render_table(header: &[&str], rows: &[Vec<(String, Tone)>]) -> String {
+    let width = |column: usize| {
+        let cells = rows.iter().filter_map(|row| row.get(column)).map(|(text, _)| text.chars().count());
+        cells.chain(header.get(column).map(|text| text.chars().count())).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..header.len()).map(width).collect();
+    let line = |cells: &mut dyn Iterator<Item = (&str, Tone)>| {
+        let mut line = String::new();
+        for (column, (text, tone)) in cells.enumerate() {
+            line.push_str(&tone.paint(text));
+            if column + 1 < widths.len() {
+                line.push_str(&" ".repeat(widths[column] + 2 - text.chars().count().min(widths[column])));
+            }
+        }
+        line.trim_end().to_owned()
+    };
+    let mut lines = vec![line(&mut header.iter().map(|text| (*text, Tone::Dim)))];
+    lines.extend(rows.iter().map(|row| line(&mut row.iter().map(|(text, tone)| (text.as_str(), *tone)))));
+    lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_aligns_its_columns() {
+        let rows = [vec![("ssh".into(), Tone::Plain), ("healthy".into(), Tone::Plain)]];
+        let text = anstream::adapter::strip_str(&render_table(&["STAGE", "VERDICT"], &rows)).to_string();
+        assert_eq!(text, "STAGE  VERDICT\nssh    healthy");
+    }
+}
