@@ -203,6 +203,8 @@ mod tests {
             let mut header = tar::Header::new_ustar();
             header.set_entry_type(kind);
             header.set_mode(0o755);
+            header.set_uid(0);
+            header.set_gid(0);
             header.set_size(bytes.len() as u64);
             if let Some(link) = link {
                 header.set_link_name(link).unwrap();

@@ -76,7 +76,7 @@ fn what_does_not_ship_takes_its_empty_directories_along() {
         ("usr/bin/dpkg", 'f', ""),
         ("usr/bin/shared", 'f', ""),
         ("var/lib/dpkg/info/dpkg.list", 'f', "/.\n/bin\n/bin/dpkg\n/usr/bin/shared\n"),
-        ("var/lib/dpkg/info/other:amd64.list", 'f', "/usr\n/usr/bin\n/usr/bin/shared\n"),
+        ("var/lib/dpkg/info/other:amd64.list", 'f', "/bin\n/usr\n/usr/bin\n/usr/bin/shared\n"),
     ]);
     let mut system = system(&[]);
     system.exclude = vec!["/usr/share/doc/**".into(), "/var/lib/dpkg/**".into()];

@@ -1,0 +1,146 @@
+//! The manifest: all that is known of a built image, as JSON beside the disk.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::digest::Digest;
+use crate::name::{ImageName, OptionPath, PackageName, Version};
+use crate::system::{Expect, Machine, Mode, OptionValue, System};
+
+use super::erofs::FileRecord;
+
+/// A built image.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// Version of this format.
+    pub format: u32,
+    /// The image's name.
+    pub image: ImageName,
+    /// The image's version.
+    pub version: Version,
+    /// Resource mode.
+    pub mode: Mode,
+    /// Version of the rave that built it.
+    pub rave: String,
+    /// The time of every file, in seconds since 1970: when the newest archive in the lock was signed.
+    pub epoch: u64,
+    /// dm-verity root hash of the root file system.
+    pub root_hash: Digest,
+    /// Kernel release.
+    pub kernel: String,
+    /// Kernel command line, root hash included.
+    pub cmdline: String,
+    /// The disk as a whole.
+    pub disk: Blob,
+    /// The unified kernel image.
+    pub uki: Blob,
+    /// Its initial RAM disk.
+    pub initrd: Blob,
+    /// Partitions in order.
+    pub partitions: Vec<Partition>,
+    /// Packages that ship, with their versions.
+    pub packages: BTreeMap<PackageName, String>,
+    /// Final option values.
+    pub options: BTreeMap<OptionPath, OptionValue>,
+    /// The machine that the image asks for.
+    pub machine: Machine,
+    /// Size in bytes that the disk should have where the machine runs.
+    pub disk_size: u64,
+    /// What the running machine is held against.
+    pub expect: Expect,
+    /// Files of the root file system.
+    pub files: BTreeMap<String, FileRecord>,
+}
+
+/// A piece of data by length and digest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Blob {
+    /// SHA-256.
+    pub sha256: Digest,
+    /// Length in bytes.
+    pub size: u64,
+}
+
+/// One partition.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Partition {
+    /// GPT label.
+    pub label: String,
+    /// GPT type, a UUID.
+    pub kind: String,
+    /// Partition UUID.
+    pub uuid: String,
+    /// Size in bytes.
+    pub size: u64,
+    /// Digest of what is in it, without the free space behind.
+    pub content: Blob,
+}
+
+/// What the steps of a build found out, as each notes it beside its output.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RootRecord {
+    /// The EROFS image.
+    pub image: Blob,
+    /// Files in it.
+    pub files: BTreeMap<String, FileRecord>,
+}
+
+/// What the disk step found out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DiskRecord {
+    /// dm-verity root hash.
+    pub root_hash: Digest,
+    /// Kernel release.
+    pub kernel: String,
+    /// Whole command line.
+    pub cmdline: String,
+    /// The disk.
+    pub disk: Blob,
+    /// The unified kernel image.
+    pub uki: Blob,
+    /// The initial RAM disk.
+    pub initrd: Blob,
+    /// The partitions.
+    pub partitions: Vec<Partition>,
+}
+
+impl Manifest {
+    /// Puts together what is asked for and what was made.
+    pub fn new(
+        system: &System,
+        packages: BTreeMap<PackageName, String>,
+        epoch: u64,
+        root: RootRecord,
+        disk: DiskRecord,
+    ) -> Self {
+        Self {
+            format: 1,
+            image: system.name.clone(),
+            version: system.version.clone(),
+            mode: system.mode,
+            rave: env!("CARGO_PKG_VERSION").to_owned(),
+            epoch,
+            root_hash: disk.root_hash,
+            kernel: disk.kernel,
+            cmdline: disk.cmdline,
+            disk: disk.disk,
+            uki: disk.uki,
+            initrd: disk.initrd,
+            partitions: disk.partitions,
+            packages,
+            options: system.options.clone(),
+            machine: system.machine.clone(),
+            disk_size: system.disk.size,
+            expect: system.expect.clone(),
+            files: root.files,
+        }
+    }
+
+    /// The manifest as JSON text.
+    pub fn to_json(&self) -> Result<Vec<u8>, serde_json::Error> {
+        let mut bytes = serde_json::to_vec_pretty(self)?;
+        bytes.push(b'\n');
+        Ok(bytes)
+    }
+}

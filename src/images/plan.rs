@@ -1,0 +1,229 @@
+//! What has to be made for an image, as a pure function of what goes in. A step's digest names its output
+//! before it exists, so whatever the store holds under it need not be made again.
+
+use serde::Serialize;
+
+use crate::digest::{Canonical, Digest};
+use crate::system::System;
+use crate::tree::Content;
+
+/// Changes whenever the steps make other bytes from the same inputs.
+const FORMAT: &str = "rave image 1";
+
+/// The pieces of an image, in the order in which they are made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Piece {
+    /// Programs that make images and run machines.
+    Tools,
+    /// Packages, unpacked and configured.
+    Rootfs,
+    /// The read-only root file system.
+    Root,
+    /// Its dm-verity hash tree.
+    Verity,
+    /// The initial RAM disk.
+    Initrd,
+    /// The unified kernel image.
+    Uki,
+    /// The partitioned disk.
+    Disk,
+    /// The disk in QEMU's format.
+    Qcow2,
+}
+
+impl Piece {
+    /// The word for it, in the store and on the screen.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Tools => "tools",
+            Self::Rootfs => "rootfs",
+            Self::Root => "root",
+            Self::Verity => "verity",
+            Self::Initrd => "initrd",
+            Self::Uki => "uki",
+            Self::Disk => "disk",
+            Self::Qcow2 => "qcow2",
+        }
+    }
+
+    /// What has to be there before it can be made.
+    pub const fn needs(self) -> &'static [Self] {
+        match self {
+            Self::Tools | Self::Rootfs => &[],
+            Self::Root => &[Self::Tools, Self::Rootfs],
+            Self::Verity => &[Self::Root],
+            Self::Initrd => &[Self::Rootfs],
+            Self::Uki => &[Self::Initrd, Self::Verity],
+            Self::Disk => &[Self::Uki, Self::Root, Self::Verity],
+            Self::Qcow2 => &[Self::Disk, Self::Tools],
+        }
+    }
+}
+
+/// What other rooms and the caller bring in.
+#[derive(Debug, Clone, Copy)]
+pub struct Inputs {
+    /// Digest of the tools tree.
+    pub tools: Digest,
+    /// Digest of the configured packages.
+    pub rootfs: Digest,
+    /// Digest of the rave binary, which becomes init and guest agent.
+    pub rave: Digest,
+    /// The time that every file gets, in seconds since 1970.
+    pub epoch: u64,
+}
+
+/// One piece and the digest of all that goes into it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Step {
+    /// Which piece.
+    pub piece: Piece,
+    /// Digest of its inputs.
+    pub digest: Digest,
+    /// The pieces it is made from.
+    pub needs: &'static [Piece],
+}
+
+/// All steps, each after what it needs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Plan {
+    /// The steps.
+    pub steps: Vec<Step>,
+}
+
+impl Plan {
+    /// The digest of a piece; None if it is not a part of this plan.
+    pub fn digest(&self, piece: Piece) -> Option<Digest> {
+        self.steps.iter().find(|step| step.piece == piece).map(|step| step.digest)
+    }
+}
+
+/// Plans an image; `qcow2` adds that format.
+pub fn plan(system: &System, inputs: &Inputs, qcow2: bool) -> Result<Plan, serde_json::Error> {
+    let mut steps: Vec<Step> = vec![];
+    for piece in
+        [Piece::Tools, Piece::Rootfs, Piece::Root, Piece::Verity, Piece::Initrd, Piece::Uki, Piece::Disk, Piece::Qcow2]
+    {
+        if piece == Piece::Qcow2 && !qcow2 {
+            continue;
+        }
+        let digest = match piece {
+            Piece::Tools => inputs.tools,
+            Piece::Rootfs => inputs.rootfs,
+            _ => {
+                let mut hash = Canonical::new(FORMAT);
+                hash.field(piece.name());
+                for step in steps.iter().filter(|step| piece.needs().contains(&step.piece)) {
+                    hash.field(step.piece.name()).field(step.digest.as_bytes());
+                }
+                own_inputs(piece, system, inputs, &mut hash)?;
+                hash.finish()
+            }
+        };
+        steps.push(Step { piece, digest, needs: piece.needs() });
+    }
+    Ok(Plan { steps })
+}
+
+/// What a piece takes from the system itself, besides the pieces it needs.
+fn own_inputs(piece: Piece, system: &System, inputs: &Inputs, hash: &mut Canonical) -> Result<(), serde_json::Error> {
+    match piece {
+        Piece::Root => {
+            hash.field(inputs.rave.as_bytes()).field(inputs.epoch.to_le_bytes());
+            hash.json(&(&system.name, &system.version, &system.exclude, &system.build_only))?;
+            hash.json(&system.disk.compression)?;
+            for (path, entry) in &system.tree {
+                hash.field(path.as_str()).field(entry.mode.to_le_bytes()).field(&entry.owner).field(&entry.group);
+                match &entry.content {
+                    Content::File(bytes) => hash.field("file").field(bytes),
+                    Content::Directory => hash.field("directory"),
+                    Content::Symlink(target) => hash.field("symlink").field(target),
+                    Content::Absent => hash.field("absent"),
+                };
+            }
+        }
+        Piece::Initrd => {
+            hash.field(inputs.rave.as_bytes()).json(&system.initrd_modules)?;
+        }
+        Piece::Uki => {
+            hash.json(&(&system.name, &system.version, &system.cmdline))?;
+        }
+        Piece::Disk => {
+            hash.json(&(&system.name, &system.version, system.disk.esp_size, system.disk.slot_size))?;
+        }
+        Piece::Tools | Piece::Rootfs | Piece::Verity | Piece::Qcow2 => {}
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::images::fixture;
+    use crate::tree::Entry;
+
+    fn inputs() -> Inputs {
+        Inputs { tools: Digest::of(b"t"), rootfs: Digest::of(b"r"), rave: Digest::of(b"v"), epoch: 1 }
+    }
+
+    /// The pieces that a change makes anew.
+    fn changed(change: impl FnOnce(&mut System, &mut Inputs)) -> Vec<&'static str> {
+        let (mut system, mut inputs) = (fixture::system(), inputs());
+        let before = plan(&system, &inputs, true).unwrap();
+        change(&mut system, &mut inputs);
+        let after = plan(&system, &inputs, true).unwrap();
+        before
+            .steps
+            .iter()
+            .zip(&after.steps)
+            .filter(|(a, b)| a.digest != b.digest)
+            .map(|(a, _)| a.piece.name())
+            .collect()
+    }
+
+    #[test]
+    fn a_change_makes_anew_just_what_depends_on_it() {
+        assert_eq!(changed(|_, _| {}), [""; 0]);
+        let etc_motd = "/etc/motd".parse().unwrap();
+        let file = changed(|system, _| drop(system.tree.insert(etc_motd, Entry::file("x", 0o644))));
+        assert_eq!(file, ["root", "verity", "uki", "disk", "qcow2"]);
+        assert_eq!(changed(|system, _| system.cmdline.push("quiet".into())), ["uki", "disk", "qcow2"]);
+        assert_eq!(changed(|system, _| system.disk.esp_size += 1), ["disk", "qcow2"]);
+        assert_eq!(
+            changed(|system, _| drop(system.initrd_modules.insert("nvme".into()))),
+            ["initrd", "uki", "disk", "qcow2"]
+        );
+        assert_eq!(
+            changed(|_, inputs| inputs.rave = Digest::of(b"w")),
+            ["root", "verity", "initrd", "uki", "disk", "qcow2"]
+        );
+        assert_eq!(changed(|system, _| system.machine.memory += 1), [""; 0], "the machine is not in the image");
+    }
+
+    #[test]
+    fn who_asked_for_a_file_does_not_change_it() {
+        let path: crate::name::GuestPath = "/etc/motd".parse().unwrap();
+        let digest = |option: Option<&str>| {
+            let mut system = fixture::system();
+            let option = option.map(|name| name.parse().unwrap());
+            system.tree.insert(path.clone(), Entry { option, ..Entry::file("x", 0o644) });
+            plan(&system, &inputs(), false).unwrap().digest(Piece::Disk)
+        };
+        assert_eq!(digest(None), digest(Some("a.b")));
+    }
+
+    #[test]
+    fn every_step_comes_after_what_it_needs() {
+        let plan = plan(&fixture::system(), &inputs(), true).unwrap();
+        for (at, step) in plan.steps.iter().enumerate() {
+            for need in step.needs {
+                assert!(
+                    plan.steps[..at].iter().any(|earlier| earlier.piece == *need),
+                    "{need:?} before {:?}",
+                    step.piece
+                );
+            }
+        }
+    }
+}
