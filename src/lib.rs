@@ -1,5 +1,4 @@
-//! rave builds immutable, hardened virtual machine images from Debian packages, boots them and proves
-//! them healthy.
+#![doc = include_str!("ARCHITECTURE.md")]
 
 // words: types that every room may know
 pub mod digest;

@@ -1,1 +1,48 @@
-//! One file per verb.
+//! One file per verb, and what all verbs share: the context they run in and the ways in which they end.
+
+mod completions;
+mod context;
+mod failure;
+mod project;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use crate::cli::{Cli, Color, Command};
+use crate::interrupt;
+use crate::ui::{Style, Ui};
+
+pub use context::{Context, Environment};
+pub use failure::{Failure, Result, Status};
+
+/// Runs the command line of this process.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match cli.global.color {
+        Color::Auto => {}
+        Color::Always => anstream::ColorChoice::Always.write_global(),
+        Color::Never => anstream::ColorChoice::Never.write_global(),
+    }
+    let style = Style { json: cli.global.json, quiet: cli.global.quiet, verbose: cli.global.verbose };
+    let context = match Context::new(&cli.global, Environment::of_process(), Ui::new(style)) {
+        Ok(context) => context,
+        Err((ui, failure)) => return failure.show(&ui),
+    };
+    if let Err(e) = interrupt::listen() {
+        return Failure::error(e).show(&context.ui);
+    }
+    match dispatch(cli.command, &context) {
+        Ok(Status::Done) => ExitCode::SUCCESS,
+        Ok(Status::Unwell) => ExitCode::from(1),
+        Err(failure) => failure.show(&context.ui),
+    }
+}
+
+fn dispatch(command: Command, context: &Context) -> Result<Status> {
+    match command {
+        Command::Completions { shell } => completions::completions(shell, context),
+        Command::Man { dir } => completions::man(dir.as_deref(), context),
+        _ => Ok(Status::Done),
+    }
+}

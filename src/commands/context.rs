@@ -1,0 +1,73 @@
+//! What every command runs in: where things are, and whom to tell.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::cli::Global;
+use crate::ui::Ui;
+
+use super::failure::Failure;
+
+/// The environment variables that rave reads, read once.
+#[derive(Debug, Clone, Default)]
+pub struct Environment {
+    /// Home directory.
+    pub home: Option<PathBuf>,
+    /// `XDG_CACHE_HOME`.
+    pub cache: Option<PathBuf>,
+    /// `XDG_STATE_HOME`.
+    pub state: Option<PathBuf>,
+    /// `RAVE_MIRROR`.
+    pub mirror: Option<String>,
+    /// `TERM`, for shells that rave opens.
+    pub term: Option<OsString>,
+}
+
+impl Environment {
+    /// That of this process. Relative XDG paths are ignored, as their specification asks.
+    pub fn of_process() -> Self {
+        let path = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+        Self {
+            home: path("HOME"),
+            cache: path("XDG_CACHE_HOME"),
+            state: path("XDG_STATE_HOME"),
+            mirror: std::env::var("RAVE_MIRROR").ok().filter(|text| !text.trim().is_empty()),
+            term: std::env::var_os("TERM"),
+        }
+    }
+
+    fn directory(&self, xdg: Option<&PathBuf>, below_home: &str) -> Option<PathBuf> {
+        xdg.cloned().or_else(|| self.home.as_ref().map(|home| home.join(below_home))).map(|path| path.join("rave"))
+    }
+}
+
+/// What every command runs in.
+pub struct Context {
+    /// Whom to tell.
+    pub ui: Arc<Ui>,
+    /// The directory that holds images/ and modules/.
+    pub project: PathBuf,
+    /// The store.
+    pub store: PathBuf,
+    /// Where machines and what was learnt about the host are kept.
+    pub state: PathBuf,
+    /// The environment.
+    pub environment: Environment,
+}
+
+impl Context {
+    /// Finds everything; on failure gives the terminal back, to tell why.
+    pub fn new(global: &Global, environment: Environment, ui: Ui) -> Result<Self, (Ui, Failure)> {
+        let lost = |what: &str| Failure::request(format!("cannot tell where the {what} is: HOME is not set"));
+        let store = global.store.clone().or_else(|| environment.directory(environment.cache.as_ref(), ".cache"));
+        let Some(store) = store else {
+            return Err((ui, lost("store").hint("set HOME, or RAVE_STORE to a directory")));
+        };
+        let Some(state) = environment.directory(environment.state.as_ref(), ".local/state") else {
+            return Err((ui, lost("state directory").hint("set HOME or XDG_STATE_HOME")));
+        };
+        let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        Ok(Self { ui: Arc::new(ui), project: absolute(&global.project), store: absolute(&store), state, environment })
+    }
+}

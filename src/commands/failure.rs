@@ -1,0 +1,129 @@
+//! The ways in which a command ends.
+
+use std::error::Error as StdError;
+use std::process::ExitCode;
+
+use crate::origin::Diagnostic;
+use crate::ui::Ui;
+
+/// How a command that did its work ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    /// Done, and healthy where health was asked for. Exit status 0.
+    Done,
+    /// Done, but what was looked at is not as it should be. Exit status 1.
+    Unwell,
+}
+
+/// Why a command did not do its work.
+#[derive(Debug)]
+pub enum Failure {
+    /// The input is wrong. Exit status 1.
+    Input(Vec<Diagnostic>),
+    /// The input is wrong in a way that has no place in a file. Exit status 1.
+    Request {
+        /// What is wrong with it.
+        message: String,
+        /// What to do about it.
+        hint: Option<String>,
+    },
+    /// rave could not do its job. Exit status 2.
+    Error {
+        /// Why.
+        error: Box<dyn StdError + Send + Sync>,
+        /// What to do about it.
+        hint: Option<String>,
+    },
+}
+
+/// What commands return.
+pub type Result<T> = std::result::Result<T, Failure>;
+
+impl Failure {
+    /// rave could not do its job.
+    pub fn error(error: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        Self::Error { error: error.into(), hint: None }
+    }
+
+    /// What was asked for makes no sense.
+    pub fn request(message: impl Into<String>) -> Self {
+        Self::Request { message: message.into(), hint: None }
+    }
+
+    /// Adds the remedy; diagnostics have their own.
+    #[must_use]
+    pub fn hint(mut self, text: impl Into<String>) -> Self {
+        if let Self::Request { hint, .. } | Self::Error { hint, .. } = &mut self {
+            *hint = Some(text.into());
+        }
+        self
+    }
+
+    /// Tells the user; returns the exit status.
+    pub fn show(&self, ui: &Ui) -> ExitCode {
+        match self {
+            Self::Input(diagnostics) => {
+                ui.diagnostics(diagnostics);
+                ExitCode::from(1)
+            }
+            Self::Request { message, hint } => {
+                ui.error(message);
+                hint.iter().for_each(|text| ui.hint(text));
+                ExitCode::from(1)
+            }
+            Self::Error { error, hint } => {
+                ui.error(chain(error.as_ref()));
+                hint.iter().for_each(|text| ui.hint(text));
+                ExitCode::from(2)
+            }
+        }
+    }
+}
+
+/// An error and its causes, each said once.
+pub fn chain(error: &dyn StdError) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let next = error.to_string();
+        if !text.ends_with(&next) {
+            text.push_str(": ");
+            text.push_str(&next);
+        }
+        cause = error.source();
+    }
+    text
+}
+
+/// Errors of rooms end commands without more ado.
+macro_rules! from_errors {
+    ($($error:ty),* $(,)?) => {
+        $(impl From<$error> for Failure {
+            fn from(error: $error) -> Self {
+                Self::error(error)
+            }
+        })*
+    };
+}
+
+from_errors!(crate::disk::Error, crate::tool::Error, crate::images::Error, serde_json::Error);
+
+impl From<Vec<Diagnostic>> for Failure {
+    fn from(diagnostics: Vec<Diagnostic>) -> Self {
+        Self::Input(diagnostics)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cause_is_not_said_twice() {
+        let io = std::io::Error::other("disk on fire");
+        let error = crate::disk::Error { verb: "read", path: "/x".into(), source: io };
+        assert_eq!(chain(&error), "cannot read /x: disk on fire");
+        let transparent = crate::images::Error::from(error);
+        assert_eq!(chain(&transparent), "cannot read /x: disk on fire");
+    }
+}

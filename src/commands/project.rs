@@ -1,0 +1,176 @@
+//! Reads a project's texts: rave's own images and modules, with the project's put over them by path.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use crate::disk;
+use crate::modules::Project;
+use crate::origin::Source;
+
+use super::{Failure, Result};
+
+include!(concat!(env!("OUT_DIR"), "/library.rs"));
+
+/// No text of a project is larger; one that is was not written by hand.
+const LIMIT: u64 = 4 << 20;
+
+/// An image that the command line named, and where its lock belongs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Named {
+    /// Its name among the project's images.
+    pub name: String,
+    /// The directory in which its lock, the tools' lock and `.deb` files of its own are.
+    pub directory: PathBuf,
+}
+
+impl Named {
+    /// Where the image's lock is.
+    pub fn lock(&self) -> PathBuf {
+        self.directory.join(format!("{}.lock", self.name))
+    }
+}
+
+/// Reads the project at `root` and finds `image` in it: a name, or a path to a YAML file.
+pub fn read(root: &Path, image: &str) -> Result<(Project, Named)> {
+    let mut project = Project::default();
+    for (path, bytes) in LIBRARY {
+        add(&mut project, path, &format!("<rave>/{path}"), bytes)?;
+    }
+    for folder in ["images", "modules"] {
+        let mut files = Vec::new();
+        walk(&root.join(folder), 0, &mut files)?;
+        for path in files {
+            let relative = path.strip_prefix(root).unwrap_or(&path).to_string_lossy().into_owned();
+            if !relative.ends_with(".lock") {
+                add(&mut project, &relative, &relative, &read_limited(&path)?)?;
+            }
+        }
+    }
+    let named = find(&mut project, root, image)?;
+    Ok((project, named))
+}
+
+fn find(project: &mut Project, root: &Path, image: &str) -> Result<Named> {
+    let path = Path::new(image);
+    let is_path = image.contains('/') || path.extension().is_some_and(|extension| extension == "yaml");
+    if !is_path {
+        if project.images.contains_key(image) {
+            return Ok(Named { name: image.to_owned(), directory: root.join("images") });
+        }
+        let names: Vec<&str> = project.images.keys().map(String::as_str).collect();
+        let close = names.iter().max_by(|a, b| strsim::jaro(a, image).total_cmp(&strsim::jaro(b, image)));
+        let hint = match close {
+            Some(name) if strsim::jaro(name, image) > 0.7 => format!("did you mean `{name}`?"),
+            _ => format!("there are: {}", names.join(", ")),
+        };
+        return Err(Failure::request(format!("there is no image `{image}` in {}", root.join("images").display())).hint(hint));
+    }
+    let (Some(stem), Some(directory)) = (path.file_stem(), path.parent()) else {
+        return Err(Failure::request(format!("{image} does not name a file")));
+    };
+    let name = stem.to_string_lossy().into_owned();
+    let text = String::from_utf8(read_limited(path)?).map_err(|_| not_text(image))?;
+    project.images.insert(name.clone(), Source::new(image, text));
+    let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
+    Ok(Named { name, directory: directory.to_owned() })
+}
+
+fn add(project: &mut Project, path: &str, shown: &str, bytes: &[u8]) -> Result<()> {
+    let text = || String::from_utf8(bytes.to_vec()).map_err(|_| not_text(shown));
+    if let Some(name) = path.strip_prefix("images/").and_then(|rest| rest.strip_suffix(".yaml")) {
+        project.images.insert(name.to_owned(), Source::new(shown, text()?));
+    } else if let Some(name) = path.strip_prefix("modules/").and_then(|rest| rest.strip_suffix(".yaml")) {
+        project.modules.insert(name.to_owned(), Source::new(shown, text()?));
+    } else {
+        project.files.insert(path.to_owned(), bytes.to_vec());
+    }
+    Ok(())
+}
+
+fn not_text(name: &str) -> Failure {
+    Failure::request(format!("{name} is not UTF-8 text"))
+}
+
+fn read_limited(path: &Path) -> Result<Vec<u8>> {
+    let size = disk::metadata(path)?.len();
+    if size > LIMIT {
+        return Err(Failure::request(format!("{} has {size} bytes; a project's files have at most {LIMIT}", path.display())));
+    }
+    Ok(disk::read(path)?)
+}
+
+/// All regular files below a folder that may be missing. Links are not followed, so no project can reach
+/// outside itself or go round in circles.
+fn walk(folder: &Path, depth: usize, files: &mut Vec<PathBuf>) -> Result<()> {
+    let entries = match disk::list(folder) {
+        Err(e) if e.is_not_found() => return Ok(()),
+        other => other?,
+    };
+    for path in entries {
+        let kind = disk::metadata(&path)?.file_type();
+        let hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
+        if kind.is_dir() && depth < 16 && !hidden {
+            walk(&path, depth + 1, files)?;
+        } else if kind.is_file() && !hidden {
+            files.push(path);
+        }
+    }
+    Ok(())
+}
+
+/// The library's own files by path, for tests that hold it against its documentation.
+pub fn library() -> BTreeMap<&'static str, &'static [u8]> {
+    LIBRARY.iter().copied().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn write(root: &Path, name: &str, bytes: &[u8]) {
+        let path = root.join(name);
+        disk::create_dir_all(path.parent().unwrap()).unwrap();
+        disk::write_atomic(path, bytes, 0o644).unwrap();
+    }
+
+    #[test]
+    fn a_project_adds_to_the_library_and_overrides_it() {
+        let dir = tempfile::tempdir().unwrap();
+        write(dir.path(), "images/web.yaml", b"name: web\n");
+        write(dir.path(), "images/web.lock", b"not read here");
+        write(dir.path(), "modules/services/web.yaml", b"description: x\n");
+        write(dir.path(), "modules/services/web.conf", b"\xff");
+        disk::symlink("/etc", dir.path().join("modules/escape")).unwrap();
+        let (project, named) = read(dir.path(), "web").unwrap();
+        assert_eq!(named.lock(), dir.path().join("images/web.lock"));
+        assert_eq!(project.images["web"].name, "images/web.yaml");
+        assert!(project.modules.contains_key("services/web"));
+        assert_eq!(project.files["modules/services/web.conf"], b"\xff");
+        assert!(!project.files.keys().any(|path| path.contains("escape") || path.contains("lock")));
+    }
+
+    #[test]
+    fn an_image_outside_the_project_keeps_its_lock_beside_it() {
+        let dir = tempfile::tempdir().unwrap();
+        write(dir.path(), "other/edge.yaml", b"name: edge\n");
+        let path = dir.path().join("other/edge.yaml");
+        let (project, named) = read(&dir.path().join("empty"), path.to_str().unwrap()).unwrap();
+        assert_eq!(named.lock(), dir.path().join("other/edge.lock"));
+        assert_eq!(project.images["edge"].text, "name: edge\n");
+    }
+
+    #[test]
+    fn wrong_names_and_files_are_explained() {
+        let dir = tempfile::tempdir().unwrap();
+        write(dir.path(), "images/web.yaml", b"name: web\n");
+        let message = |result: Result<(Project, Named)>| match result {
+            Err(Failure::Request { message, hint }) => format!("{message} {}", hint.unwrap_or_default()),
+            other => panic!("{other:?}"),
+        };
+        assert!(message(read(dir.path(), "wbe")).contains("did you mean `web`?"));
+        write(dir.path(), "images/bad.yaml", b"\xff\xfe");
+        assert!(message(read(dir.path(), "web")).contains("images/bad.yaml is not UTF-8"));
+        write(dir.path(), "images/bad.yaml", &vec![b' '; LIMIT as usize + 1]);
+        assert!(message(read(dir.path(), "web")).contains("at most"));
+    }
+}
