@@ -1,1 +1,3 @@
 //! From a root file system to a bootable disk.
+
+pub mod verity;
