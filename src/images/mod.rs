@@ -1,3 +1,4 @@
 //! From a root file system to a bootable disk.
 
+pub mod uki;
 pub mod verity;
