@@ -1,4 +1,6 @@
 //! From a root file system to a bootable disk.
 
+pub mod esp;
+pub mod gpt;
 pub mod uki;
 pub mod verity;
