@@ -8,6 +8,7 @@ pub mod origin;
 pub mod probe;
 pub mod system;
 pub mod tree;
+pub mod uuid;
 
 // hands: the only rooms that touch the host
 pub mod disk;

@@ -12,3 +12,7 @@ pub mod union;
 
 pub use error::Error;
 pub use manifest::Manifest;
+pub mod esp;
+pub mod gpt;
+pub mod uki;
+pub mod verity;

@@ -1,0 +1,59 @@
+use super::*;
+use crate::tool::{self, Tool};
+
+const SIZE: u64 = 40 << 20;
+
+fn made(files: &[EspFile<'_>], size: u64) -> (tempfile::TempDir, PathBuf, Result<(), Error>) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("esp");
+    let result = write(&path, size, 0x1234_abcd, files);
+    (dir, path, result)
+}
+
+fn file<'a>(path: &'a str, content: &'a [u8]) -> EspFile<'a> {
+    EspFile { path, content }
+}
+
+#[test]
+fn bytes_are_the_same_twice_and_independent_readers_agree() {
+    let big: Vec<u8> = (0..3_000_000_u32).map(|n| (n / 7) as u8).collect();
+    let files = [file("EFI/BOOT/BOOTX64.EFI", b"boot"), file("EFI/Linux/minimal_1.0+3-0.efi", &big)];
+    let (_dir, path, result) = made(&files, SIZE);
+    result.unwrap();
+    let bytes = disk::read(&path).unwrap();
+    assert_eq!(bytes.len() as u64, SIZE);
+    let (_dir2, second, result) = made(&files, SIZE);
+    result.unwrap();
+    assert!(disk::read(second).unwrap() == bytes);
+    assert_eq!(&bytes[82..90], b"FAT32   ");
+
+    match Tool::new("fsck.vfat").args(["-n", "-v"]).arg(&path).output() {
+        Err(tool::Error::Start { .. }) => return,
+        other => drop(other.unwrap()),
+    }
+    let read = |name: &str| Tool::new("mcopy").arg("-i").arg(&path).args([name, "-"]).output();
+    match read("::EFI/Linux/minimal_1.0+3-0.efi") {
+        Err(tool::Error::Start { .. }) => return,
+        other => assert!(other.unwrap() == big),
+    }
+    assert_eq!(read("::EFI/BOOT/BOOTX64.EFI").unwrap(), b"boot");
+    assert!(read("::EFI/none").is_err());
+}
+
+#[test]
+fn what_does_not_fit_is_refused() {
+    let big = vec![1; SIZE as usize];
+    assert!(matches!(made(&[file("a", &big[..big.len() - 600_000])], SIZE).2, Err(Error::Full { .. })));
+    assert!(matches!(made(&[file("a", &big), file("b", &big)], SIZE).2, Err(Error::Full { .. })));
+    for size in [0, 4096, 33 << 20, SIZE + 512, u64::MAX] {
+        assert!(matches!(made(&[], size).2, Err(Error::Size(_))), "{size}");
+    }
+    made(&[], LEAST).2.unwrap();
+}
+
+#[test]
+fn hostile_paths_are_refused() {
+    for path in ["", "/a", "a/", "a//b", "../a", "a/..", "a\\b", "a:b", "é", "a b", "a.", "a\0", &"a".repeat(256)] {
+        assert!(matches!(made(&[file(path, b"")], SIZE).2, Err(Error::Path(_))), "{path:?}");
+    }
+}
