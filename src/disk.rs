@@ -3,7 +3,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 /// Something that the file system refused.
@@ -198,40 +198,137 @@ pub fn write_atomic(path: impl AsRef<Path>, bytes: &[u8], mode: u32) -> Result<(
     context("write", path, write())
 }
 
+/// A path in `directory` that no other process has.
+pub fn unique_name(directory: impl AsRef<Path>) -> Result<PathBuf> {
+    let file = tempfile::Builder::new().prefix("rave-").tempfile_in(&directory);
+    let kept = file.and_then(|file| file.into_temp_path().keep().map_err(|error| error.error));
+    context("write to", &directory, kept)
+}
+
+/// Waits until a file's content, or a directory's list of names, has reached the disk.
+pub fn sync(path: impl AsRef<Path>) -> Result<()> {
+    context("write", &path, File::open(&path).and_then(|file| file.sync_all()))
+}
+
+/// Waits until everything written to the file system that holds `path` has reached the disk.
+pub fn sync_file_system(path: impl AsRef<Path>) -> Result<()> {
+    let flush = || rustix::fs::syncfs(File::open(&path)?).map_err(io::Error::from);
+    context("write", &path, flush())
+}
+
+/// Sets the time of last change to now.
+pub fn touch(path: impl AsRef<Path>) -> Result<()> {
+    use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, UTIME_NOW, utimensat};
+    let now = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
+    let times = Timestamps { last_access: now, last_modification: now };
+    context("touch", &path, utimensat(CWD, path.as_ref(), &times, AtFlags::empty()).map_err(io::Error::from))
+}
+
+/// Bytes that an ordinary user may still write to the file system that holds `path`.
+pub fn free_bytes(path: impl AsRef<Path>) -> Result<u64> {
+    let stat = context("examine", &path, rustix::fs::statvfs(path.as_ref()).map_err(io::Error::from))?;
+    Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+}
+
+/// Removes a file, a link, or a directory with all that is in it, also below directories of the caller's
+/// that forbid it; what is gone already is fine.
+pub fn remove_all(path: impl AsRef<Path>) -> Result<()> {
+    match fs::symlink_metadata(&path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(source) => return context("remove", &path, Err(source)),
+        Ok(found) if !found.is_dir() => return remove_file(&path),
+        Ok(_) => {}
+    }
+    match fs::remove_dir_all(&path) {
+        Err(e) if e.kind() == io::ErrorKind::PermissionDenied => {
+            open_up(path.as_ref())?;
+            remove_dir_all(path)
+        }
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        result => context("remove", &path, result),
+    }
+}
+
+/// Lets the owner of a directory change it and everything below.
+fn open_up(directory: &Path) -> Result<()> {
+    set_mode(directory, 0o700)?;
+    for path in list(directory)? {
+        if metadata(&path)?.is_dir() {
+            open_up(&path)?;
+        }
+    }
+    Ok(())
+}
+
 /// A lock that other processes respect, released when dropped or when the process dies.
 #[derive(Debug)]
 pub struct Lock {
-    _file: File,
+    file: File,
+    path: PathBuf,
 }
 
 impl Lock {
-    /// Waits for the lock named by `path`, which is created and then left in place.
+    /// Waits for the lock named by `path`, which is created and stays in place unless removed.
     pub fn exclusive(path: impl AsRef<Path>) -> Result<Self> {
-        let file = Self::file(path.as_ref())?;
-        context("lock", path, file.lock())?;
-        Ok(Self { _file: file })
+        Self::wait(path.as_ref(), File::lock)
     }
 
     /// Takes the lock if nobody holds it.
     pub fn try_exclusive(path: impl AsRef<Path>) -> Result<Option<Self>> {
-        let file = Self::file(path.as_ref())?;
-        match file.try_lock() {
-            Ok(()) => Ok(Some(Self { _file: file })),
-            Err(fs::TryLockError::WouldBlock) => Ok(None),
-            Err(fs::TryLockError::Error(source)) => context("lock", path, Err(source)),
+        let path = path.as_ref();
+        loop {
+            let file = Self::file(path)?;
+            match file.try_lock() {
+                Ok(()) => {}
+                Err(fs::TryLockError::WouldBlock) => return Ok(None),
+                Err(fs::TryLockError::Error(source)) => return context("lock", path, Err(source)),
+            }
+            if let Some(lock) = Self::confirm(file, path)? {
+                return Ok(Some(lock));
+            }
         }
     }
 
     /// Waits for a share of the lock; holders of shares exclude only exclusive holders.
     pub fn shared(path: impl AsRef<Path>) -> Result<Self> {
-        let file = Self::file(path.as_ref())?;
-        context("lock", path, file.lock_shared())?;
-        Ok(Self { _file: file })
+        Self::wait(path.as_ref(), File::lock_shared)
+    }
+
+    /// Takes the lock's file away while holding it: who waited for it takes a new one.
+    pub fn remove(self) -> Result<()> {
+        remove_file(&self.path)
+    }
+
+    /// Adds to the content of the lock's file, which others may read.
+    pub fn append(&mut self, bytes: &[u8]) -> Result<()> {
+        context("write", &self.path, self.file.write_all(bytes))
+    }
+
+    fn wait(path: &Path, lock: fn(&File) -> io::Result<()>) -> Result<Self> {
+        loop {
+            let file = Self::file(path)?;
+            context("lock", path, lock(&file))?;
+            if let Some(lock) = Self::confirm(file, path)? {
+                return Ok(lock);
+            }
+        }
     }
 
     fn file(path: &Path) -> Result<File> {
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path);
         context("open", path, file)
+    }
+
+    /// The lock, if the locked file is still the one that the path names: its last holder may have removed it.
+    fn confirm(file: File, path: &Path) -> Result<Option<Self>> {
+        let ours = context("examine", path, file.metadata())?;
+        match metadata(path) {
+            Ok(named) if (named.dev(), named.ino()) == (ours.dev(), ours.ino()) => {
+                Ok(Some(Self { file, path: path.to_owned() }))
+            }
+            Err(error) if !error.is_not_found() => Err(error),
+            _ => Ok(None),
+        }
     }
 }
 
@@ -282,5 +379,38 @@ mod tests {
         assert_eq!(bytes.iter().filter(|byte| **byte != 0).count(), 4);
         let blocks = std::os::unix::fs::MetadataExt::blocks(&metadata(&to).unwrap());
         assert!(blocks * 512 < 1 << 20, "{blocks} blocks");
+    }
+
+    #[test]
+    fn a_removed_lock_is_not_mistaken_for_the_one_that_follows() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lock");
+        let first = Lock::exclusive(&path).unwrap();
+        std::thread::scope(|scope| {
+            let waiter = scope.spawn(|| Lock::exclusive(&path).unwrap());
+            first.remove().unwrap();
+            let second = waiter.join().unwrap();
+            assert!(Lock::try_exclusive(&path).unwrap().is_none(), "the waiter holds the lock that the path names");
+            drop(second);
+        });
+    }
+
+    #[test]
+    fn everything_can_be_removed_except_through_links() {
+        let dir = tempfile::tempdir().unwrap();
+        let (outside, tree) = (dir.path().join("outside"), dir.path().join("tree"));
+        create_dir_all(tree.join("a/b")).unwrap();
+        create_dir_all(&outside).unwrap();
+        write_atomic(outside.join("kept"), b"", 0o644).unwrap();
+        symlink(&outside, tree.join("a/link")).unwrap();
+        set_mode(tree.join("a/b"), 0o555).unwrap();
+        set_mode(tree.join("a"), 0o555).unwrap();
+        open_up(&tree).unwrap();
+        assert_eq!(metadata(tree.join("a/b")).unwrap().mode() & 0o777, 0o700);
+        remove_all(&tree).unwrap();
+        remove_all(&tree).unwrap();
+        assert!(!exists(&tree) && exists(outside.join("kept")));
+        remove_all(outside.join("kept")).unwrap();
+        assert!(list(&outside).unwrap().is_empty());
     }
 }
