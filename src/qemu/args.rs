@@ -1,0 +1,270 @@
+//! QEMU's argument list as a pure function of a machine and of where its files are. Written for QEMU 7.2
+//! to 10; qemu(1) is the reference. No argument holds a secret: credentials are named by their files.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+
+use crate::qemu::machine::{Accelerator, Forward, Machine};
+
+/// Names of the files in a machine's private directory.
+pub mod file {
+    /// The overlay that takes all writes.
+    pub const OVERLAY: &str = "overlay.qcow2";
+    /// The machine's own UEFI variables.
+    pub const VARS: &str = "vars.fd";
+    /// QMP, for the rave that started the machine.
+    pub const QMP: &str = "qmp.sock";
+    /// QMP, for any other rave.
+    pub const CONTROL: &str = "control.sock";
+    /// The guest agent.
+    pub const AGENT: &str = "agent.sock";
+    /// The serial console.
+    pub const CONSOLE: &str = "console.sock";
+    /// All that was said on the serial console.
+    pub const CONSOLE_LOG: &str = "console.log";
+    /// What QEMU itself said.
+    pub const QEMU_LOG: &str = "qemu.log";
+    /// A debugger's stub.
+    pub const GDB: &str = "gdb.sock";
+    /// One file per SMBIOS string that holds a credential.
+    pub const CREDENTIALS: &str = "credentials";
+}
+
+/// Where QEMU finds the machine's files; inside a sandbox these are not the host's paths.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Paths {
+    /// The machine's private directory; empty: QEMU's working directory.
+    pub directory: PathBuf,
+    /// The raw image.
+    pub disk: PathBuf,
+    /// How it boots.
+    pub boot: Boot,
+    /// Files within the private directory, one for each credential.
+    pub credentials: Vec<String>,
+}
+
+/// How a machine boots, as QEMU sees the files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Boot {
+    /// Firmware code; the variables are in the private directory.
+    Uefi(PathBuf),
+    /// Kernel, initrd and command line.
+    Direct(PathBuf, PathBuf, String),
+}
+
+/// What was decided while the machine was being started.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decided {
+    /// What runs the guest's instructions.
+    pub accelerator: Accelerator,
+    /// Host ports that are free.
+    pub forwards: Vec<Forward>,
+    /// Whether QEMU confines its own system calls; some builds cannot.
+    pub confined: bool,
+}
+
+/// The whole argument list, without the program.
+pub fn arguments(machine: &Machine, decided: &Decided, paths: &Paths) -> Vec<OsString> {
+    [
+        base(machine, decided),
+        accelerator(machine, decided.accelerator),
+        boot(machine, paths),
+        disk(machine, paths),
+        network(machine, &decided.forwards),
+        channels(paths),
+        smbios(machine, paths),
+        debug(machine, paths),
+    ]
+    .concat()
+}
+
+/// What starts the shortest machine that shows whether an accelerator works: no disk, no network.
+/// It boots the firmware or the kernel of `paths` and talks on [`file::QMP`] and [`file::CONSOLE_LOG`].
+pub fn probe(paths: &Paths) -> Vec<OsString> {
+    let mut list = words("-nodefaults -no-user-config -display none -machine q35,usb=off,vmport=off");
+    list.extend(words("-accel kvm -cpu host -smp 1 -m 256 -no-reboot -action panic=none"));
+    match &paths.boot {
+        Boot::Uefi(code) => {
+            list.extend(flash(code));
+        }
+        Boot::Direct(kernel, _, _) => {
+            list.extend([word("-kernel"), kernel.as_os_str().to_owned()]);
+            list.extend([word("-append"), word("console=ttyS0 earlyprintk=ttyS0 panic=-1")]);
+        }
+    }
+    list.extend(socket("qmp", &within(paths, file::QMP), ""));
+    list.extend(words("-mon chardev=qmp,mode=control"));
+    list.push(word("-chardev"));
+    list.push(option("file,id=console,path=", &within(paths, file::CONSOLE_LOG), ""));
+    list.extend(words("-serial chardev:console"));
+    list
+}
+
+fn base(machine: &Machine, decided: &Decided) -> Vec<OsString> {
+    let mut list = vec![word("-name"), word(&format!("{},process=rave-{0}", machine.name))];
+    list.extend(words("-nodefaults -no-user-config -display none -msg timestamp=on"));
+    list.extend(words("-machine q35,usb=off,vmport=off,smm=off,dump-guest-core=off"));
+    list.extend(words(&format!("-smp {} -m {}", machine.profile.vcpus, machine.profile.memory)));
+    list.extend(words("-rtc base=utc,clock=host -boot strict=on,menu=off"));
+    // A panic is the guest's own affair (panic=10 reboots); rave hears of it from pvpanic.
+    list.extend(words("-action panic=none,reboot=reset,shutdown=poweroff"));
+    list.extend(words("-device pvpanic-pci -object rng-builtin,id=rng -device virtio-rng-pci,rng=rng"));
+    if decided.confined {
+        list.extend(words("-sandbox on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"));
+    }
+    list
+}
+
+fn accelerator(machine: &Machine, accelerator: Accelerator) -> Vec<OsString> {
+    match accelerator {
+        Accelerator::Kvm => words("-accel kvm -cpu host"),
+        // Five-level paging costs software emulation a memory access per walk and buys nothing here.
+        Accelerator::Tcg => words(&format!(
+            "-accel tcg,thread=multi,tb-size={} -cpu max,la57=off",
+            machine.profile.translation_cache
+        )),
+    }
+}
+
+fn boot(machine: &Machine, paths: &Paths) -> Vec<OsString> {
+    match &paths.boot {
+        Boot::Uefi(code) => {
+            let mut list = flash(code);
+            list.push(word("-drive"));
+            list.push(option("if=pflash,unit=1,format=raw,file=", &within(paths, file::VARS), ""));
+            list
+        }
+        Boot::Direct(kernel, initrd, cmdline) => {
+            let extra = if machine.debug { format!(" {DEBUG_CMDLINE}") } else { String::new() };
+            let mut list = vec![word("-kernel"), kernel.into(), word("-initrd"), initrd.into()];
+            list.extend([word("-append"), word(&format!("{cmdline}{extra}"))]);
+            list
+        }
+    }
+}
+
+fn flash(code: &Path) -> Vec<OsString> {
+    vec![word("-drive"), option("if=pflash,unit=0,format=raw,readonly=on,file=", code, "")]
+}
+
+fn disk(machine: &Machine, paths: &Paths) -> Vec<OsString> {
+    // Flushes of a machine that nobody will see again need not reach the platter.
+    let cache = json!({ "direct": false, "no-flush": !machine.persist });
+    let base = json!({
+        "driver": "raw", "node-name": "base", "read-only": true,
+        "file": { "driver": "file", "filename": text(&paths.disk), "read-only": true },
+    });
+    let overlay = json!({
+        "driver": "qcow2", "node-name": "disk", "discard": "unmap", "cache": cache, "backing": "base",
+        "file": {
+            "driver": "file", "filename": text(&within(paths, file::OVERLAY)), "discard": "unmap", "cache": cache,
+        },
+    });
+    let mut list = Vec::new();
+    for node in [base, overlay] {
+        list.extend([word("-blockdev"), word(&node.to_string())]);
+    }
+    list.extend(words("-device virtio-blk-pci,drive=disk,bootindex=1,discard=on,serial=rave"));
+    list
+}
+
+fn network(machine: &Machine, forwards: &[Forward]) -> Vec<OsString> {
+    let mut netdev = "user,id=net".to_owned();
+    if !machine.profile.outbound {
+        netdev.push_str(",restrict=on");
+    }
+    for forward in forwards {
+        netdev.push_str(&format!(",hostfwd=tcp:127.0.0.1:{}-:{}", forward.host, forward.guest));
+    }
+    let mut list = vec![word("-netdev"), word(&netdev)];
+    list.extend(words("-device virtio-net-pci,netdev=net,romfile="));
+    list
+}
+
+fn channels(paths: &Paths) -> Vec<OsString> {
+    let mut log = OsString::from(",logappend=on,logfile=");
+    log.push(escape(&within(paths, file::CONSOLE_LOG)));
+    let mut list = Vec::new();
+    for (id, name) in [("qmp", file::QMP), ("control", file::CONTROL)] {
+        list.extend(socket(id, &within(paths, name), ""));
+        list.extend(words(&format!("-mon chardev={id},mode=control")));
+    }
+    list.extend(socket("agent", &within(paths, file::AGENT), ""));
+    list.extend(words("-device virtio-serial-pci"));
+    list.extend(words("-device virtserialport,chardev=agent,name=org.qemu.guest_agent.0"));
+    list.extend(socket("console", &within(paths, file::CONSOLE), log));
+    list.extend(words("-serial chardev:console"));
+    list
+}
+
+fn smbios(machine: &Machine, paths: &Paths) -> Vec<OsString> {
+    let mut list = vec![word("-smbios"), word(&format!("type=1,product=rave,uuid={}", machine.uuid()))];
+    for name in &paths.credentials {
+        let path = within(paths, file::CREDENTIALS).join(name);
+        list.extend([word("-smbios"), option("type=11,path=", &path, "")]);
+    }
+    list
+}
+
+/// Appended to the kernel command line of a machine that is being debugged.
+const DEBUG_CMDLINE: &str = "systemd.journald.forward_to_console=1 systemd.show_status=1";
+
+fn debug(machine: &Machine, paths: &Paths) -> Vec<OsString> {
+    if !machine.debug {
+        return Vec::new();
+    }
+    let mut list = words("-d guest_errors,cpu_reset");
+    list.extend(socket("gdb", &within(paths, file::GDB), ""));
+    list.extend(words("-gdb chardev:gdb"));
+    if let Boot::Uefi(_) = paths.boot {
+        // systemd-stub(7)
+        let extra = format!("type=11,value=io.systemd.stub.kernel-cmdline-extra={DEBUG_CMDLINE}");
+        list.extend([word("-smbios"), word(&extra)]);
+    }
+    list
+}
+
+fn socket(id: &str, path: &Path, rest: impl AsRef<std::ffi::OsStr>) -> Vec<OsString> {
+    vec![word("-chardev"), option(&format!("socket,id={id},server=on,wait=off,path="), path, rest)]
+}
+
+fn within(paths: &Paths, name: &str) -> PathBuf {
+    paths.directory.join(name)
+}
+
+/// A path as the value of one of QEMU's comma-separated options.
+fn option(before: &str, path: &Path, after: impl AsRef<std::ffi::OsStr>) -> OsString {
+    let mut list = OsString::from(before);
+    list.push(escape(path));
+    list.push(after);
+    list
+}
+
+/// Doubles commas, which separate options (qemu(1)).
+fn escape(path: &Path) -> OsString {
+    let mut bytes = Vec::new();
+    for &byte in path.as_os_str().as_bytes() {
+        bytes.extend(if byte == b',' { &b",,"[..] } else { std::slice::from_ref(&byte) });
+    }
+    OsString::from_vec(bytes)
+}
+
+/// A path inside JSON, which knows only Unicode.
+fn text(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
+}
+
+fn word(text: &str) -> OsString {
+    text.into()
+}
+
+fn words(text: &str) -> Vec<OsString> {
+    text.split(' ').map(OsString::from).collect()
+}
+
+#[cfg(test)]
+#[path = "args_tests.rs"]
+mod tests;
