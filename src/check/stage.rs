@@ -1,0 +1,163 @@
+//! Stages, verdicts and the report of a check: what `rave check --json` prints.
+
+use serde::{Deserialize, Serialize};
+
+/// The six stages, in the order in which they run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Stage {
+    /// The machine can be administered, and only by whom it should be.
+    Ssh,
+    /// What the machine serves over HTTPS.
+    Https,
+    /// Services are up.
+    Services,
+    /// The machine is watched.
+    Monitoring,
+    /// Memory, processors and disks suffice.
+    Resources,
+    /// The machine is the image, and is closed.
+    Security,
+}
+
+impl Stage {
+    /// All stages in order.
+    pub const ALL: [Self; 6] =
+        [Self::Ssh, Self::Https, Self::Services, Self::Monitoring, Self::Resources, Self::Security];
+
+    /// The name that people type and JSON holds.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Ssh => "ssh",
+            Self::Https => "https",
+            Self::Services => "services",
+            Self::Monitoring => "monitoring",
+            Self::Resources => "resources",
+            Self::Security => "security",
+        }
+    }
+}
+
+impl std::fmt::Display for Stage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// A text is not the name of a stage.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is not a stage: ssh, https, services, monitoring, resources or security")]
+pub struct NotAStage(pub String);
+
+impl std::str::FromStr for Stage {
+    type Err = NotAStage;
+
+    fn from_str(text: &str) -> Result<Self, NotAStage> {
+        Self::ALL.into_iter().find(|stage| stage.name() == text).ok_or_else(|| NotAStage(text.to_owned()))
+    }
+}
+
+/// What rave thinks of a check or a stage. Ordered: of several verdicts the greatest counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    /// The image does not take part, or the user did not ask: neither pass nor failure.
+    NotApplicable,
+    /// As expected.
+    Healthy,
+    /// As expected, but not for long.
+    Warning,
+    /// Could not be asked. Never healthy.
+    Skipped,
+    /// Not as expected.
+    Unhealthy,
+}
+
+impl Verdict {
+    /// The name that JSON holds.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::NotApplicable => "not-applicable",
+            Self::Healthy => "healthy",
+            Self::Warning => "warning",
+            Self::Skipped => "skipped",
+            Self::Unhealthy => "unhealthy",
+        }
+    }
+}
+
+impl std::fmt::Display for Verdict {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// What came of one check.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckReport {
+    /// Dotted id, such as `ssh.root.refused` or `security.sysctl.kernel.sysrq`.
+    pub id: String,
+    /// The verdict.
+    pub verdict: Verdict,
+    /// What should be.
+    pub expected: String,
+    /// What is.
+    pub observed: String,
+    /// The option that asked for it, where one did.
+    pub option: Option<String>,
+    /// Where the observation comes from, or details of it.
+    pub evidence: String,
+    /// Milliseconds it took to ask.
+    pub ms: u64,
+}
+
+/// What came of one stage.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StageReport {
+    /// The stage.
+    pub stage: Stage,
+    /// The greatest verdict of its checks; not-applicable without any.
+    pub verdict: Verdict,
+    /// The checks in the order of the table.
+    pub checks: Vec<CheckReport>,
+}
+
+impl StageReport {
+    /// A stage with its verdict drawn from its checks.
+    pub fn new(stage: Stage, checks: Vec<CheckReport>) -> Self {
+        let verdict = checks.iter().map(|check| check.verdict).max().unwrap_or(Verdict::NotApplicable);
+        Self { stage, verdict, checks }
+    }
+}
+
+/// What came of all stages: six of them, in order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Report {
+    /// Whether something was judged and nothing was unhealthy or skipped.
+    pub healthy: bool,
+    /// The stages.
+    pub stages: Vec<StageReport>,
+}
+
+impl Report {
+    /// A report with its health drawn from its stages.
+    pub fn new(stages: Vec<StageReport>) -> Self {
+        let worst = worst(&stages);
+        Self { healthy: matches!(worst, Verdict::Healthy | Verdict::Warning), stages }
+    }
+
+    /// The exit status of `rave check`: 0 healthy, 1 the machine is unwell, 2 rave could not ask (all it was to
+    /// ask, or anything at all). With `strict` a warning is unwell.
+    pub fn exit_status(&self, strict: bool) -> u8 {
+        match worst(&self.stages) {
+            Verdict::Healthy => 0,
+            Verdict::Warning => u8::from(strict),
+            Verdict::Unhealthy => 1,
+            Verdict::Skipped | Verdict::NotApplicable => 2,
+        }
+    }
+}
+
+fn worst(stages: &[StageReport]) -> Verdict {
+    stages.iter().map(|stage| stage.verdict).max().unwrap_or(Verdict::NotApplicable)
+}
