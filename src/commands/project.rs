@@ -63,7 +63,9 @@ fn find(project: &mut Project, root: &Path, image: &str) -> Result<Named> {
             Some(name) if strsim::jaro(name, image) > 0.7 => format!("did you mean `{name}`?"),
             _ => format!("there are: {}", names.join(", ")),
         };
-        return Err(Failure::request(format!("there is no image `{image}` in {}", root.join("images").display())).hint(hint));
+        return Err(
+            Failure::request(format!("there is no image `{image}` in {}", root.join("images").display())).hint(hint)
+        );
     }
     let (Some(stem), Some(directory)) = (path.file_stem(), path.parent()) else {
         return Err(Failure::request(format!("{image} does not name a file")));
@@ -94,7 +96,10 @@ fn not_text(name: &str) -> Failure {
 fn read_limited(path: &Path) -> Result<Vec<u8>> {
     let size = disk::metadata(path)?.len();
     if size > LIMIT {
-        return Err(Failure::request(format!("{} has {size} bytes; a project's files have at most {LIMIT}", path.display())));
+        return Err(Failure::request(format!(
+            "{} has {size} bytes; a project's files have at most {LIMIT}",
+            path.display()
+        )));
     }
     Ok(disk::read(path)?)
 }

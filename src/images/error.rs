@@ -10,6 +10,9 @@ pub enum Error {
     /// The host's file system refused.
     #[error(transparent)]
     Disk(#[from] disk::Error),
+    /// The store refused.
+    #[error(transparent)]
+    Store(#[from] crate::store::Error),
     /// A tool failed.
     #[error(transparent)]
     Tool(#[from] tool::Error),
@@ -51,6 +54,15 @@ impl Error {
     /// An error of a part of the image.
     pub fn format(what: &'static str, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self::Format { what, source: source.into() }
+    }
+}
+
+impl From<crate::store::PutError<Self>> for Error {
+    fn from(error: crate::store::PutError<Self>) -> Self {
+        match error {
+            crate::store::PutError::Make(error) => error,
+            crate::store::PutError::Store(error) => Self::Store(error),
+        }
     }
 }
 

@@ -1,18 +1,20 @@
 //! From a root file system to a bootable disk.
 
 pub mod archive;
+pub mod assemble;
 pub mod erofs;
 pub mod error;
+pub mod esp;
 #[cfg(test)]
 mod fixture;
 pub mod glob;
+pub mod gpt;
+pub mod layout;
 pub mod manifest;
 pub mod plan;
+pub mod uki;
 pub mod union;
+pub mod verity;
 
 pub use error::Error;
 pub use manifest::Manifest;
-pub mod esp;
-pub mod gpt;
-pub mod uki;
-pub mod verity;

@@ -1,0 +1,314 @@
+//! Makes the pieces of an image that the store does not have yet, obeying the plan.
+
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::digest::Digest;
+use crate::disk;
+use crate::event::{Report, Work};
+use crate::sandbox::Sandbox;
+use crate::store::{Kind, Store};
+use crate::system::System;
+
+use super::archive::Archive;
+use super::error::Error;
+use super::esp::{self, EspFile};
+use super::manifest::{Blob, Manifest, Partition, RootRecord, VerityRecord};
+use super::plan::{Inputs, Piece, Plan};
+use super::{erofs, gpt, initrd, layout, uki, union, verity};
+
+const RECORD: &str = "record.json";
+const ROOT: &str = "root.erofs";
+const TREE: &str = "root.verity";
+/// Where the stub and the boot loader are in the root file system; Debian's systemd-boot-efi brings them.
+const STUB: &str = "/usr/lib/systemd/boot/efi/linuxx64.efi.stub";
+const LOADER: &str = "/usr/lib/systemd/boot/efi/systemd-bootx64.efi";
+
+/// What assembling works with.
+pub struct Assembly<'a> {
+    /// The machine to be.
+    pub system: &'a System,
+    /// What came in.
+    pub inputs: &'a Inputs,
+    /// What has to be made.
+    pub plan: &'a Plan,
+    /// Where pieces are kept.
+    pub store: &'a Store,
+    /// The tools tree.
+    pub tools: &'a Path,
+    /// The configured packages, as a tar archive.
+    pub rootfs: &'a Path,
+    /// The rave binary.
+    pub rave: &'a Path,
+    /// How many processors may be used.
+    pub workers: u32,
+    /// Whom to tell.
+    pub report: &'a dyn Report,
+}
+
+/// A finished image.
+#[derive(Debug, Clone)]
+pub struct Assembled {
+    /// The raw disk.
+    pub disk: PathBuf,
+    /// The manifest.
+    pub manifest: PathBuf,
+    /// The disk in QEMU's format, if that was planned.
+    pub qcow2: Option<PathBuf>,
+}
+
+/// The store's kind of a piece.
+pub const fn kind(piece: Piece) -> Kind {
+    Kind::step(piece.name())
+}
+
+impl Assembly<'_> {
+    /// Makes what is missing.
+    pub fn run(&self) -> Result<Assembled, Error> {
+        let root = self.piece(Piece::Root, |to| self.make_root(to))?;
+        let tree = self.piece(Piece::Verity, |to| self.make_verity(&root, to))?;
+        let record: VerityRecord = read_record(&tree)?;
+        let initrd = self.piece(Piece::Initrd, |to| self.make_initrd(to))?;
+        let uki = self.piece(Piece::Uki, |to| self.make_uki(&initrd, &record, to))?;
+        let esp = self.piece(Piece::Esp, |to| self.make_esp(&uki, to))?;
+        let disk = self.piece(Piece::Disk, |to| self.make_disk(&root, &record, &tree, &esp, to))?;
+        let manifest = self.piece(Piece::Manifest, |to| self.make_manifest(&root, &record, &uki, to))?;
+        let qcow2 = match self.plan.digest(Piece::Qcow2) {
+            Some(_) => Some(self.piece(Piece::Qcow2, |to| self.make_qcow2(&disk, to))?),
+            None => None,
+        };
+        Ok(Assembled { disk, manifest, qcow2 })
+    }
+
+    /// A piece from the store, made if it is not there.
+    fn piece(&self, piece: Piece, make: impl FnOnce(&Path) -> Result<String, Error>) -> Result<PathBuf, Error> {
+        let digest = self.digest(piece)?;
+        if let Some(path) = self.store.lookup(kind(piece), digest)? {
+            return Ok(path);
+        }
+        let work = Work::start(self.report, "build", piece.name(), None);
+        let mut outcome = String::from("made by another process");
+        let path = self.store.put(kind(piece), digest, |to| {
+            outcome = make(to)?;
+            Ok::<(), Error>(())
+        })?;
+        work.finish(outcome);
+        Ok(path)
+    }
+
+    fn digest(&self, piece: Piece) -> Result<Digest, Error> {
+        self.plan.digest(piece).ok_or(Error::Root { what: format!("{} is not planned", piece.name()) })
+    }
+
+    fn archive(&self) -> Result<Archive, Error> {
+        Ok(Archive::open(self.rootfs)?)
+    }
+
+    fn make_root(&self, to: &Path) -> Result<String, Error> {
+        let archive = self.archive()?;
+        let finals = union::unite(&archive, self.system)?;
+        disk::create_dir_all(to)?;
+        let tar = to.join("root.tar");
+        let files = erofs::write_tar(&finals, &archive, self.rave, self.inputs.epoch, disk::create(&tar)?)?;
+        let uuid = crate::uuid::Uuid::from_digest(&layout::identity("erofs", &self.digest(Piece::Root)?));
+        let tool = Sandbox::new(self.tools).bind(to, "/work", true).tool("/usr/bin/mkfs.erofs");
+        let compression = &self.system.disk.compression;
+        let image = format!("/work/{ROOT}");
+        erofs::mkfs(tool, compression, self.inputs.epoch, &uuid.to_string(), self.workers, &image, "/work/root.tar")
+            .output()?;
+        disk::remove_file(&tar)?;
+        let image = blob(&to.join(ROOT))?;
+        write_record(to, &RootRecord { image, files })?;
+        Ok(size(image.size))
+    }
+
+    fn make_verity(&self, root: &Path, to: &Path) -> Result<String, Error> {
+        disk::create_dir_all(to)?;
+        let tree = to.join(TREE);
+        let own = self.digest(Piece::Verity)?;
+        let salt = layout::identity("verity salt", &own);
+        let uuid = crate::uuid::Uuid::from_digest(&layout::identity("verity", &own));
+        let root_hash = verity::format(&root.join(ROOT), &tree, salt.as_bytes(), uuid)
+            .map_err(|e| Error::format("hash tree", e))?;
+        write_record(to, &VerityRecord { root_hash, tree: blob(&tree)? })?;
+        Ok(format!("root hash {}", root_hash.short()))
+    }
+
+    fn make_initrd(&self, to: &Path) -> Result<String, Error> {
+        let archive = self.archive()?;
+        let kernel = kernel(&archive)?;
+        let rave = disk::read(self.rave)?;
+        let wanted: Vec<&str> = self.system.initrd_modules.iter().map(String::as_str).collect();
+        let bytes = initrd::build(&kernel, &wanted, &rave, |path| archive.read(path))
+            .map_err(|e| Error::format("initial RAM disk", e))?;
+        disk::write_atomic(to, &bytes, 0o644)?;
+        Ok(size(bytes.len() as u64))
+    }
+
+    fn make_uki(&self, initrd: &Path, record: &VerityRecord, to: &Path) -> Result<String, Error> {
+        let archive = self.archive()?;
+        let kernel = kernel(&archive)?;
+        let parts = uki::Parts {
+            osrel: &union::os_release(&archive, self.system)?,
+            cmdline: &cmdline(self.system, record),
+            uname: &kernel,
+            initrd: &disk::read(initrd)?,
+            linux: &archive.read(&format!("/boot/vmlinuz-{kernel}"))?,
+        };
+        let bytes = uki::build(&archive.read(STUB)?, &parts).map_err(|e| Error::format("unified kernel image", e))?;
+        disk::write_atomic(to, &bytes, 0o644)?;
+        Ok(size(bytes.len() as u64))
+    }
+
+    fn make_esp(&self, uki: &Path, to: &Path) -> Result<String, Error> {
+        let archive = self.archive()?;
+        let loader = archive.read(LOADER)?;
+        let kernel = disk::read(uki)?;
+        // Three tries before the boot loader prefers another version (UAPI.1, boot counting).
+        let name = format!("EFI/Linux/{}_{}+3-0.efi", self.system.name, self.system.version);
+        let files = [
+            EspFile { path: "EFI/BOOT/BOOTX64.EFI", content: &loader },
+            EspFile { path: "EFI/systemd/systemd-bootx64.efi", content: &loader },
+            EspFile { path: "loader/loader.conf", content: b"timeout 0\neditor no\n" },
+            EspFile { path: &name, content: &kernel },
+        ];
+        let identity = layout::identity("esp volume", &self.digest(Piece::Esp)?);
+        let [a, b, c, d, ..] = *identity.as_bytes();
+        let length = self.system.disk.esp_size.next_multiple_of(1 << 20);
+        esp::write(to, length, u32::from_be_bytes([a, b, c, d]), &files)
+            .map_err(|e| Error::format("EFI system partition", e))?;
+        Ok(size(length))
+    }
+
+    fn partitions(&self, root: &Path, record: &VerityRecord) -> Result<Vec<Partition>, Error> {
+        let RootRecord { image, .. } = read_record(root)?;
+        layout::partitions(self.system, self.blob_of(Piece::Esp)?, image, record.tree, &record.root_hash)
+    }
+
+    fn make_disk(
+        &self,
+        root: &Path,
+        record: &VerityRecord,
+        tree: &Path,
+        esp: &Path,
+        to: &Path,
+    ) -> Result<String, Error> {
+        let contents = [esp.to_owned(), root.join(ROOT), tree.join(TREE)];
+        let made = self.partitions(root, record)?;
+        let partitions: Vec<gpt::Partition> = made
+            .iter()
+            .zip(contents)
+            .map(|(partition, content)| {
+                let kind = parse_uuid(&partition.kind)?;
+                let attributes = if kind == gpt::ESP { 0 } else { gpt::READ_ONLY };
+                let uuid = parse_uuid(&partition.uuid)?;
+                Ok(gpt::Partition {
+                    kind,
+                    uuid,
+                    label: partition.label.clone(),
+                    size: partition.size,
+                    attributes,
+                    content,
+                })
+            })
+            .collect::<Result<_, Error>>()?;
+        let uuid = crate::uuid::Uuid::from_digest(&layout::identity("disk", &self.digest(Piece::Disk)?));
+        gpt::write(to, uuid, &partitions).map_err(|e| Error::format("disk", e))?;
+        Ok(size(disk::metadata(to)?.len()))
+    }
+
+    fn make_manifest(&self, root: &Path, record: &VerityRecord, uki: &Path, to: &Path) -> Result<String, Error> {
+        let image = disk::read(uki)?;
+        let sections = uki::sections(&image).map_err(|e| Error::format("manifest", e))?;
+        let uname = sections.iter().find(|(name, _)| name == ".uname").map(|(_, bytes)| String::from_utf8_lossy(bytes));
+        let system = self.system;
+        let manifest = Manifest {
+            format: 1,
+            image: system.name.clone(),
+            version: system.version.clone(),
+            mode: system.mode,
+            rave: env!("CARGO_PKG_VERSION").to_owned(),
+            epoch: self.inputs.epoch,
+            root_hash: record.root_hash,
+            kernel: uname.unwrap_or_default().trim_end_matches('\0').to_owned(),
+            cmdline: cmdline(system, record),
+            disk: self.blob_of(Piece::Disk)?,
+            uki: self.blob_of(Piece::Uki)?,
+            initrd: self.blob_of(Piece::Initrd)?,
+            partitions: self.partitions(root, record)?,
+            packages: self.inputs.packages.clone(),
+            options: system.options.clone(),
+            machine: system.machine.clone(),
+            disk_size: system.disk.size,
+            expect: system.expect.clone(),
+            files: read_record::<RootRecord>(root)?.files,
+        };
+        let bytes = manifest.to_json().map_err(|e| Error::format("manifest", e))?;
+        disk::write_atomic(to, &bytes, 0o644)?;
+        Ok(format!("{} files", manifest.files.len()))
+    }
+
+    fn make_qcow2(&self, raw: &Path, to: &Path) -> Result<String, Error> {
+        let (Some(folder), Some(name)) = (to.parent(), to.file_name()) else {
+            return Err(Error::Root { what: "the store gave no path".into() });
+        };
+        let tool = Sandbox::new(self.tools).bind(raw, "/disk.raw", false).bind(folder, "/work", true);
+        let arguments = ["convert", "-f", "raw", "-O", "qcow2", "-c", "-o", "compression_type=zstd", "/disk.raw"];
+        tool.tool("/usr/bin/qemu-img").args(arguments).arg(Path::new("/work").join(name)).output()?;
+        Ok(size(disk::metadata(to)?.len()))
+    }
+
+    /// Digest and length of a piece that is a single file, as the store noted them.
+    fn blob_of(&self, piece: Piece) -> Result<Blob, Error> {
+        let record = self.store.record(kind(piece), self.digest(piece)?)?;
+        let record = record.ok_or_else(|| Error::Root { what: format!("{} left the store", piece.name()) })?;
+        Ok(Blob { sha256: record.digest, size: record.size })
+    }
+}
+
+/// The command line: the image's own, and the root hash by which the initrd finds the root file system.
+fn cmdline(system: &System, record: &VerityRecord) -> String {
+    let own = system.cmdline.iter().map(String::as_str);
+    own.chain([format!("roothash={}", record.root_hash).as_str()]).collect::<Vec<_>>().join(" ")
+}
+
+/// The release of the one kernel in the root file system.
+fn kernel(archive: &Archive) -> Result<String, Error> {
+    let prefix = "/boot/vmlinuz-";
+    let found: Vec<&str> = archive.below(prefix).map(|path| &path[prefix.len()..]).collect();
+    match found[..] {
+        [one] => Ok(one.to_owned()),
+        [] => Err(Error::Root { what: "it has no kernel; add a linux-image package".into() }),
+        _ => Err(Error::Root { what: format!("it has several kernels: {}", found.join(", ")) }),
+    }
+}
+
+fn blob(path: &Path) -> Result<Blob, Error> {
+    let (sha256, size) = disk::context("read", path, Digest::of_reader(&mut disk::open(path)?))?;
+    Ok(Blob { sha256, size })
+}
+
+fn parse_uuid(text: &str) -> Result<crate::uuid::Uuid, Error> {
+    text.parse().map_err(|e| Error::format("disk", e))
+}
+
+fn read_record<T: DeserializeOwned>(folder: &Path) -> Result<T, Error> {
+    serde_json::from_slice(&disk::read(folder.join(RECORD))?).map_err(|e| Error::format("record of a step", e))
+}
+
+fn write_record(folder: &Path, record: &impl Serialize) -> Result<(), Error> {
+    let bytes = serde_json::to_vec(record).map_err(|e| Error::format("record of a step", e))?;
+    Ok(disk::write_atomic(folder.join(RECORD), &bytes, 0o644)?)
+}
+
+/// `58.3 MB`.
+pub fn size(bytes: u64) -> String {
+    match bytes {
+        0..1_000 => format!("{bytes} B"),
+        1_000..1_000_000 => format!("{}.{} kB", bytes / 1_000, bytes % 1_000 / 100),
+        1_000_000..1_000_000_000 => format!("{}.{} MB", bytes / 1_000_000, bytes % 1_000_000 / 100_000),
+        _ => format!("{}.{} GB", bytes / 1_000_000_000, bytes % 1_000_000_000 / 100_000_000),
+    }
+}
