@@ -14,7 +14,8 @@ use crate::name::GuestPath;
 pub enum Probe {
     /// What the SSH port says before anybody logs in; answered by [`Answer::SshOffer`].
     SshOffer,
-    /// Log in with the machine's key and run a command; [`Answer::SshLogin`].
+    /// Log in with the machine's key and run a command; [`Answer::SshLogin`], or [`Answer::SshRefusal`] if the
+    /// machine does not let the user in.
     SshLogin {
         /// User to log in as.
         user: String,
@@ -132,6 +133,11 @@ pub enum Answer {
     /// There is none. Never a good sign, whatever the question was.
     Unavailable {
         /// Why not.
+        reason: String,
+    },
+    /// The machine does not take part: it cannot be connected to, or closes the connection at once.
+    Unreachable {
+        /// What happened instead.
         reason: String,
     },
     /// What the SSH port said.
@@ -260,7 +266,8 @@ pub struct SshOffer {
     pub macs_out: Vec<String>,
 }
 
-/// What came of a login that should be refused. A connection that failed is no refusal, but [`Answer::Unavailable`].
+/// What came of a login that should be refused. A connection that failed is no refusal,
+/// but [`Answer::Unreachable`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SshRefusal {
     /// Whether the login was refused.
@@ -353,8 +360,8 @@ pub struct Pressure {
     pub full: f64,
 }
 
-/// Files of a control group by name, such as `memory.max`, trimmed; for a file of several lines the lines.
-/// `oom_score_adj` is that of the unit's main process.
+/// Files of a control group by name, such as `memory.max`, trimmed. Of `memory.stat` there is only the value of
+/// `inactive_file`, under that name; `oom_score_adj` is that of the unit's main process.
 pub type Cgroup = BTreeMap<String, String>;
 
 /// Space on a file system.

@@ -1,7 +1,26 @@
-//! The six stages: what to ask a machine, and what to think of its answers.
+//! The six stages: what to ask a machine, and what to think of its answers. Pure: whoever calls [`run`] brings
+//! the answers, from inside the machine and from outside.
 
+mod ask;
+mod judge;
+mod limits;
+mod module;
+mod report;
+mod resources;
+mod run;
+mod security;
+mod services;
+mod sockets;
+mod ssh;
 mod stage;
+mod table;
 mod target;
 
+pub use ask::{Question, applies, ask, checks};
+pub use judge::judge;
+pub use report::{Row, StageRow, junit, markdown, stage_rows, trouble_rows};
+pub use run::{Wanted, run};
+pub use services::{Progress, progress};
 pub use stage::{CheckReport, NotAStage, Report, Stage, StageReport, Verdict};
+pub use table::{Check, Finding, Subject};
 pub use target::Target;

@@ -116,17 +116,22 @@ pub struct CheckReport {
 pub struct StageReport {
     /// The stage.
     pub stage: Stage,
-    /// The greatest verdict of its checks; not-applicable without any.
+    /// The greatest verdict of its checks.
     pub verdict: Verdict,
     /// The checks in the order of the table.
     pub checks: Vec<CheckReport>,
 }
 
 impl StageReport {
-    /// A stage with its verdict drawn from its checks.
+    /// A stage with its verdict drawn from its checks; one that should have some and has none was skipped.
     pub fn new(stage: Stage, checks: Vec<CheckReport>) -> Self {
-        let verdict = checks.iter().map(|check| check.verdict).max().unwrap_or(Verdict::NotApplicable);
+        let verdict = checks.iter().map(|check| check.verdict).max().unwrap_or(Verdict::Skipped);
         Self { stage, verdict, checks }
+    }
+
+    /// A stage that the image does not take part in, or that the user did not ask for.
+    pub fn not_applicable(stage: Stage) -> Self {
+        Self { stage, verdict: Verdict::NotApplicable, checks: Vec::new() }
     }
 }
 

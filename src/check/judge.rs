@@ -1,0 +1,36 @@
+//! What to think of a machine's answers. Pure: no clock, no files, no network.
+
+use super::ask::Question;
+use super::table::Finding;
+use super::{CheckReport, Target, Verdict};
+use crate::probe::{Answer, Answered};
+
+/// Judges the answers to a question's probes, which must be given in their order.
+pub fn judge(question: &Question, target: &Target, answers: &[&Answered]) -> CheckReport {
+    let finding = no_answer(question, answers).unwrap_or_else(|| {
+        let answers: Vec<&Answer> = answers.iter().map(|answered| &answered.answer).collect();
+        (question.check.judge)(target, &question.subject, &answers)
+    });
+    CheckReport {
+        id: question.id.clone(),
+        verdict: finding.verdict,
+        expected: finding.expected,
+        observed: finding.observed,
+        option: question.option.as_ref().map(ToString::to_string),
+        evidence: finding.evidence,
+        ms: answers.iter().map(|answered| answered.ms).max().unwrap_or(0),
+    }
+}
+
+/// The finding if an answer is missing: no judge ever sees that, so none can take it for a good sign.
+fn no_answer(question: &Question, answers: &[&Answered]) -> Option<Finding> {
+    let missing = |verdict, reason: &str| Some(Finding::new(verdict, question.check.about, reason));
+    for answered in answers {
+        match &answered.answer {
+            Answer::Unavailable { reason } => return missing(Verdict::Skipped, reason),
+            Answer::Unreachable { reason } => return missing(question.check.unreachable, reason),
+            _ => {}
+        }
+    }
+    if answers.len() == question.probes.len() { None } else { missing(Verdict::Skipped, "no answer") }
+}

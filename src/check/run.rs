@@ -1,0 +1,78 @@
+//! A whole check: ask each stage's questions, judge, and go on whatever came of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::ask::{Question, ask};
+use super::judge::judge;
+use super::{Report, Stage, StageReport, Target};
+use crate::probe::{Answer, Answered, Probe};
+
+/// What the user asked to see.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// Stages; empty means all.
+    pub stages: BTreeSet<Stage>,
+    /// Ids of checks, or their beginnings up to a dot; empty means all.
+    pub only: Vec<String>,
+}
+
+impl Wanted {
+    /// The questions of a stage that the user asked for.
+    pub fn questions(&self, stage: Stage, target: &Target) -> Vec<Question> {
+        if !self.stages.is_empty() && !self.stages.contains(&stage) {
+            return Vec::new();
+        }
+        let wanted = |question: &Question| self.only.is_empty() || self.only.iter().any(|only| question.is(only));
+        ask(stage, target).into_iter().filter(wanted).collect()
+    }
+
+    /// The entries of `only` that name no check of this machine.
+    pub fn unknown(&self, target: &Target) -> Vec<&str> {
+        let questions: Vec<Question> = Stage::ALL.into_iter().flat_map(|stage| ask(stage, target)).collect();
+        let unknown = |only: &&str| !questions.iter().any(|question| question.is(only));
+        self.only.iter().map(String::as_str).filter(unknown).collect()
+    }
+
+    fn is_everything(&self) -> bool {
+        self.stages.is_empty() && self.only.is_empty()
+    }
+}
+
+/// Checks a machine. `answer` gets the different probes of one stage and gives one answer for each, in order; what
+/// it leaves out counts as unavailable. `each` sees every stage as it ends.
+pub fn run(
+    target: &Target,
+    wanted: &Wanted,
+    answer: &mut dyn FnMut(Stage, &[Probe]) -> Vec<Answered>,
+    each: &mut dyn FnMut(&StageReport),
+) -> Report {
+    let stages = Stage::ALL.map(|stage| {
+        let report = run_stage(stage, target, wanted, answer);
+        each(&report);
+        report
+    });
+    Report::new(stages.into())
+}
+
+fn run_stage(
+    stage: Stage,
+    target: &Target,
+    wanted: &Wanted,
+    answer: &mut dyn FnMut(Stage, &[Probe]) -> Vec<Answered>,
+) -> StageReport {
+    let questions = wanted.questions(stage, target);
+    if questions.is_empty() && !(wanted.is_everything() && super::applies(stage, target)) {
+        return StageReport::not_applicable(stage);
+    }
+    let probes: Vec<Probe> =
+        questions.iter().flat_map(|q| q.probes.clone()).collect::<BTreeSet<_>>().into_iter().collect();
+    let answers = if probes.is_empty() { Vec::new() } else { answer(stage, &probes) };
+    let answers: BTreeMap<&Probe, &Answered> = probes.iter().zip(&answers).collect();
+    let silence = Answered { answer: Answer::unavailable("no answer"), ms: 0 };
+    let judged = questions.iter().map(|question| {
+        let given: Vec<&Answered> =
+            question.probes.iter().map(|probe| answers.get(probe).copied().unwrap_or(&silence)).collect();
+        judge(question, target, &given)
+    });
+    StageReport::new(stage, judged.collect())
+}

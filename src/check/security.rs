@@ -1,0 +1,226 @@
+//! Stage 6: the machine runs the image and nothing else, and is closed.
+
+use std::collections::BTreeSet;
+
+use super::sockets::{Difference, compare};
+use super::table::{Check, Finding, Subject, list};
+use super::{Stage, Target, Verdict, module};
+use crate::name::GuestPath;
+use crate::probe::{Answer, Probe, Scan};
+
+/// Directories in which nothing may ever be written.
+const READ_ONLY: [&str; 2] = ["/etc", "/usr"];
+
+/// Set-id programs that an image may hold: one way to become root, the check of one's own password that screen
+/// lockers need, and an agent that must not be traced.
+const SET_ID: [&str; 3] = ["/usr/bin/ssh-agent", "/usr/bin/sudo", "/usr/sbin/unix_chkpwd"];
+
+/// Kernel parameters that depend on how the machine is started, not on the image.
+const START_PARAMETERS: [&str; 4] = ["BOOT_IMAGE=", "console=", "initrd=", "roothash="];
+
+/// The checks of the stage.
+pub static CHECKS: [Check; 11] = [
+    Check {
+        id: "security.root.read-only",
+        about: "the root file system is EROFS",
+        unreachable: Verdict::Skipped,
+        ask: |_| Subject::only(Probe::Mounts),
+        judge: judge_root,
+    },
+    Check {
+        id: "security.root.verity",
+        about: "the root device is verified by the manifest's root hash",
+        unreachable: Verdict::Skipped,
+        ask: |_| Subject::only(Probe::Verity),
+        judge: judge_verity,
+    },
+    Check {
+        id: "security.write",
+        about: "nothing can be written there",
+        unreachable: Verdict::Skipped,
+        ask: |_| READ_ONLY.iter().filter_map(|text| text.parse().ok()).map(ask_write).collect(),
+        judge: judge_write,
+    },
+    Check {
+        id: "security.sockets",
+        about: "exactly the expected sockets wait for peers",
+        unreachable: Verdict::Skipped,
+        ask: |_| Subject::only(Probe::Sockets),
+        judge: judge_sockets,
+    },
+    Check {
+        id: "security.sysctl",
+        about: "the kernel setting is as configured",
+        unreachable: Verdict::Skipped,
+        ask: ask_sysctls,
+        judge: judge_sysctl,
+    },
+    Check {
+        id: "security.cmdline",
+        about: "the kernel was started as the image says",
+        unreachable: Verdict::Skipped,
+        ask: |_| Subject::only(Probe::CommandLine),
+        judge: judge_cmdline,
+    },
+    Check {
+        id: "security.mount",
+        about: "the file system is mounted as configured",
+        unreachable: Verdict::Skipped,
+        ask: |target| {
+            let subject =
+                |(point, (_, option)): (&GuestPath, &(_, _))| Subject::of(point.as_str(), option, Probe::Mounts);
+            target.expect.mounts.iter().map(subject).collect()
+        },
+        judge: judge_mount,
+    },
+    Check {
+        id: "security.keys",
+        about: "no private key on the root file system",
+        unreachable: Verdict::Skipped,
+        ask: |_| Subject::only(Probe::Scan),
+        judge: |_, _, answers| {
+            let keys = |scan: &Scan| scan.keys.iter().map(|(path, kind)| format!("{path} ({kind})")).collect();
+            judge_scan(answers, "no private key", Verdict::Unhealthy, keys)
+        },
+    },
+    Check {
+        id: "security.passwords",
+        about: "no password on the root file system",
+        unreachable: Verdict::Skipped,
+        ask: |_| Subject::only(Probe::Scan),
+        judge: |_, _, answers| {
+            let passwords = |scan: &Scan| scan.passwords.iter().cloned().collect();
+            judge_scan(answers, "every account locked", Verdict::Unhealthy, passwords)
+        },
+    },
+    Check {
+        id: "security.set-id",
+        about: "few programs change the user when run",
+        unreachable: Verdict::Skipped,
+        ask: |_| Subject::only(Probe::Scan),
+        judge: |_, _, answers| {
+            let surplus =
+                |scan: &Scan| scan.set_id.iter().filter(|path| !SET_ID.contains(&path.as_str())).cloned().collect();
+            judge_scan(answers, "no set-id program but the known", Verdict::Warning, surplus)
+        },
+    },
+    module::check("security", |target| module::subjects(Stage::Security, target)),
+];
+
+fn judge_root(_: &Target, _: &str, answers: &[&Answer]) -> Finding {
+    let [Answer::Mounts { mounts }] = answers else { return Finding::misfit() };
+    let expected = "erofs, read-only";
+    match mounts.iter().rfind(|mount| mount.point == "/") {
+        None => Finding::new(Verdict::Unhealthy, expected, "no root file system"),
+        Some(root) => {
+            let access = if root.options.contains("ro") { "read-only" } else { "read-write" };
+            let holds = root.fs == "erofs" && root.options.contains("ro") && !root.options.contains("rw");
+            Finding::hold(holds, expected, format!("{}, {access}", root.fs)).because(&root.source)
+        }
+    }
+}
+
+/// The table's parameters are those of Documentation/admin-guide/device-mapper/verity.rst; the ninth is the root
+/// hash.
+fn judge_verity(target: &Target, _: &str, answers: &[&Answer]) -> Finding {
+    let [Answer::Verity(verity)] = answers else { return Finding::misfit() };
+    let expected = format!("verity, valid, root hash {}", target.root_hash);
+    let hash = verity.table.get(8).map_or("", String::as_str);
+    let state = if verity.status == "V" { "valid" } else { "corrupted" };
+    let holds = verity.target == "verity" && verity.status == "V" && hash == target.root_hash.to_string();
+    Finding::hold(holds, expected, format!("{}, {state}, root hash {hash}", verity.target))
+        .because(format!("device-mapper table of {}", verity.name))
+}
+
+fn ask_write(directory: GuestPath) -> Subject {
+    Subject { name: directory.to_string(), option: None, probes: vec![Probe::Write { directory }] }
+}
+
+fn judge_write(_: &Target, subject: &str, answers: &[&Answer]) -> Finding {
+    let [Answer::Write { written, said }] = answers else { return Finding::misfit() };
+    let observed = if *written { "a file was made" } else { said.as_str() };
+    Finding::hold(!written, "writing fails", observed).because(format!("tried to make a file in {subject}"))
+}
+
+fn judge_sockets(target: &Target, _: &str, answers: &[&Answer]) -> Finding {
+    let [Answer::Sockets { sockets }] = answers else { return Finding::misfit() };
+    let (open, local) = (&target.expect.open, &target.expect.local);
+    let difference = compare(sockets, open, local);
+    let expected = format!("open: {}; local: {}", list(open.keys()), list(local.keys()));
+    if difference == Difference::default() {
+        return Finding::new(Verdict::Healthy, expected, "exactly these").because(format!("{} sockets", sockets.len()));
+    }
+    let parts = [("open", &difference.open), ("local", &difference.local), ("missing", &difference.missing)];
+    let told = parts.iter().filter(|(_, set)| !set.is_empty()).map(|(what, set)| format!("{what}: {}", list(*set)));
+    Finding::new(Verdict::Unhealthy, expected, told.collect::<Vec<_>>().join("; ")).because("/proc/net")
+}
+
+fn ask_sysctls(target: &Target) -> Vec<Subject> {
+    let probe = Probe::Sysctls { names: target.expect.sysctl.keys().cloned().collect() };
+    let subject = |(name, (_, option)): (&String, &(_, _))| Subject::of(name, option, probe.clone());
+    target.expect.sysctl.iter().map(subject).collect()
+}
+
+fn judge_sysctl(target: &Target, subject: &str, answers: &[&Answer]) -> Finding {
+    let (Some((value, _)), [Answer::Sysctls { values }]) = (target.expect.sysctl.get(subject), answers) else {
+        return Finding::misfit();
+    };
+    let value = value.split_whitespace().collect::<Vec<_>>().join(" ");
+    match values.get(subject) {
+        None => Finding::new(Verdict::Unhealthy, value, "the kernel has no such setting"),
+        Some(observed) => Finding::hold(*observed == value, value, observed),
+    }
+}
+
+fn judge_cmdline(target: &Target, _: &str, answers: &[&Answer]) -> Finding {
+    let [Answer::CommandLine { line }] = answers else { return Finding::misfit() };
+    let given: Vec<&str> = line.split_whitespace().collect();
+    let hash = format!("roothash={}", target.root_hash);
+    let expected: Vec<&str> = target.cmdline.iter().flat_map(|part| part.split_whitespace()).collect();
+    let wanted: BTreeSet<&str> = expected.iter().copied().chain([hash.as_str()]).collect();
+    let hashes: BTreeSet<&str> = given.iter().copied().filter(|part| part.starts_with("roothash=")).collect();
+    let missing: Vec<&str> = wanted.iter().copied().filter(|part| !given.contains(part)).collect();
+    let from_start = |part: &str| START_PARAMETERS.iter().any(|start| part.starts_with(start));
+    let surplus: Vec<&str> = given.iter().copied().filter(|part| !wanted.contains(part) && !from_start(part)).collect();
+    let expected = format!("{} parameters and the manifest's root hash", wanted.len() - 1);
+    let verdict = match (missing.is_empty() && hashes.len() == 1, surplus.is_empty()) {
+        (true, true) => Verdict::Healthy,
+        (true, false) if !surplus.iter().any(|extra| overrides(extra, &wanted)) => Verdict::Warning,
+        _ => Verdict::Unhealthy,
+    };
+    Finding::new(verdict, expected, format!("missing: {}; besides: {}", list(missing), list(surplus))).because(line)
+}
+
+/// Whether a parameter sets again what the image sets, so that the image's value may not be the one in force.
+fn overrides(extra: &str, wanted: &BTreeSet<&str>) -> bool {
+    let key = |part: &str| part.split('=').next().unwrap_or(part).replace('-', "_");
+    wanted.iter().any(|part| key(part) == key(extra))
+}
+
+fn judge_mount(target: &Target, subject: &str, answers: &[&Answer]) -> Finding {
+    let expected = target.expect.mounts.iter().find(|(point, _)| point.as_str() == subject);
+    let (Some((_, (options, _))), [Answer::Mounts { mounts }]) = (expected, answers) else {
+        return Finding::misfit();
+    };
+    match mounts.iter().rfind(|mount| mount.point == subject) {
+        None => Finding::new(Verdict::Unhealthy, list(options), "not mounted"),
+        Some(mount) => {
+            let missing: Vec<&String> = options.difference(&mount.options).collect();
+            let options_seen = mount.options.iter().map(String::as_str).collect::<Vec<_>>().join(",");
+            Finding::hold(missing.is_empty(), list(options), format!("missing: {}", list(&missing)))
+                .because(format!("{} on {}: {options_seen}", mount.fs, mount.source))
+        }
+    }
+}
+
+fn judge_scan(answers: &[&Answer], expected: &str, bad: Verdict, find: fn(&Scan) -> Vec<String>) -> Finding {
+    let [Answer::Scan(scan)] = answers else { return Finding::misfit() };
+    let found = find(scan);
+    let evidence = format!("{} files seen, {} searched", scan.files, scan.searched);
+    match (&scan.incomplete, found.is_empty()) {
+        (_, false) => Finding::new(bad, expected, list(&found)).because(evidence),
+        (Some(reason), true) => Finding::new(Verdict::Skipped, expected, reason).because(evidence),
+        (None, true) if scan.files == 0 => Finding::new(Verdict::Skipped, expected, "no files").because(evidence),
+        (None, true) => Finding::new(Verdict::Healthy, expected, "none").because(evidence),
+    }
+}

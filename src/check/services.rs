@@ -1,0 +1,182 @@
+//! Stage 3: everything that should run does.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use regex::Regex;
+
+use super::table::{Check, Finding, Subject, list};
+use super::{Stage, Target, Verdict, limits, module};
+use crate::probe::{Answer, JournalEntry, Probe, Unit};
+
+/// Difference of clocks in seconds that is fine, since the answers are not given at one instant, and that is bad.
+const CLOCK_FINE: u64 = 60;
+const CLOCK_BAD: u64 = 300;
+
+/// The checks of the stage.
+pub static CHECKS: [Check; 6] = [
+    Check {
+        id: "services.system",
+        about: "the system is running",
+        unreachable: Verdict::Skipped,
+        ask: |_| Subject::only(Probe::SystemState),
+        judge: judge_system,
+    },
+    Check {
+        id: "services.failures",
+        about: "no unit has failed or is being restarted",
+        unreachable: Verdict::Skipped,
+        ask: |target| Subject::only(units(target)),
+        judge: judge_failures,
+    },
+    Check {
+        id: "services.unit",
+        about: "the unit is active",
+        unreachable: Verdict::Skipped,
+        ask: |target| {
+            let subject = |(unit, option)| Subject::of(unit, option, units(target));
+            target.expect.units.iter().map(subject).collect()
+        },
+        judge: judge_unit,
+    },
+    Check {
+        id: "services.clock",
+        about: "the machine's clock agrees with the host's",
+        unreachable: Verdict::Skipped,
+        ask: |_| vec![Subject { name: String::new(), option: None, probes: vec![Probe::HostClock, Probe::Clock] }],
+        judge: judge_clock,
+    },
+    Check {
+        id: "services.journal",
+        about: "no error in the journal outside the allow list",
+        unreachable: Verdict::Skipped,
+        ask: |_| Subject::only(Probe::Journal),
+        judge: judge_journal,
+    },
+    module::check("services", |target| module::subjects(Stage::Services, target)),
+];
+
+/// The one question about units; asked alike by every check, it is put to the machine once.
+pub fn units(target: &Target) -> Probe {
+    Probe::Units { properties: limits::properties(&target.expect.limits) }
+}
+
+/// How far a machine's boot has come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Progress {
+    /// Nothing more will start on its own: the checks may begin.
+    Done,
+    /// What it is waiting for, for people.
+    Waiting(String),
+}
+
+/// Reads the progress of a boot from the answer to [`Probe::SystemState`]; whoever waits asks again until it is
+/// done or the deadline passes, and lets the checks judge what state it ended in.
+pub fn progress(answer: &Answer) -> Progress {
+    match answer {
+        Answer::SystemState { state, jobs } if state == "starting" || state == "initializing" => {
+            Progress::Waiting(format!("the system is {state}, {jobs} jobs to do"))
+        }
+        Answer::SystemState { .. } => Progress::Done,
+        Answer::Unavailable { reason } | Answer::Unreachable { reason } => Progress::Waiting(reason.clone()),
+        _ => Progress::Waiting("an answer to another question".to_owned()),
+    }
+}
+
+fn judge_system(_: &Target, _: &str, answers: &[&Answer]) -> Finding {
+    let [Answer::SystemState { state, .. }] = answers else { return Finding::misfit() };
+    Finding::hold(state == "running", "running", state).because("systemctl is-system-running")
+}
+
+fn judge_failures(_: &Target, _: &str, answers: &[&Answer]) -> Finding {
+    let [Answer::Units { units }] = answers else { return Finding::misfit() };
+    let expected = "no unit failed, none restarted";
+    if units.is_empty() {
+        return Finding::new(Verdict::Skipped, expected, "no units at all");
+    }
+    let bad: Vec<String> = units.iter().filter(|(_, unit)| is_bad(unit)).map(|(name, u)| describe(name, u)).collect();
+    let restarted: Vec<String> = units
+        .iter()
+        .filter(|(_, unit)| unit.restarts > 0)
+        .map(|(name, unit)| format!("{name} restarted {} times", unit.restarts))
+        .collect();
+    match (bad.is_empty(), restarted.is_empty()) {
+        (true, true) => Finding::new(Verdict::Healthy, expected, format!("{} units, none failed", units.len())),
+        (true, false) => Finding::new(Verdict::Warning, expected, list(&restarted)),
+        (false, _) => Finding::new(Verdict::Unhealthy, expected, list(&bad)).because(list(&restarted)),
+    }
+}
+
+fn is_bad(unit: &Unit) -> bool {
+    unit.active == "failed" || unit.sub.starts_with("auto-restart")
+}
+
+fn describe(name: &str, unit: &Unit) -> String {
+    format!("{name} is {} ({}, {})", unit.active, unit.sub, unit.result)
+}
+
+/// A unit by its own name or an alias.
+pub fn find<'a>(units: &'a BTreeMap<String, Unit>, name: &str) -> Option<&'a Unit> {
+    units.get(name).or_else(|| units.values().find(|unit| unit.names.contains(name)))
+}
+
+fn judge_unit(_: &Target, subject: &str, answers: &[&Answer]) -> Finding {
+    let [Answer::Units { units }] = answers else { return Finding::misfit() };
+    match find(units, subject) {
+        None => Finding::new(Verdict::Unhealthy, "active", "not loaded"),
+        Some(unit) => Finding::hold(
+            matches!(unit.active.as_str(), "active" | "reloading"),
+            "active",
+            format!("{} ({})", unit.active, unit.sub),
+        )
+        .because(format!("{}, result {}", unit.load, unit.result)),
+    }
+}
+
+fn judge_clock(_: &Target, _: &str, answers: &[&Answer]) -> Finding {
+    let [Answer::Clock { unix_seconds: host, .. }, Answer::Clock { unix_seconds: guest, .. }] = answers else {
+        return Finding::misfit();
+    };
+    let difference = host.abs_diff(*guest);
+    let verdict = match difference {
+        0..=CLOCK_FINE => Verdict::Healthy,
+        ..=CLOCK_BAD => Verdict::Warning,
+        _ => Verdict::Unhealthy,
+    };
+    Finding::new(verdict, format!("within {CLOCK_FINE} s of the host's clock"), format!("{difference} s away"))
+        .because(format!("{guest} in the machine, {host} outside"))
+}
+
+fn judge_journal(target: &Target, _: &str, answers: &[&Answer]) -> Finding {
+    let [Answer::Journal { entries, truncated }] = answers else { return Finding::misfit() };
+    let allow = &target.expect.journal_allow;
+    let (patterns, broken): (Vec<_>, Vec<_>) =
+        allow.iter().map(|(pattern, _)| Regex::new(pattern).map_err(|_| pattern)).partition(Result::is_ok);
+    let patterns: Vec<Regex> = patterns.into_iter().flatten().collect();
+    let broken: BTreeSet<&String> = broken.into_iter().filter_map(Result::err).collect();
+    let unknown: Vec<String> = entries
+        .iter()
+        .map(|entry| (line(entry), entry.count))
+        .filter(|(line, _)| !patterns.iter().any(|pattern| pattern.is_match(line)))
+        .map(|(line, count)| if count > 1 { format!("{line} ({count} times)") } else { line })
+        .collect();
+    let expected = "no entry of priority error or worse outside the allow list";
+    let verdict = match (unknown.is_empty() && broken.is_empty(), truncated) {
+        (true, false) => Verdict::Healthy,
+        // The entries left out may be anything.
+        (true, true) => Verdict::Skipped,
+        (false, _) => Verdict::Unhealthy,
+    };
+    let mut evidence = format!("{} different entries, {} unknown", entries.len(), unknown.len());
+    if *truncated {
+        evidence.push_str("; older ones were not read");
+    }
+    if !broken.is_empty() {
+        evidence.push_str(&format!("; not a regular expression: {}", list(broken)));
+    }
+    Finding::new(verdict, expected, list(&unknown)).because(evidence)
+}
+
+/// What a pattern of the allow list is matched against.
+fn line(entry: &JournalEntry) -> String {
+    format!("{}: {}", entry.identifier, entry.message)
+}
