@@ -1,3 +1,5 @@
+use std::path::PathBuf;
+
 use super::*;
 use crate::tool::{self, Tool};
 
@@ -29,7 +31,11 @@ fn bytes_are_the_same_twice_and_independent_readers_agree() {
 
     match Tool::new("fsck.vfat").args(["-n", "-v"]).arg(&path).output() {
         Err(tool::Error::Start { .. }) => return,
-        other => drop(other.unwrap()),
+        Err(error) => {
+            let said = Tool::new("sh").args(["-c", "fsck.vfat -n -v \"$0\"; true"]).arg(&path).output().unwrap();
+            panic!("{error}: {}", String::from_utf8_lossy(&said));
+        }
+        Ok(_) => {}
     }
     let read = |name: &str| Tool::new("mcopy").arg("-i").arg(&path).args([name, "-"]).output();
     match read("::EFI/Linux/minimal_1.0+3-0.efi") {
@@ -48,12 +54,48 @@ fn what_does_not_fit_is_refused() {
     for size in [0, 4096, 33 << 20, SIZE + 512, u64::MAX] {
         assert!(matches!(made(&[], size).2, Err(Error::Size(_))), "{size}");
     }
-    made(&[], LEAST).2.unwrap();
+}
+
+#[test]
+fn sizes_at_the_borders_are_sound_for_fsck() {
+    for size in [LEAST, 272 << 20, (272 << 20) + 4096] {
+        let (_dir, path, result) = made(&[file("EFI/a", b"")], size);
+        result.unwrap();
+        let geometry = Geometry::new(size).unwrap();
+        assert!(geometry.clusters >= 65525, "{geometry:?}");
+        if let Err(error @ tool::Error::Failed { .. }) = Tool::new("fsck.vfat").arg("-n").arg(&path).output() {
+            panic!("{error}");
+        }
+    }
 }
 
 #[test]
 fn hostile_paths_are_refused() {
     for path in ["", "/a", "a/", "a//b", "../a", "a/..", "a\\b", "a:b", "é", "a b", "a.", "a\0", &"a".repeat(256)] {
         assert!(matches!(made(&[file(path, b"")], SIZE).2, Err(Error::Path(_))), "{path:?}");
+    }
+}
+
+#[test]
+fn a_path_that_is_there_twice_is_refused() {
+    for pair in [["a", "a"], ["a", "A"], ["a", "a/b"], ["a/b", "a"], ["a/b", "A/c"]] {
+        let files = pair.map(|path| file(path, b"x"));
+        assert!(matches!(made(&files, SIZE).2, Err(Error::Twice(_))), "{pair:?}");
+    }
+}
+
+#[test]
+fn many_long_names_fill_more_than_one_cluster() {
+    let names: Vec<_> = (0..40).map(|n| format!("EFI/Linux/a-rather-long-name-{n}.efi")).collect();
+    let files: Vec<_> = names.iter().map(|name| file(name, name.as_bytes())).collect();
+    let (_dir, path, result) = made(&files, SIZE);
+    result.unwrap();
+    match Tool::new("fsck.vfat").arg("-n").arg(&path).output() {
+        Err(tool::Error::Start { .. }) => return,
+        other => drop(other.unwrap()),
+    }
+    match Tool::new("mcopy").arg("-i").arg(&path).args([&format!("::{}", names[39]), "-"]).output() {
+        Err(tool::Error::Start { .. }) => {}
+        other => assert_eq!(other.unwrap(), names[39].as_bytes()),
     }
 }

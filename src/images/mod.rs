@@ -4,6 +4,7 @@ pub mod archive;
 pub mod assemble;
 pub mod erofs;
 pub mod error;
+pub mod cpio;
 pub mod esp;
 #[cfg(test)]
 mod fixture;
@@ -12,6 +13,8 @@ pub mod gpt;
 pub mod layout;
 pub mod manifest;
 pub mod plan;
+pub mod initrd;
+pub mod kmod;
 pub mod uki;
 pub mod union;
 pub mod verity;
