@@ -2,7 +2,9 @@
 
 pub mod archive;
 pub mod error;
+pub mod fetch;
 pub mod lock;
+pub mod mirrors;
 pub mod resolve;
 
 pub use archive::{Accept, ArchiveRef, Base, Source};
