@@ -122,10 +122,9 @@ fn accelerator(machine: &Machine, accelerator: Accelerator) -> Vec<OsString> {
     match accelerator {
         Accelerator::Kvm => words("-accel kvm -cpu host"),
         // Five-level paging costs software emulation a memory access per walk and buys nothing here.
-        Accelerator::Tcg => words(&format!(
-            "-accel tcg,thread=multi,tb-size={} -cpu max,la57=off",
-            machine.profile.translation_cache
-        )),
+        Accelerator::Tcg => {
+            words(&format!("-accel tcg,thread=multi,tb-size={} -cpu max,la57=off", machine.profile.translation_cache))
+        }
     }
 }
 
