@@ -171,9 +171,15 @@ pub enum Error {
     /// The guest reports a host key that is none.
     #[error("the guest reports no valid SSH host key")]
     HostKey(#[source] ssh_key::Error),
-    /// A key pair could not be made.
-    #[error("cannot make a key pair")]
-    Key(#[source] io::Error),
+    /// No random numbers could be had.
+    #[error("the system gives no random numbers")]
+    Random(#[source] io::Error),
+    /// An SSH key could not be written in OpenSSH's format.
+    #[error("cannot write an SSH key")]
+    Key(#[source] ssh_key::Error),
+    /// A disk too large for an overlay.
+    #[error("an overlay of {0} bytes is too large")]
+    TooLarge(u64),
     /// The terminal or the console socket refused.
     #[error("cannot attach to the console")]
     Console(#[source] io::Error),

@@ -5,8 +5,12 @@
 //! an event loop; every operation of it also ends when the user interrupts, with [`Error::Interrupted`].
 //! Files and sockets of a machine live in one directory that only its owner may enter.
 
+pub mod agent;
 pub mod args;
+pub mod link;
 pub mod machine;
+pub mod qcow2;
+pub mod qmp;
 
 mod error;
 
