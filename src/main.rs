@@ -3,6 +3,8 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    rave::sandbox::main_if_asked();
+    if let Some(code) = rave::sandbox::main_if_asked() {
+        return code;
+    }
     rave::commands::main()
 }

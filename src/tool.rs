@@ -38,15 +38,41 @@ pub enum Error {
 #[derive(Debug, Clone)]
 pub struct Tool {
     program: OsString,
+    wrapper: Option<Wrapper>,
     arguments: Vec<OsString>,
     environment: Vec<(OsString, OsString)>,
     directory: Option<PathBuf>,
 }
 
+/// A program that starts another one: its own path, and its arguments before the other's name.
+#[derive(Debug, Clone)]
+struct Wrapper {
+    program: OsString,
+    arguments: Vec<OsString>,
+}
+
 impl Tool {
     /// A program by path, or by name to be looked up in the standard directories.
     pub fn new(program: impl AsRef<OsStr>) -> Self {
-        Self { program: program.as_ref().to_owned(), arguments: Vec::new(), environment: Vec::new(), directory: None }
+        Self {
+            program: program.as_ref().to_owned(),
+            wrapper: None,
+            arguments: Vec::new(),
+            environment: Vec::new(),
+            directory: None,
+        }
+    }
+
+    /// A program that `wrapper` starts: it is given its own `arguments`, then `program` and what follows. Failures
+    /// are told as the program's.
+    pub fn wrapped<S: AsRef<OsStr>>(
+        wrapper: impl AsRef<OsStr>,
+        arguments: impl IntoIterator<Item = S>,
+        program: impl AsRef<OsStr>,
+    ) -> Self {
+        let arguments = arguments.into_iter().map(|a| a.as_ref().to_owned()).collect();
+        let wrapper = Wrapper { program: wrapper.as_ref().to_owned(), arguments };
+        Self { wrapper: Some(wrapper), ..Self::new(program) }
     }
 
     /// Adds one argument. Never a secret: every user of the machine can read argument lists.
@@ -89,7 +115,14 @@ impl Tool {
     /// The prepared command, for callers that need the running process: standard input closed, standard
     /// output and error inherited.
     pub fn command(&self) -> Command {
-        let mut command = Command::new(&self.program);
+        let mut command = match &self.wrapper {
+            None => Command::new(&self.program),
+            Some(wrapper) => {
+                let mut command = Command::new(&wrapper.program);
+                command.args(&wrapper.arguments).arg(&self.program);
+                command
+            }
+        };
         command.args(&self.arguments).env_clear().stdin(Stdio::null());
         command.env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin").env("LC_ALL", "C");
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));

@@ -264,7 +264,7 @@ impl Assembly<'_> {
     fn blob_of(&self, piece: Piece) -> Result<Blob, Error> {
         let record = self.store.record(kind(piece), self.digest(piece)?)?;
         let record = record.ok_or_else(|| Error::Root { what: format!("{} left the store", piece.name()) })?;
-        Ok(Blob { sha256: record.digest, size: record.size })
+        Ok(Blob { sha256: record.content, size: record.bytes })
     }
 }
 

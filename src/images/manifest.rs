@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 use crate::name::{ImageName, OptionPath, PackageName, Version};
-use crate::system::{Expect, Machine, Mode, OptionValue, System};
+use crate::system::{Expect, Machine, Mode, OptionValue};
 
 use super::erofs::FileRecord;
 
@@ -77,7 +77,7 @@ pub struct Partition {
     pub content: Blob,
 }
 
-/// What the steps of a build found out, as each notes it beside its output.
+/// What the root step found out, kept beside its image.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RootRecord {
     /// The EROFS image.
@@ -86,57 +86,16 @@ pub struct RootRecord {
     pub files: BTreeMap<String, FileRecord>,
 }
 
-/// What the disk step found out.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DiskRecord {
+/// What the verity step found out, kept beside its tree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VerityRecord {
     /// dm-verity root hash.
     pub root_hash: Digest,
-    /// Kernel release.
-    pub kernel: String,
-    /// Whole command line.
-    pub cmdline: String,
-    /// The disk.
-    pub disk: Blob,
-    /// The unified kernel image.
-    pub uki: Blob,
-    /// The initial RAM disk.
-    pub initrd: Blob,
-    /// The partitions.
-    pub partitions: Vec<Partition>,
+    /// The hash tree with its superblock.
+    pub tree: Blob,
 }
 
 impl Manifest {
-    /// Puts together what is asked for and what was made.
-    pub fn new(
-        system: &System,
-        packages: BTreeMap<PackageName, String>,
-        epoch: u64,
-        root: RootRecord,
-        disk: DiskRecord,
-    ) -> Self {
-        Self {
-            format: 1,
-            image: system.name.clone(),
-            version: system.version.clone(),
-            mode: system.mode,
-            rave: env!("CARGO_PKG_VERSION").to_owned(),
-            epoch,
-            root_hash: disk.root_hash,
-            kernel: disk.kernel,
-            cmdline: disk.cmdline,
-            disk: disk.disk,
-            uki: disk.uki,
-            initrd: disk.initrd,
-            partitions: disk.partitions,
-            packages,
-            options: system.options.clone(),
-            machine: system.machine.clone(),
-            disk_size: system.disk.size,
-            expect: system.expect.clone(),
-            files: root.files,
-        }
-    }
-
     /// The manifest as JSON text.
     pub fn to_json(&self) -> Result<Vec<u8>, serde_json::Error> {
         let mut bytes = serde_json::to_vec_pretty(self)?;

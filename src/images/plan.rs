@@ -1,9 +1,12 @@
 //! What has to be made for an image, as a pure function of what goes in. A step's digest names its output
 //! before it exists, so whatever the store holds under it need not be made again.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use crate::digest::{Canonical, Digest};
+use crate::name::PackageName;
 use crate::system::System;
 use crate::tree::Content;
 
@@ -26,13 +29,31 @@ pub enum Piece {
     Initrd,
     /// The unified kernel image.
     Uki,
+    /// The EFI system partition.
+    Esp,
     /// The partitioned disk.
     Disk,
+    /// What is known of the image.
+    Manifest,
     /// The disk in QEMU's format.
     Qcow2,
 }
 
 impl Piece {
+    /// All pieces, each after what it needs.
+    pub const ALL: [Self; 10] = [
+        Self::Tools,
+        Self::Rootfs,
+        Self::Root,
+        Self::Verity,
+        Self::Initrd,
+        Self::Uki,
+        Self::Esp,
+        Self::Disk,
+        Self::Manifest,
+        Self::Qcow2,
+    ];
+
     /// The word for it, in the store and on the screen.
     pub const fn name(self) -> &'static str {
         match self {
@@ -42,7 +63,9 @@ impl Piece {
             Self::Verity => "verity",
             Self::Initrd => "initrd",
             Self::Uki => "uki",
+            Self::Esp => "esp",
             Self::Disk => "disk",
+            Self::Manifest => "manifest",
             Self::Qcow2 => "qcow2",
         }
     }
@@ -55,14 +78,16 @@ impl Piece {
             Self::Verity => &[Self::Root],
             Self::Initrd => &[Self::Rootfs],
             Self::Uki => &[Self::Initrd, Self::Verity],
-            Self::Disk => &[Self::Uki, Self::Root, Self::Verity],
+            Self::Esp => &[Self::Uki, Self::Rootfs],
+            Self::Disk => &[Self::Esp, Self::Root, Self::Verity],
+            Self::Manifest => &[Self::Disk],
             Self::Qcow2 => &[Self::Disk, Self::Tools],
         }
     }
 }
 
 /// What other rooms and the caller bring in.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Inputs {
     /// Digest of the tools tree.
     pub tools: Digest,
@@ -70,6 +95,8 @@ pub struct Inputs {
     pub rootfs: Digest,
     /// Digest of the rave binary, which becomes init and guest agent.
     pub rave: Digest,
+    /// Packages that ship, with their versions.
+    pub packages: BTreeMap<PackageName, String>,
     /// The time that every file gets, in seconds since 1970.
     pub epoch: u64,
 }
@@ -102,9 +129,7 @@ impl Plan {
 /// Plans an image; `qcow2` adds that format.
 pub fn plan(system: &System, inputs: &Inputs, qcow2: bool) -> Result<Plan, serde_json::Error> {
     let mut steps: Vec<Step> = vec![];
-    for piece in
-        [Piece::Tools, Piece::Rootfs, Piece::Root, Piece::Verity, Piece::Initrd, Piece::Uki, Piece::Disk, Piece::Qcow2]
-    {
+    for piece in Piece::ALL {
         if piece == Piece::Qcow2 && !qcow2 {
             continue;
         }
@@ -149,8 +174,18 @@ fn own_inputs(piece: Piece, system: &System, inputs: &Inputs, hash: &mut Canonic
         Piece::Uki => {
             hash.json(&(&system.name, &system.version, &system.cmdline))?;
         }
+        Piece::Esp => {
+            hash.json(&(&system.name, &system.version, system.disk.esp_size))?;
+        }
         Piece::Disk => {
-            hash.json(&(&system.name, &system.version, system.disk.esp_size, system.disk.slot_size))?;
+            hash.json(&(&system.name, &system.version, system.disk.slot_size))?;
+        }
+        Piece::Manifest => {
+            hash.json(&(system.mode, &system.machine, system.disk.size, &system.expect, &system.options))?;
+            hash.json(&inputs.packages)?;
+            for (path, entry) in &system.tree {
+                hash.field(path.as_str()).json(&entry.option)?;
+            }
         }
         Piece::Tools | Piece::Rootfs | Piece::Verity | Piece::Qcow2 => {}
     }
@@ -164,7 +199,8 @@ mod tests {
     use crate::tree::Entry;
 
     fn inputs() -> Inputs {
-        Inputs { tools: Digest::of(b"t"), rootfs: Digest::of(b"r"), rave: Digest::of(b"v"), epoch: 1 }
+        let digest = |text: &str| Digest::of(text.as_bytes());
+        Inputs { tools: digest("t"), rootfs: digest("r"), rave: digest("v"), packages: BTreeMap::new(), epoch: 1 }
     }
 
     /// The pieces that a change makes anew.
@@ -186,19 +222,16 @@ mod tests {
     fn a_change_makes_anew_just_what_depends_on_it() {
         assert_eq!(changed(|_, _| {}), [""; 0]);
         let etc_motd = "/etc/motd".parse().unwrap();
+        let disk = ["esp", "disk", "manifest", "qcow2"];
+        let with = |pieces: &[&'static str]| [pieces, &disk].concat();
         let file = changed(|system, _| drop(system.tree.insert(etc_motd, Entry::file("x", 0o644))));
-        assert_eq!(file, ["root", "verity", "uki", "disk", "qcow2"]);
-        assert_eq!(changed(|system, _| system.cmdline.push("quiet".into())), ["uki", "disk", "qcow2"]);
-        assert_eq!(changed(|system, _| system.disk.esp_size += 1), ["disk", "qcow2"]);
-        assert_eq!(
-            changed(|system, _| drop(system.initrd_modules.insert("nvme".into()))),
-            ["initrd", "uki", "disk", "qcow2"]
-        );
-        assert_eq!(
-            changed(|_, inputs| inputs.rave = Digest::of(b"w")),
-            ["root", "verity", "initrd", "uki", "disk", "qcow2"]
-        );
-        assert_eq!(changed(|system, _| system.machine.memory += 1), [""; 0], "the machine is not in the image");
+        assert_eq!(file, with(&["root", "verity", "uki"]));
+        assert_eq!(changed(|system, _| system.cmdline.push("quiet".into())), with(&["uki"]));
+        assert_eq!(changed(|system, _| system.disk.esp_size += 1), disk);
+        assert_eq!(changed(|system, _| system.initrd_modules.extend(["nvme".into()])), with(&["initrd", "uki"]));
+        let rave = changed(|_, inputs| inputs.rave = Digest::of(b"w"));
+        assert_eq!(rave, with(&["root", "verity", "initrd", "uki"]));
+        assert_eq!(changed(|system, _| system.machine.memory += 1), ["manifest"], "the machine is not in the image");
     }
 
     #[test]
