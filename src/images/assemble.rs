@@ -1,5 +1,6 @@
 //! Makes the pieces of an image that the store does not have yet, obeying the plan.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -19,6 +20,8 @@ use super::manifest::{Blob, Manifest, Partition, RootRecord, VerityRecord};
 use super::plan::{Inputs, Piece, Plan};
 use super::{erofs, gpt, initrd, layout, uki, union, verity};
 
+/// zstd's level for the initrd. It is made once per kernel, so this is not what a developer waits for.
+const INITRD_LEVEL: i32 = 15;
 const RECORD: &str = "record.json";
 const ROOT: &str = "root.erofs";
 const TREE: &str = "root.verity";
@@ -139,10 +142,17 @@ impl Assembly<'_> {
     fn make_initrd(&self, to: &Path) -> Result<String, Error> {
         let archive = self.archive()?;
         let kernel = kernel(&archive)?;
-        let rave = disk::read(self.rave)?;
-        let wanted: Vec<&str> = self.system.initrd_modules.iter().map(String::as_str).collect();
-        let bytes = initrd::build(&kernel, &wanted, &rave, |path| archive.read(path))
-            .map_err(|e| Error::format("initial RAM disk", e))?;
+        let request = initrd::Request {
+            init: &disk::read(self.rave)?,
+            kernel: &kernel,
+            modules: &self.system.initrd_modules,
+            level: INITRD_LEVEL,
+        };
+        let bytes = initrd::build(&request, &|path| match archive.read(path) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            other => other.map(Some),
+        })
+        .map_err(|e| Error::format("initial RAM disk", e))?;
         disk::write_atomic(to, &bytes, 0o644)?;
         Ok(size(bytes.len() as u64))
     }

@@ -174,7 +174,7 @@ fn append_link(
     name: &str,
     target: &str,
 ) -> Result<(), Error> {
-    let mut write = || -> io::Result<()> {
+    let write = || -> io::Result<()> {
         let mut header = header(builder, item, epoch, kind)?;
         builder.append_link(&mut header, name, target)
     };
