@@ -158,7 +158,7 @@ fn append(
     size: u64,
     reader: impl Read,
 ) -> Result<(), Error> {
-    let mut write = || -> io::Result<()> {
+    let write = || -> io::Result<()> {
         let mut header = header(builder, item, epoch, kind)?;
         header.set_size(size);
         builder.append_data(&mut header, name, reader)
@@ -174,7 +174,7 @@ fn append_link(
     name: &str,
     target: &str,
 ) -> Result<(), Error> {
-    let write = || -> io::Result<()> {
+    let mut write = || -> io::Result<()> {
         let mut header = header(builder, item, epoch, kind)?;
         builder.append_link(&mut header, name, target)
     };
