@@ -58,6 +58,17 @@ pub enum Amount {
     Items(u64),
 }
 
+/// A number of bytes for people: `58.3 MB`.
+pub fn bytes(count: u64) -> String {
+    let (unit, name) = match count {
+        0..1_000 => return format!("{count} B"),
+        1_000..1_000_000 => (1_000, "kB"),
+        1_000_000..1_000_000_000 => (1_000_000, "MB"),
+        _ => (1_000_000_000, "GB"),
+    };
+    format!("{}.{} {name}", count / unit, count % unit * 10 / unit)
+}
+
 /// Where events go. Called from several threads at once.
 pub trait Report: Send + Sync {
     /// Takes note of one event; must not block for long.
@@ -128,5 +139,37 @@ impl Drop for Work<'_> {
         if !self.ended {
             self.report.event(Event::Failed { task: self.task });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_have_units() {
+        assert_eq!(
+            [0, 999, 1_000, 58_349_000, u64::MAX].map(bytes),
+            ["0 B", "999 B", "1.0 kB", "58.3 MB", "18446744073.7 GB"]
+        );
+    }
+
+    #[test]
+    fn work_that_is_not_finished_has_failed() {
+        struct Names(std::sync::Mutex<Vec<&'static str>>);
+        impl Report for Names {
+            fn event(&self, event: Event) {
+                self.0.lock().unwrap().push(match event {
+                    Event::Started { .. } => "started",
+                    Event::Finished { .. } => "finished",
+                    Event::Failed { .. } => "failed",
+                    _ => "other",
+                });
+            }
+        }
+        let names = Names(std::sync::Mutex::default());
+        Work::start(&names, "a", "b", None).finish("");
+        drop(Work::start(&names, "a", "b", None));
+        assert_eq!(*names.0.lock().unwrap(), ["started", "finished", "started", "failed"]);
     }
 }

@@ -106,7 +106,27 @@ macro_rules! from_errors {
     };
 }
 
-from_errors!(crate::disk::Error, crate::tool::Error, crate::images::Error, serde_json::Error);
+from_errors!(crate::disk::Error, crate::tool::Error, serde_json::Error);
+
+impl From<crate::store::Error> for Failure {
+    fn from(error: crate::store::Error) -> Self {
+        let hint = error.hint();
+        let failure = Self::error(error);
+        match hint {
+            Some(text) => failure.hint(text),
+            None => failure,
+        }
+    }
+}
+
+impl From<crate::images::Error> for Failure {
+    fn from(error: crate::images::Error) -> Self {
+        match error {
+            crate::images::Error::Store(error) => error.into(),
+            other => Self::error(other),
+        }
+    }
+}
 
 impl From<Vec<Diagnostic>> for Failure {
     fn from(diagnostics: Vec<Diagnostic>) -> Self {

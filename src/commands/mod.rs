@@ -4,6 +4,7 @@ mod completions;
 mod context;
 mod failure;
 mod project;
+mod store;
 
 use std::process::ExitCode;
 
@@ -42,6 +43,7 @@ pub fn main() -> ExitCode {
 fn dispatch(command: Command, context: &Context) -> Result<Status> {
     match command {
         Command::Completions { shell } => completions::completions(shell, context),
+        Command::Store(verb) => store::run(&verb, context),
         Command::Man { dir } => completions::man(dir.as_deref(), context),
         _ => Ok(Status::Done),
     }

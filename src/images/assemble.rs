@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 
 use crate::digest::Digest;
 use crate::disk;
-use crate::event::{Report, Work};
+use crate::event::{Report, Work, bytes};
 use crate::sandbox::Sandbox;
 use crate::store::{Kind, Store};
 use crate::system::System;
@@ -124,7 +124,7 @@ impl Assembly<'_> {
         disk::remove_file(&tar)?;
         let image = blob(&to.join(ROOT))?;
         write_record(to, &RootRecord { image, files })?;
-        Ok(size(image.size))
+        Ok(bytes(image.size))
     }
 
     fn make_verity(&self, root: &Path, to: &Path) -> Result<String, Error> {
@@ -148,13 +148,13 @@ impl Assembly<'_> {
             modules: &self.system.initrd_modules,
             level: INITRD_LEVEL,
         };
-        let bytes = initrd::build(&request, &|path| match archive.read(path) {
+        let initrd = initrd::build(&request, &|path| match archive.read(path) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
             other => other.map(Some),
         })
         .map_err(|e| Error::format("initial RAM disk", e))?;
-        disk::write_atomic(to, &bytes, 0o644)?;
-        Ok(size(bytes.len() as u64))
+        disk::write_atomic(to, &initrd, 0o644)?;
+        Ok(bytes(initrd.len() as u64))
     }
 
     fn make_uki(&self, initrd: &Path, record: &VerityRecord, to: &Path) -> Result<String, Error> {
@@ -167,9 +167,9 @@ impl Assembly<'_> {
             initrd: &disk::read(initrd)?,
             linux: &archive.read(&format!("/boot/vmlinuz-{kernel}"))?,
         };
-        let bytes = uki::build(&archive.read(STUB)?, &parts).map_err(|e| Error::format("unified kernel image", e))?;
-        disk::write_atomic(to, &bytes, 0o644)?;
-        Ok(size(bytes.len() as u64))
+        let image = uki::build(&archive.read(STUB)?, &parts).map_err(|e| Error::format("unified kernel image", e))?;
+        disk::write_atomic(to, &image, 0o644)?;
+        Ok(bytes(image.len() as u64))
     }
 
     fn make_esp(&self, uki: &Path, to: &Path) -> Result<String, Error> {
@@ -189,7 +189,7 @@ impl Assembly<'_> {
         let length = self.system.disk.esp_size.next_multiple_of(1 << 20);
         esp::write(to, length, u32::from_be_bytes([a, b, c, d]), &files)
             .map_err(|e| Error::format("EFI system partition", e))?;
-        Ok(size(length))
+        Ok(bytes(length))
     }
 
     fn partitions(&self, root: &Path, record: &VerityRecord) -> Result<Vec<Partition>, Error> {
@@ -226,7 +226,7 @@ impl Assembly<'_> {
             .collect::<Result<_, Error>>()?;
         let uuid = crate::uuid::Uuid::from_digest(&layout::identity("disk", &self.digest(Piece::Disk)?));
         gpt::write(to, uuid, &partitions).map_err(|e| Error::format("disk", e))?;
-        Ok(size(disk::metadata(to)?.len()))
+        Ok(bytes(disk::metadata(to)?.len()))
     }
 
     fn make_manifest(&self, root: &Path, record: &VerityRecord, uki: &Path, to: &Path) -> Result<String, Error> {
@@ -267,14 +267,16 @@ impl Assembly<'_> {
         let tool = Sandbox::new(self.tools).bind(raw, "/disk.raw", false).bind(folder, "/work", true);
         let arguments = ["convert", "-f", "raw", "-O", "qcow2", "-c", "-o", "compression_type=zstd", "/disk.raw"];
         tool.tool("/usr/bin/qemu-img").args(arguments).arg(Path::new("/work").join(name)).output()?;
-        Ok(size(disk::metadata(to)?.len()))
+        Ok(bytes(disk::metadata(to)?.len()))
     }
 
-    /// Digest and length of a piece that is a single file, as the store noted them.
+    /// Digest and length of a piece that is a single file, the digest as the store noted it.
     fn blob_of(&self, piece: Piece) -> Result<Blob, Error> {
-        let record = self.store.record(kind(piece), self.digest(piece)?)?;
-        let record = record.ok_or_else(|| Error::Root { what: format!("{} left the store", piece.name()) })?;
-        Ok(Blob { sha256: record.content, size: record.bytes })
+        let digest = self.digest(piece)?;
+        match (self.store.lookup(kind(piece), digest)?, self.store.record(kind(piece), digest)?) {
+            (Some(path), Some(record)) => Ok(Blob { sha256: record.content, size: disk::metadata(path)?.len() }),
+            _ => Err(Error::Root { what: format!("{} left the store", piece.name()) }),
+        }
     }
 }
 
@@ -311,14 +313,4 @@ fn read_record<T: DeserializeOwned>(folder: &Path) -> Result<T, Error> {
 fn write_record(folder: &Path, record: &impl Serialize) -> Result<(), Error> {
     let bytes = serde_json::to_vec(record).map_err(|e| Error::format("record of a step", e))?;
     Ok(disk::write_atomic(folder.join(RECORD), &bytes, 0o644)?)
-}
-
-/// `58.3 MB`.
-pub fn size(bytes: u64) -> String {
-    match bytes {
-        0..1_000 => format!("{bytes} B"),
-        1_000..1_000_000 => format!("{}.{} kB", bytes / 1_000, bytes % 1_000 / 100),
-        1_000_000..1_000_000_000 => format!("{}.{} MB", bytes / 1_000_000, bytes % 1_000_000 / 100_000),
-        _ => format!("{}.{} GB", bytes / 1_000_000_000, bytes % 1_000_000_000 / 100_000_000),
-    }
 }

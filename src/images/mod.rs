@@ -2,19 +2,19 @@
 
 pub mod archive;
 pub mod assemble;
+pub mod cpio;
 pub mod erofs;
 pub mod error;
-pub mod cpio;
 pub mod esp;
 #[cfg(test)]
 mod fixture;
 pub mod glob;
 pub mod gpt;
+pub mod initrd;
+pub mod kmod;
 pub mod layout;
 pub mod manifest;
 pub mod plan;
-pub mod initrd;
-pub mod kmod;
 pub mod uki;
 pub mod union;
 pub mod verity;
