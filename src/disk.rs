@@ -64,6 +64,11 @@ pub fn open_rw(path: impl AsRef<Path>) -> Result<File> {
     context("open", &path, OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path))
 }
 
+/// Opens a device node for reading and writing; never creates a file.
+pub fn open_device(path: &Path) -> Result<File> {
+    context("open", path, OpenOptions::new().read(true).write(true).open(path))
+}
+
 /// Makes a directory and its parents; existing ones are fine.
 pub fn create_dir_all(path: impl AsRef<Path>) -> Result<()> {
     context("create", &path, fs::create_dir_all(&path))

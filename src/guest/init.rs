@@ -1,0 +1,115 @@
+//! The first process of the initrd: it loads kernel modules, opens the verified root file system and hands
+//! over to its init. What it cannot do it says, and then it restarts the machine: boot counting takes it to
+//! the other version. It never opens a shell.
+
+use std::convert::Infallible;
+use std::thread::sleep;
+use std::time::Duration;
+
+use rustix::io::Errno;
+use rustix::mount::{MountFlags, mount};
+use rustix::system::{RebootCommand, finit_module, reboot};
+
+use crate::disk;
+use crate::guest::log::{Log, chain};
+use crate::guest::{cmdline, root, switch};
+
+const CMDLINE: &str = "/proc/cmdline";
+/// Paths of kernel modules, one per line, in the order of loading.
+const MODULES: &str = "/modules.list";
+
+/// Why there is no boot.
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    #[error("cannot mount {0}")]
+    Mount(&'static str, #[source] Errno),
+    #[error(transparent)]
+    Disk(#[from] disk::Error),
+    #[error(transparent)]
+    Cmdline(#[from] cmdline::Error),
+    #[error("cannot open the root file system{}", after(.modules))]
+    Root {
+        #[source]
+        source: root::Error,
+        modules: Vec<String>,
+    },
+    #[error(transparent)]
+    Switch(#[from] switch::Error),
+}
+
+/// Boots the machine. To be called as process 1 of the initrd only; it does not return.
+pub fn run() -> ! {
+    let mut log = Log::default();
+    let Err(error) = boot(&mut log);
+    let delay =
+        disk::read_to_string(CMDLINE).map_or(Some(Duration::from_secs(10)), |line| cmdline::reboot_delay(&line));
+    let next = match delay {
+        Some(delay) => format!("the machine restarts in {} seconds", delay.as_secs()),
+        None => "the machine waits, as panic=0 says".into(),
+    };
+    log.failure(&format!("cannot boot: {}", chain(&error)));
+    log.failure(&next);
+    sleep(delay.unwrap_or(Duration::MAX));
+    // Were this refused, the end of process 1 makes the kernel panic, which restarts as panic= says.
+    let _ = reboot(RebootCommand::Restart);
+    std::process::exit(1)
+}
+
+fn boot(log: &mut Log) -> Result<Infallible, Error> {
+    let quiet = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+    let devices = MountFlags::NOSUID | MountFlags::STRICTATIME;
+    // systemd mounts /run itself, with limits of its own. The options of /dev are systemd's.
+    mount("proc", "/proc", c"proc", quiet, None).map_err(|error| Error::Mount("/proc", error))?;
+    mount("sysfs", "/sys", c"sysfs", quiet, None).map_err(|error| Error::Mount("/sys", error))?;
+    mount("devtmpfs", "/dev", c"devtmpfs", devices, c"mode=0755").map_err(|error| Error::Mount("/dev", error))?;
+    *log = Log::open()?;
+    let hash = cmdline::root_hash(&disk::read_to_string(CMDLINE)?)?;
+    let failed = load_modules(log)?;
+    let device = root::open(&hash, log).map_err(|source| Error::Root { source, modules: failed })?;
+    Ok(switch::to(&device)?)
+}
+
+/// Loads all modules of the list; returns those that failed, each with the reason. A module for hardware that
+/// is not there may fail; if it matters the root file system is not found.
+fn load_modules(log: &mut Log) -> Result<Vec<String>, Error> {
+    let list = disk::read_to_string(MODULES)?;
+    let mut failed = Vec::new();
+    for path in paths(&list) {
+        match finit_module(disk::open(path)?, c"", 0) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(error) => failed.push(format!("{path} ({error})")),
+        }
+    }
+    if !failed.is_empty() {
+        log.information(&format!("kernel modules not loaded: {}", failed.join(", ")));
+    }
+    Ok(failed)
+}
+
+fn paths(list: &str) -> impl Iterator<Item = &str> {
+    list.lines().map(str::trim).filter(|line| line.starts_with('/'))
+}
+
+fn after(modules: &[String]) -> String {
+    if modules.is_empty() { String::new() } else { format!(" (kernel modules not loaded: {})", modules.join(", ")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_list_of_modules_is_read_leniently() {
+        let list = "/lib/a.ko\n\n  /lib/b.ko \r\n# remark\n\0\nrelative.ko";
+        assert_eq!(paths(list).collect::<Vec<_>>(), ["/lib/a.ko", "/lib/b.ko"]);
+    }
+
+    #[test]
+    fn a_missing_root_names_the_modules_that_failed() {
+        let source = root::Error::NotFound { hash: crate::digest::Digest::of(b""), seen: "vda: it is empty".into() };
+        let error = Error::Root { source, modules: vec!["/lib/virtio_blk.ko (ENOEXEC)".into()] };
+        let text = chain(&error);
+        assert!(text.contains("(kernel modules not loaded: /lib/virtio_blk.ko (ENOEXEC)): no disk has"), "{text}");
+        assert!(text.ends_with("vda: it is empty"), "{text}");
+    }
+}

@@ -1,0 +1,180 @@
+//! Finding the root file system by the root hash (Discoverable Partitions Specification) and opening it
+//! through dm-verity.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use crate::digest::Digest;
+use crate::disk;
+use crate::guest::log::{Log, chain};
+use crate::guest::verity::{self, Superblock};
+use crate::guest::{dm, gpt};
+use crate::uuid::Uuid;
+
+/// How long disks may take to appear, and how often to look.
+const PATIENCE: Duration = Duration::from_secs(20);
+const PAUSE: Duration = Duration::from_millis(25);
+/// Where the kernel lists block devices.
+const BLOCK: &str = "/sys/class/block";
+/// The name that systemd gives to a verified root file system.
+const NAME: &str = "root";
+
+/// Why there is no root file system.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No disk has the partitions that belong to the root hash.
+    #[error("no disk has the partitions of root hash {hash} after {} seconds: {seen}", PATIENCE.as_secs())]
+    NotFound {
+        /// The root hash.
+        hash: Digest,
+        /// What each disk has instead.
+        seen: String,
+    },
+    /// A partition could not be read.
+    #[error(transparent)]
+    Disk(#[from] disk::Error),
+    /// The kernel says something of a device that is not a number.
+    #[error("the kernel describes {0} in a way that is not understood")]
+    Attribute(PathBuf),
+    /// The hash tree is of another kind.
+    #[error(transparent)]
+    Superblock(#[from] verity::Error),
+    /// dm-verity could not be set up.
+    #[error(transparent)]
+    DeviceMapper(#[from] dm::Error),
+}
+
+/// Why one disk is not the one.
+#[derive(Debug, thiserror::Error)]
+enum NotThis {
+    #[error(transparent)]
+    Table(#[from] gpt::Error),
+    #[error(transparent)]
+    Disk(#[from] disk::Error),
+    #[error(transparent)]
+    Other(#[from] Error),
+    #[error("the kernel has not made its partition {0}")]
+    Partition(u32),
+}
+
+/// Both partitions of a root file system, as the kernel names them: `vda2`.
+struct Found {
+    data: String,
+    tree: String,
+}
+
+/// Waits for the disk that holds the root file system, and opens it. Returns the device to mount.
+pub fn open(hash: &Digest, log: &mut Log) -> Result<PathBuf, Error> {
+    let Found { data, tree } = wait(hash)?;
+    let data_size = number(&data, "size")?.saturating_mul(512);
+    let path = node(&tree);
+    let mut bytes = [0; verity::SUPERBLOCK];
+    disk::context("read", &path, disk::open(&path)?.read_exact_at(&mut bytes, 0))?;
+    let superblock = Superblock::parse(&bytes, data_size)?;
+
+    let parameters = superblock.parameters(&attribute(&data, "dev")?, &attribute(&tree, "dev")?, hash);
+    let control = disk::open_device(Path::new("/dev/mapper/control"))?;
+    let device = dm::Device {
+        name: NAME,
+        uuid: &superblock.dm_uuid(NAME),
+        target: "verity",
+        sectors: superblock.sectors(),
+        parameters: &parameters,
+    };
+    let minor = dm::create(&control, &device)?;
+    log.information(&format!("root file system on {data}, verified by {tree}"));
+    // The link that udev would make, so that later programs find the device under its usual name.
+    let link = PathBuf::from("/dev/mapper").join(NAME);
+    disk::symlink(format!("../dm-{minor}"), &link)?;
+    Ok(link)
+}
+
+fn wait(hash: &Digest) -> Result<Found, Error> {
+    let begin = Instant::now();
+    loop {
+        let mut seen = BTreeMap::new();
+        for disk in disks()? {
+            match search(&disk, hash) {
+                Ok(found) => return Ok(found),
+                Err(reason) => drop(seen.insert(disk, chain(&reason))),
+            }
+        }
+        if begin.elapsed() > PATIENCE {
+            let mut seen: Vec<_> = seen.into_iter().map(|(disk, reason)| format!("{disk}: {reason}")).collect();
+            if seen.is_empty() {
+                seen.push("there is no disk at all".into());
+            }
+            return Err(Error::NotFound { hash: *hash, seen: seen.join("; ") });
+        }
+        sleep(PAUSE);
+    }
+}
+
+/// Whole disks that may hold partitions.
+fn disks() -> Result<Vec<String>, Error> {
+    let names = disk::list(BLOCK)?;
+    let names = names.iter().filter_map(|path| Some(path.file_name()?.to_str()?.to_owned()));
+    Ok(names.filter(|name| may_be_disk(name) && !disk::exists(format!("{BLOCK}/{name}/partition"))).collect())
+}
+
+/// Devices that never hold an image, and floppy drives, which take seconds to say so.
+fn may_be_disk(name: &str) -> bool {
+    !["dm-", "fd", "loop", "ram", "zram"].iter().any(|prefix| name.starts_with(prefix))
+}
+
+fn search(disk: &str, hash: &Digest) -> Result<Found, NotThis> {
+    let (data, tree) = Uuid::of_root_hash(hash);
+    let sector_size = number(disk, "queue/logical_block_size")?.clamp(512, 65_536);
+    let path = node(disk);
+    let device = disk::open(&path)?;
+    let read = |offset, length| disk::context("read", &path, read_at(&device, offset, length));
+    let header = gpt::header(&read(sector_size, sector_size)?, sector_size)?;
+    let entries = read(header.entries.start, header.entries.end - header.entries.start)?;
+    let root = gpt::find(&header, &entries, data, tree)?;
+    Ok(Found { data: partition(disk, root.data)?, tree: partition(disk, root.tree)? })
+}
+
+fn read_at(device: &File, offset: u64, length: u64) -> std::io::Result<Vec<u8>> {
+    let mut bytes = vec![0; usize::try_from(length).map_err(std::io::Error::other)?];
+    device.read_exact_at(&mut bytes, offset)?;
+    Ok(bytes)
+}
+
+/// The kernel's name of a disk's partition.
+fn partition(disk: &str, number: u32) -> Result<String, NotThis> {
+    let below = disk::list(format!("{BLOCK}/{disk}"))?;
+    let mut names = below.iter().filter_map(|path| path.file_name()?.to_str());
+    let wanted = number.to_string();
+    let found = names.find(|name| attribute(&format!("{disk}/{name}"), "partition").is_ok_and(|n| n == wanted));
+    found.map(str::to_owned).ok_or(NotThis::Partition(number))
+}
+
+/// The device node of a name in /sys, which writes `/` as `!`.
+fn node(name: &str) -> PathBuf {
+    PathBuf::from("/dev").join(name.replace('!', "/"))
+}
+
+fn attribute(device: &str, name: &str) -> Result<String, disk::Error> {
+    Ok(disk::read_to_string(format!("{BLOCK}/{device}/{name}"))?.trim().to_owned())
+}
+
+fn number(device: &str, name: &str) -> Result<u64, Error> {
+    let path = || PathBuf::from(format!("{BLOCK}/{device}/{name}"));
+    attribute(device, name)?.parse().map_err(|_| Error::Attribute(path()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_devices() {
+        assert_eq!(node("cciss!c0d0p2"), Path::new("/dev/cciss/c0d0p2"));
+        assert!(may_be_disk("vda") && may_be_disk("nvme0n1") && may_be_disk("sr0"));
+        assert!(!may_be_disk("loop3") && !may_be_disk("dm-0") && !may_be_disk("fd0"));
+    }
+}
