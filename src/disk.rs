@@ -1,7 +1,8 @@
 //! The host's file system. The only room that uses `std::fs`, so that every failure names the path and
 //! every file that matters is written whole or not at all.
 
-use std::fs::{self, File, OpenOptions};
+pub use std::fs::File;
+use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
