@@ -56,10 +56,18 @@ pub struct Fetcher {
     silent: Mutex<BTreeMap<String, u32>>,
 }
 
-/// The client, and what to add when it cannot connect.
+/// The client, and what to add when it cannot connect by TLS.
 struct Http {
     client: Client,
     remark: &'static str,
+}
+
+impl Http {
+    fn unreachable(&self, error: reqwest::Error) -> Why {
+        let remark = if error.url().is_some_and(|url| url.scheme() == "https") { self.remark } else { "" };
+        // The address stands beside it already.
+        Why::Unreachable(format!("{}{remark}", why::chain(&error.without_url())))
+    }
 }
 
 impl Fetcher {

@@ -284,3 +284,7 @@ fn take(store: &Store, project: &Path, path: &str, sha256: Digest) -> Result<Pat
         PutError::Store(error) => error.into(),
     })
 }
+
+#[cfg(test)]
+#[path = "packages_tests.rs"]
+mod tests;

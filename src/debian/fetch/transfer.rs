@@ -8,7 +8,7 @@ use reqwest::header::{CONTENT_RANGE, CONTENT_TYPE, RANGE};
 use reqwest::{Response, StatusCode, Url};
 use sha2::{Digest as _, Sha256};
 
-use super::why::{Why, chain};
+use super::why::Why;
 use super::{Fetcher, Http};
 use crate::digest::Digest;
 use crate::disk::{self, File};
@@ -116,10 +116,7 @@ impl Fetcher {
         let answer = tokio::time::timeout(patience, request.send()).await;
         let response = match answer {
             Err(_) => return Err(Why::Stalled(self.settings.stall)),
-            // The address stands beside it already.
-            Ok(answer) => {
-                answer.map_err(|error| Why::Unreachable(format!("{}{}", chain(&error.without_url()), http.remark)))?
-            }
+            Ok(answer) => answer.map_err(|error| http.unreachable(error))?,
         };
         let status = response.status();
         if !matches!(status, StatusCode::OK | StatusCode::PARTIAL_CONTENT) {
