@@ -119,6 +119,23 @@ impl From<crate::store::Error> for Failure {
     }
 }
 
+impl From<crate::debian::Error> for Failure {
+    fn from(error: crate::debian::Error) -> Self {
+        if error.is_input() { Self::request(chain(&error)) } else { Self::error(error) }
+    }
+}
+
+impl From<crate::debian::fetch::Error> for Failure {
+    fn from(error: crate::debian::fetch::Error) -> Self {
+        let hint = error.hint();
+        let failure = Self::error(error);
+        match hint {
+            Some(text) => failure.hint(text),
+            None => failure,
+        }
+    }
+}
+
 impl From<crate::images::Error> for Failure {
     fn from(error: crate::images::Error) -> Self {
         match error {

@@ -1,13 +1,18 @@
 //! Locks: read, judged against what an image asks for, made and moved.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use crate::debian::{self, Change, Lock, Request, Source as _, Stale, Update};
+use jiff::Timestamp;
+
+use crate::debian::fetch::{Fetcher, Settings};
+use crate::debian::lock::changes;
+use crate::debian::mirrors::{Choice, Host, Mirrors};
+use crate::debian::{self, Change, Lock, Request, Stale, Update};
 use crate::disk;
-use crate::event::{Report as _, Work};
 use crate::modules;
-use crate::origin::{Diagnostic, Source};
+use crate::origin::Source;
 use crate::system::{Mode, System};
+use crate::ui::Tone;
 
 use super::project::{self, Named};
 use super::{Context, Failure, Result};
@@ -38,7 +43,10 @@ pub fn tools(context: &Context, beside: &Named) -> Result<Asked> {
     let alone = Source::new("<rave>/modules/default.yaml", "description: nothing\nimports: [system]\n");
     project.modules.insert("default".to_owned(), alone);
     let evaluation = modules::evaluate(&project, &named.name, &[], None)?;
-    Ok(Asked { named: Named { name: TOOLS.to_owned(), directory: beside.directory.clone() }, system: evaluation.system })
+    Ok(Asked {
+        named: Named { name: TOOLS.to_owned(), directory: beside.directory.clone() },
+        system: evaluation.system,
+    })
 }
 
 /// The lock in a file; None if there is none.
@@ -51,7 +59,103 @@ pub fn read(path: &Path) -> Result<Option<Lock>> {
     Ok(Some(Lock::parse(&source)?))
 }
 
-/// Why a lock does not fit what is asked for; None if it does.
-pub fn stale(lock: &Lock, system: &System) -> Option<Stale> {
-    debian::lock::is_stale(lock, &system.archive, &system.packages, system.recommends)
+/// The lock of `asked`, if there is one that fits.
+pub fn fitting(asked: &Asked) -> Result<std::result::Result<Lock, Unfit>> {
+    let path = asked.named.lock();
+    let Some(lock) = read(&path)? else { return Ok(Err(Unfit::Missing)) };
+    let system = &asked.system;
+    Ok(match lock.stale(&system.archive, &system.packages, system.recommends) {
+        None => Ok(lock),
+        Some(stale) => Err(Unfit::Stale(stale)),
+    })
+}
+
+/// Why there is no lock to build from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unfit {
+    /// There is none.
+    Missing,
+    /// It was made for something else.
+    Stale(Stale),
+}
+
+impl std::fmt::Display for Unfit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let names =
+            |names: &[crate::name::PackageName]| names.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        match self {
+            Self::Missing => f.write_str("there is no lock"),
+            Self::Stale(Stale::NotLocked(new)) => write!(f, "not locked yet: {}", names(new)),
+            Self::Stale(Stale::NotRequested(old)) => write!(f, "locked, but no longer asked for: {}", names(old)),
+            Self::Stale(Stale::Recommends) => f.write_str("system.recommends has changed"),
+            Self::Stale(Stale::Archives) => f.write_str("the archives have changed"),
+            Self::Stale(Stale::Debs) => f.write_str("the .deb files of the image have changed"),
+        }
+    }
+}
+
+/// Mirrors for an image, in the order that `rave lock --help` gives.
+pub fn fetcher(context: &Context, system: &System, lock: Option<&Lock>) -> Result<Fetcher> {
+    let host = Host::read(Path::new("/etc/apt"))?;
+    let date = lock.and_then(|lock| lock.archives.iter().map(|archive| archive.date).max());
+    let choice = Choice {
+        environment: context.environment.mirror.as_deref(),
+        image: &system.archive.mirrors,
+        host: Some(&host),
+        date,
+    };
+    let mirrors = Mirrors::new(&choice).map_err(|e| Failure::request(e.to_string()))?;
+    Fetcher::new(mirrors, Settings::default()).map_err(Failure::from)
+}
+
+/// Resolves an image anew, writes its lock, and says what changed.
+pub fn lock(context: &Context, asked: &Asked, update: &Update) -> Result<Lock> {
+    let path = asked.named.lock();
+    let previous = read(&path)?;
+    let system = &asked.system;
+    let request = Request {
+        archive: &system.archive,
+        packages: &system.packages,
+        recommends: system.recommends,
+        previous: previous.as_ref(),
+        update,
+        now: Timestamp::now(),
+    };
+    let fetcher = fetcher(context, system, None)?;
+    let lock = debian::resolve(&request, &asked.named.directory, &fetcher, context.ui.as_ref())?;
+    let text = lock.to_yaml();
+    if disk::read(&path).ok().as_deref() != Some(text.as_bytes()) {
+        disk::create_dir_all(&asked.named.directory)?;
+        disk::write_atomic(&path, text.as_bytes(), 0o644)?;
+    }
+    tell(context, asked, previous.as_ref(), &lock);
+    Ok(lock)
+}
+
+fn tell(context: &Context, asked: &Asked, previous: Option<&Lock>, lock: &Lock) {
+    let name = &asked.named.name;
+    let Some(previous) = previous else {
+        context.ui.say(format!("{name}: locked {} packages", lock.packages.len()));
+        return;
+    };
+    let changes = changes(previous, lock);
+    if changes.is_empty() {
+        context.ui.say(format!("{name}: {} packages, unchanged", lock.packages.len()));
+    }
+    for change in changes {
+        context.ui.say(format!("{name}: {}", describe(&change)));
+    }
+}
+
+/// A change as one line.
+pub fn describe(change: &Change) -> String {
+    match change {
+        Change::Added { name, version } => format!("{} {name} {version}", Tone::Good.paint("+")),
+        Change::Removed { name, version } => format!("{} {name} {version}", Tone::Bad.paint("-")),
+        Change::Upgraded { name, from, to } => format!("{} {name} {from} -> {to}", Tone::Good.paint("^")),
+        Change::Downgraded { name, from, to } => format!("{} {name} {from} -> {to}", Tone::Warn.paint("v")),
+        Change::Rebuilt { name, version } => {
+            format!("{} {name} {version} has other bytes than before", Tone::Warn.paint("!"))
+        }
+    }
 }

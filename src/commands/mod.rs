@@ -3,6 +3,8 @@
 mod completions;
 mod context;
 mod failure;
+mod lock;
+mod locking;
 mod project;
 mod store;
 
@@ -43,6 +45,7 @@ pub fn main() -> ExitCode {
 fn dispatch(command: Command, context: &Context) -> Result<Status> {
     match command {
         Command::Completions { shell } => completions::completions(shell, context),
+        Command::Lock(arguments) => lock::run(&arguments, context),
         Command::Store(verb) => store::run(&verb, context),
         Command::Man { dir } => completions::man(dir.as_deref(), context),
         _ => Ok(Status::Done),
