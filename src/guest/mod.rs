@@ -8,3 +8,8 @@ mod log;
 mod root;
 mod switch;
 mod verity;
+
+/// Whether this process is the first one of a machine's initial RAM disk.
+pub fn is_init() -> bool {
+    std::process::id() == 1 && std::env::args_os().next().is_some_and(|name| name == "/init")
+}
