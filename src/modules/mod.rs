@@ -1,8 +1,28 @@
 //! YAML modules and images: parse, resolve, render. Pure: texts come in, a [`System`] or all that is wrong
 //! with the texts comes out.
 
+mod compare;
+mod fields;
+mod image;
+mod imports;
+mod merge;
+mod module;
+mod render;
+mod resolve;
+mod scalars;
+mod shape;
+mod template;
+mod types;
+mod value;
+mod yaml;
+
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
+
+use image::Image;
+use imports::{Catalogue, Closure};
+use module::Module;
+use resolve::Evaluator;
 
 use crate::name::OptionPath;
 use crate::origin::{Diagnostic, Origin, Source};
@@ -72,6 +92,28 @@ pub enum Level {
     Force,
 }
 
+impl Level {
+    /// Where such a definition stands, for people.
+    pub fn describe(self) -> &'static str {
+        match self {
+            Self::WeakDefault => "marked !default",
+            Self::Default => "as defaults",
+            Self::Module => "by modules",
+            Self::Image => "by the image",
+            Self::Mode => "by the mode",
+            Self::CommandLine => "on the command line",
+            Self::Force => "marked !force",
+        }
+    }
+}
+
+/// A value that could not be had; why has been told in a diagnostic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Failed;
+
+/// Stack for an evaluation: options refer to options, and each step runs a template.
+const STACK: usize = 64 << 20;
+
 /// Evaluates one image of the project. `overrides` are the command line's `--set option=value`, the value in YAML;
 /// `mode` is stronger than what the image says.
 ///
@@ -83,7 +125,111 @@ pub fn evaluate(
     overrides: &[(String, String)],
     mode: Option<Mode>,
 ) -> Result<Evaluation, Vec<Diagnostic>> {
-    let _ = (overrides, mode);
-    let source = project.images.get(image).cloned().unwrap_or_else(|| Source::new("<command line>", image));
-    Err(vec![Diagnostic::error(&Origin::new(&source, 0..0), "the evaluator is not finished")])
+    std::thread::scope(|scope| {
+        let run = || run(project, image, overrides, mode);
+        match std::thread::Builder::new().stack_size(STACK).spawn_scoped(scope, run) {
+            Ok(thread) => thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+            Err(_) => run(),
+        }
+    })
 }
+
+fn run(
+    project: &Project,
+    name: &str,
+    overrides: &[(String, String)],
+    mode: Option<Mode>,
+) -> Result<Evaluation, Vec<Diagnostic>> {
+    let mut errors = Vec::new();
+    let mut modules: BTreeMap<String, Module> =
+        project.modules.iter().map(|(path, source)| (path.clone(), Module::parse(path, source))).collect();
+    let catalogue = Catalogue::new(&mut modules);
+    let Some(image) = image::read(project, name, &mut errors) else { return Err(tidy(errors)) };
+    let asked = mode.or(image.mode);
+    let mode = asked.unwrap_or_default();
+    let mode_module = format!("mode/{mode}");
+
+    let mut closure = Closure::new(&modules, &catalogue);
+    closure.take("default");
+    match asked {
+        Some(_) => closure.import(&mode_module, &image.origin),
+        None => closure.take(&mode_module),
+    }
+    for (path, place) in &image.imports {
+        closure.import(path, place);
+    }
+    for (depth, config) in image.files.iter().enumerate().filter_map(|(depth, file)| Some((depth, file.get("config")?)))
+    {
+        closure.image(config, depth);
+    }
+    for (option, value) in overrides {
+        closure.command_line(option, value);
+    }
+    closure.complete(&mode_module);
+    let Closure { imported, definitions, errors: found, .. } = closure;
+    errors.extend(found);
+    let taken: Vec<&Module> = imported.iter().filter_map(|path| modules.get(path)).collect();
+    errors.extend(taken.iter().flat_map(|module| module.errors.iter().cloned()));
+
+    let conditions = taken.iter().filter_map(|module| Some((module.path.clone(), module.get("when")?.clone())));
+    let around = Arc::new(Evaluator {
+        conditions: conditions.collect(),
+        globals: globals(&image, mode),
+        engine: template::engine(),
+        state: Mutex::default(),
+        definitions,
+        catalogue,
+    });
+    let settings = settings(&around, &taken);
+    errors.append(&mut around.state().errors);
+    if !errors.is_empty() {
+        return Err(tidy(errors));
+    }
+    match render::render(&around, project, &image, mode, &taken, &mut errors) {
+        Some((system, warnings)) => Ok(Evaluation { system, warnings, settings }),
+        None => Err(tidy(errors)),
+    }
+}
+
+/// Names that templates know besides options.
+fn globals(image: &Image, mode: Mode) -> BTreeMap<String, minijinja::Value> {
+    let about = BTreeMap::from([("name", image.name.as_str()), ("version", image.version.as_str())]);
+    BTreeMap::from([
+        ("image".to_owned(), minijinja::Value::from_pairs(about)),
+        ("mode".to_owned(), minijinja::Value::from(mode.to_string())),
+    ])
+}
+
+/// Evaluates every option of the modules, and every condition. An option that nobody gives a value is an error
+/// only where its module is active.
+fn settings(around: &Arc<Evaluator>, modules: &[&Module]) -> BTreeMap<OptionPath, Trail> {
+    let mut settings = BTreeMap::new();
+    for module in modules {
+        let active = around.active(&module.path) == Ok(true);
+        for (path, declared) in &module.options {
+            if !active && !around.has_value(path, declared) {
+                continue;
+            }
+            if let (Ok(setting), Ok(option)) = (around.setting(path), path.parse()) {
+                let (declared, description) = (declared.origin.clone(), declared.description.clone());
+                let definitions = setting.definitions.clone();
+                settings.insert(option, Trail { declared, description, definitions });
+            }
+        }
+    }
+    settings
+}
+
+/// Diagnostics in the order of files and places, each once.
+fn tidy(mut errors: Vec<Diagnostic>) -> Vec<Diagnostic> {
+    let key = |diagnostic: &Diagnostic| {
+        let place = diagnostic.labels.first().map(|(origin, _)| (origin.source.name.clone(), origin.span.start));
+        (place, diagnostic.message.clone())
+    };
+    errors.sort_by_cached_key(key);
+    errors.dedup();
+    errors
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,330 @@
+//! Puts the definitions of one option together.
+//!
+//! A scalar takes its strongest definition; two of one strength must agree. Lists append and maps merge, from
+//! weak to strong and within a level by module name and place: module, image, mode, command line. Defaults count
+//! only when nothing else is said, `!force` replaces everything weaker. Fields of submodules are options of their own.
+
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
+
+use super::template::Scope;
+use super::types::{Declared, Type, order};
+use super::value::Value;
+use super::yaml::{Kind, Node, Tag};
+use super::{Failed, Level, fields};
+use crate::origin::{Diagnostic, Origin};
+
+/// How strong a definition is: its level, and within images how far it is from the root of `extends`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Rank {
+    pub level: Level,
+    pub depth: usize,
+}
+
+impl Rank {
+    pub fn of(level: Level) -> Self {
+        Self { level, depth: 0 }
+    }
+
+    /// The rank of a value inside this one's, which a tag may change.
+    pub fn tagged(self, tag: Option<Tag>) -> Self {
+        match tag {
+            Some(Tag::Force) => Self { level: Level::Force, ..self },
+            Some(Tag::Default) => Self { level: Level::WeakDefault, ..self },
+            None => self,
+        }
+    }
+}
+
+/// One definition: a node that may hold templates, and the names these may use.
+#[derive(Debug, Clone)]
+pub(super) struct Def {
+    pub rank: Rank,
+    pub node: Node,
+    pub scope: Scope,
+}
+
+impl Def {
+    pub fn new(rank: Rank, node: Node, scope: Scope) -> Self {
+        Self { rank: rank.tagged(node.tag), node, scope }
+    }
+
+    fn inner(&self, node: &Node) -> Self {
+        Self::new(self.rank, node.clone(), self.scope.clone())
+    }
+}
+
+/// What merging needs from its surroundings.
+pub(super) trait Surroundings {
+    /// The node with its templates evaluated, on all levels.
+    fn expand(&self, node: &Node, scope: &Scope) -> Result<Node, Failed>;
+    fn report(&self, diagnostic: Diagnostic);
+}
+
+/// The definitions that make the value of a list or map.
+pub(super) fn active(defs: &[Def]) -> impl Iterator<Item = &Def> {
+    let top = defs.iter().map(|def| def.rank.level).max();
+    defs.iter().filter(move |def| match top {
+        Some(Level::Force) => def.rank.level == Level::Force,
+        Some(top) if top >= Level::Module => def.rank.level >= Level::Module,
+        other => Some(def.rank.level) == other,
+    })
+}
+
+/// Merges definitions of the option or value `path`, declared by `declared`, whose type at this depth is `ty`.
+pub(super) struct Merger<'a> {
+    pub around: &'a dyn Surroundings,
+}
+
+/// What is being merged, for messages.
+#[derive(Clone, Copy)]
+pub(super) struct At<'a> {
+    pub path: &'a str,
+    pub declared: &'a Declared,
+}
+
+impl Merger<'_> {
+    /// `defs` must be sorted from weak to strong and must not be empty.
+    pub fn merge(&self, ty: &Type, defs: &[Def], at: At<'_>) -> Result<Value, Failed> {
+        match ty {
+            Type::Scalar { .. } | Type::Enum(_) => self.strongest(defs, at, |node| self.leaf(ty, node, at)),
+            Type::OneOf(types) => self.strongest(defs, at, |node| self.one_of(types, ty, node, at)),
+            Type::Nullable(of) => self.nullable(of, defs, at),
+            Type::List { of, unique } => self.list(of, *unique, defs, at),
+            Type::Map(of) => self.map(of, defs, at),
+            Type::Submodule(fields) => self.submodule(fields, defs, at),
+        }
+    }
+
+    fn strongest(
+        &self,
+        defs: &[Def],
+        at: At<'_>,
+        read: impl Fn(&Node) -> Result<Value, Failed>,
+    ) -> Result<Value, Failed> {
+        let top = defs.iter().map(|def| def.rank).max().ok_or(Failed)?;
+        let mut winner: Option<(Value, &Origin)> = None;
+        let mut failed = false;
+        for def in defs {
+            if def.rank != top && super::template::is_dynamic(&def.node) {
+                continue;
+            }
+            let value = self.around.expand(&def.node, &def.scope).and_then(|node| read(&node));
+            match (value, &winner) {
+                (Err(Failed), _) => failed = true,
+                (Ok(_), _) if def.rank != top => {}
+                (Ok(value), None) => winner = Some((value, &def.node.origin)),
+                (Ok(value), Some((first, place))) if value != *first => {
+                    failed = true;
+                    self.conflict(at, place, &def.node.origin, top.level);
+                }
+                (Ok(_), Some(_)) => {}
+            }
+        }
+        match winner {
+            Some((value, _)) if !failed => Ok(value),
+            _ => Err(Failed),
+        }
+    }
+
+    fn conflict(&self, at: At<'_>, first: &Origin, second: &Origin, level: Level) {
+        let message = format!("`{}` is given two values, both {}", at.path, level.describe());
+        let help = if level == Level::Force { "remove one" } else { "remove one, or mark the one that counts !force" };
+        let error = Diagnostic::error(second, message).remark("here").label(first, "and here");
+        self.around.report(describe(error, at).help(help));
+    }
+
+    fn leaf(&self, ty: &Type, node: &Node, at: At<'_>) -> Result<Value, Failed> {
+        ty.leaf(node).map_err(|help| self.wrong(ty, node, at, help))
+    }
+
+    fn wrong(&self, ty: &Type, node: &Node, at: At<'_>, help: Option<String>) -> Failed {
+        let message = format!("`{}` must be {}, not {}", at.path, ty.describe(), node.describe());
+        let error = describe(Diagnostic::error(&node.origin, message), at);
+        self.around.report(match help {
+            Some(help) => error.help(help),
+            None => error,
+        });
+        Failed
+    }
+
+    fn one_of(&self, types: &[Type], all: &Type, node: &Node, at: At<'_>) -> Result<Value, Failed> {
+        let quiet = Quiet(self.around);
+        let merger = Merger { around: &quiet };
+        let def = [Def::new(Rank::of(Level::Image), node.clone(), Scope::default())];
+        let found = types.iter().find_map(|ty| merger.merge(ty, &def, at).ok());
+        found.ok_or_else(|| self.wrong(all, node, at, None))
+    }
+
+    fn nullable(&self, of: &Type, defs: &[Def], at: At<'_>) -> Result<Value, Failed> {
+        let mut some = Vec::new();
+        let mut strongest_null = None;
+        for def in defs {
+            let is_whole_template = matches!(def.node.kind, Kind::Scalar { .. });
+            let node = if is_whole_template { self.around.expand(&def.node, &def.scope)? } else { def.node.clone() };
+            match node.is_null() {
+                true => strongest_null = strongest_null.max(Some(def.rank)),
+                false => some.push(Def { rank: def.rank, node, scope: def.scope.clone() }),
+            }
+        }
+        match some.iter().map(|def| def.rank).max() {
+            Some(top) if Some(top) >= strongest_null => self.merge(of, &some, at),
+            _ => Ok(Value::Null),
+        }
+    }
+
+    fn list(&self, of: &Type, unique: bool, defs: &[Def], at: At<'_>) -> Result<Value, Failed> {
+        let mut values = Vec::new();
+        let mut failed = false;
+        for def in active(defs) {
+            let Ok(node) = self.expand_top(def) else {
+                failed = true;
+                continue;
+            };
+            let Kind::List(items) = &node.kind else {
+                let whole = Type::List { of: Box::new(of.clone()), unique };
+                self.wrong(&whole, &node, at, Some("write [ ] around it".into()));
+                failed = true;
+                continue;
+            };
+            for item in items {
+                match self.merge(of, &[def.inner(item)], at) {
+                    Ok(value) => values.push(value),
+                    Err(Failed) => failed = true,
+                }
+            }
+        }
+        if unique {
+            values.sort_by(total_order);
+            values.dedup();
+        }
+        if failed { Err(Failed) } else { Ok(Value::List(values)) }
+    }
+
+    /// Evaluates a node that is one template; lists and maps are left for their entries to be evaluated.
+    fn expand_top(&self, def: &Def) -> Result<Node, Failed> {
+        match def.node.kind {
+            Kind::Scalar { .. } => self.around.expand(&def.node, &def.scope),
+            _ => Ok(def.node.clone()),
+        }
+    }
+
+    fn map(&self, of: &Type, defs: &[Def], at: At<'_>) -> Result<Value, Failed> {
+        let mut inner: BTreeMap<String, Vec<Def>> = BTreeMap::new();
+        let mut failed = false;
+        let kept: Vec<Def> = active(defs).cloned().collect();
+        self.collect(&kept, &Type::Map(Box::new(of.clone())), at, &mut failed, |key, def| {
+            inner.entry(key.to_owned()).or_default().push(def);
+            Ok(())
+        });
+        let mut map = BTreeMap::new();
+        for (key, mut defs) in inner {
+            defs.sort_by_key(|def| def.rank);
+            let path = format!("{}.{key}", at.path);
+            match self.merge(of, &defs, At { path: &path, ..at }) {
+                Ok(value) => drop(map.insert(key, value)),
+                Err(Failed) => failed = true,
+            }
+        }
+        if failed { Err(Failed) } else { Ok(Value::Map(map)) }
+    }
+
+    /// Hands every entry of maps to `take`, which may refuse a key.
+    fn collect(
+        &self,
+        defs: &[Def],
+        ty: &Type,
+        at: At<'_>,
+        failed: &mut bool,
+        mut take: impl FnMut(&str, Def) -> Result<(), Diagnostic>,
+    ) {
+        for def in defs {
+            let Ok(node) = self.expand_top(def) else {
+                *failed = true;
+                continue;
+            };
+            let Kind::Map(entries) = &node.kind else {
+                self.wrong(ty, &node, at, None);
+                *failed = true;
+                continue;
+            };
+            for (key, node) in entries {
+                if let Err(error) = take(&key.text, def.inner(node)) {
+                    *failed = true;
+                    let labels = vec![(key.origin.clone(), String::new())];
+                    self.around.report(Diagnostic { labels, ..error });
+                }
+            }
+        }
+    }
+
+    fn submodule(&self, fields: &BTreeMap<String, Declared>, defs: &[Def], at: At<'_>) -> Result<Value, Failed> {
+        let mut inner: BTreeMap<String, Vec<Def>> = BTreeMap::new();
+        let mut failed = false;
+        self.collect(defs, &Type::Submodule(fields.clone()), at, &mut failed, |key, def| {
+            if !fields.contains_key(key) {
+                return Err(unknown_field(key, fields, at, &def));
+            }
+            inner.entry(key.to_owned()).or_default().push(def);
+            Ok(())
+        });
+        let mut map = BTreeMap::new();
+        for (name, field) in fields {
+            let path = format!("{}.{name}", at.path);
+            let mut given = inner.remove(name).unwrap_or_default();
+            if let Some(default) = &field.default {
+                let scope = Scope::module(&field.module);
+                given.push(Def::new(Rank::of(Level::Default), default.clone(), scope));
+            }
+            given.sort_by_key(|def| def.rank);
+            let value = match (&field.ty, given.is_empty()) {
+                (Type::Nullable(_), true) => Ok(Value::Null),
+                (_, true) => Err(self.missing(&path, field, defs)),
+                (ty, false) => self.merge(ty, &given, At { path: &path, declared: field }),
+            };
+            match value {
+                Ok(value) => drop(map.insert(name.clone(), value)),
+                Err(Failed) => failed = true,
+            }
+        }
+        if failed { Err(Failed) } else { Ok(Value::Map(map)) }
+    }
+
+    fn missing(&self, path: &str, field: &Declared, defs: &[Def]) -> Failed {
+        if let Some(def) = defs.last() {
+            let error = Diagnostic::error(&def.node.origin, format!("`{path}` is missing"));
+            self.around.report(describe(error, At { path, declared: field }));
+        }
+        Failed
+    }
+}
+
+fn unknown_field(key: &str, fields: &BTreeMap<String, Declared>, at: At<'_>, def: &Def) -> Diagnostic {
+    let error = Diagnostic::error(&def.node.origin, format!("`{}` has no `{}`", at.path, super::yaml::shorten(key)));
+    error.help(match fields::nearest(key, fields.keys().map(String::as_str)) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => format!("it has {}", fields.keys().map(String::as_str).collect::<Vec<_>>().join(", ")),
+    })
+}
+
+/// Adds where the option is declared, and what it is for.
+fn describe(error: Diagnostic, at: At<'_>) -> Diagnostic {
+    let what = &at.declared.description;
+    let remark = if what.is_empty() { "declared here".to_owned() } else { format!("declared here: {what}") };
+    error.label(&at.declared.origin, remark)
+}
+
+fn total_order(a: &Value, b: &Value) -> Ordering {
+    order(a, b).unwrap_or_else(|| a.json().to_string().cmp(&b.json().to_string()))
+}
+
+/// Surroundings in which errors are not told, for trying one type after the other.
+struct Quiet<'a>(&'a dyn Surroundings);
+
+impl Surroundings for Quiet<'_> {
+    fn expand(&self, node: &Node, scope: &Scope) -> Result<Node, Failed> {
+        self.0.expand(node, scope)
+    }
+
+    fn report(&self, _: Diagnostic) {}
+}

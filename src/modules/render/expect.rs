@@ -1,0 +1,188 @@
+//! What the running machine is held against, and what modules claim.
+
+use regex::Regex;
+
+use crate::modules::fields;
+use crate::modules::scalars::Scalar;
+use crate::modules::value::{Quantity, Value};
+use crate::modules::yaml::{Key, Node, Style};
+use crate::name::GuestPath;
+use crate::origin::{Diagnostic, Origin, Severity};
+use crate::system::{ModuleProbe, Ssh};
+use crate::tree::Entry;
+
+use super::{By, Render};
+
+/// The file that holds every setting of the kernel.
+const SYSCTL: &str = "/etc/sysctl.d/50-rave.conf";
+
+const STAGES: [&str; 6] = ["ssh", "https", "services", "monitoring", "resources", "security"];
+
+/// Whether a text can name a kernel module.
+pub(super) fn is_kernel_module(text: &str) -> bool {
+    !text.is_empty() && text.len() < 64 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
+}
+
+/// The value that the kernel shows for a limit of a unit: bytes, counts, and cpu.max's quota and period in
+/// microseconds. None for other directives, and for amounts that depend on the machine.
+pub(super) fn limit(directive: &str, value: &str) -> Option<String> {
+    let quantity = |name: &str| match Scalar::named(name)?.read(value, Style::Rendered) {
+        Ok(Value::Quantity(Quantity { amount, .. })) => Some(amount),
+        _ => None,
+    };
+    match directive {
+        "MemoryMax" | "MemoryHigh" | "MemorySwapMax" | "TasksMax" if value == "infinity" => Some("max".into()),
+        "MemoryMax" | "MemoryHigh" | "MemorySwapMax" => quantity("size").map(|bytes| bytes.to_string()),
+        "TasksMax" => value.parse::<u64>().ok().map(|count| count.to_string()),
+        "CPUQuota" => quantity("percentage").map(|percent| format!("{} 100000", percent * 1000)),
+        "OOMScoreAdjust" => value.parse::<i32>().ok().map(|score| score.to_string()),
+        _ => None,
+    }
+}
+
+impl Render<'_> {
+    /// A socket that may listen, on loopback only or not.
+    pub(super) fn port(&mut self, section: &str, text: String, origin: &Origin, by: &By) {
+        let good = text.split_once('/').is_some_and(|(protocol, port)| {
+            ["tcp", "udp"].contains(&protocol)
+                && Scalar::named("port").is_some_and(|ty| ty.read(port, Style::Rendered).is_ok())
+        });
+        if !good {
+            let error = Diagnostic::error(origin, format!("{text:?} is not a port"));
+            self.errors.push(error.help("write the protocol and the number, such as tcp/22"));
+            return;
+        }
+        if let Some((_, first)) = self.ports.insert(text.clone(), ((), origin.clone())) {
+            let error = Diagnostic::error(origin, format!("port {text} is used twice")).remark("here");
+            self.errors.push(error.label(&first, "and here"));
+            return;
+        }
+        let set = if section == "open" { &mut self.expect.open } else { &mut self.expect.local };
+        set.insert(text, by.option.clone());
+    }
+
+    pub(super) fn stage(&mut self, text: String, origin: &Origin) {
+        if self.is_stage(&text, origin) {
+            self.expect.stages.insert(text);
+        }
+    }
+
+    fn is_stage(&mut self, text: &str, origin: &Origin) -> bool {
+        let known = STAGES.contains(&text);
+        if !known {
+            let error = Diagnostic::error(origin, format!("there is no stage `{text}`"));
+            self.errors.push(error.help(format!("the stages are {}", STAGES.join(", "))));
+        }
+        known
+    }
+
+    /// A setting of the kernel; two modules may ask for the same value.
+    pub(super) fn kernel_setting(&mut self, key: &Key, node: &Node, by: &By) {
+        let Some(value) = fields::text(node, "a setting of the kernel", &mut self.errors) else { return };
+        let good = key.text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-/*:".contains(&b));
+        if !good || !key.text.contains(['.', '/']) || value.contains(char::is_control) {
+            self.refuse(&key.origin, format!("`{}` is not a setting of the kernel (sysctl)", key.text));
+            return;
+        }
+        match self.sysctl.get(&key.text) {
+            Some(((other, _), first)) if *other != value => {
+                let message = format!("`{}` is set to {value} and to {other}", key.text);
+                self.errors.push(Diagnostic::error(&key.origin, message).remark("here").label(first, "and here"));
+            }
+            Some(_) => {}
+            None => drop(self.sysctl.insert(key.text.clone(), ((value, by.option.clone()), key.origin.clone()))),
+        }
+    }
+
+    /// Writes all settings of the kernel into one file.
+    pub(super) fn write_sysctl(&mut self) {
+        let Some(((_, option), origin)) = self.sysctl.values().next().cloned() else { return };
+        let lines = self.sysctl.iter().map(|(key, ((value, _), _))| format!("{key} = {value}\n"));
+        let entry = Entry::file(lines.collect::<String>(), 0o644);
+        let by = By { scope: crate::modules::template::Scope::default(), option, folder: String::new() };
+        if let Ok(path) = SYSCTL.parse::<GuestPath>() {
+            self.put(path, entry, &origin, &by);
+        }
+    }
+
+    /// A mount point and options that it must have, besides those that other modules ask for.
+    pub(super) fn mount(&mut self, key: &Key, node: &Node, by: &By) {
+        let path = match key.text.parse::<GuestPath>() {
+            Ok(path) => path,
+            Err(error) => return self.refuse(&key.origin, error.to_string()),
+        };
+        let options = fields::texts(node, "mount options", &mut self.errors);
+        let entry = self.expect.mounts.entry(path).or_insert_with(|| (Default::default(), by.option.clone()));
+        entry.0.extend(options.into_iter().map(|(text, _)| text));
+    }
+
+    pub(super) fn ssh(&mut self, node: &Node, by: &By) {
+        let errors = &mut self.errors;
+        let mut texts = |key: &str| {
+            let found = node.get(key).map(|node| fields::texts(node, &format!("`{key}`"), errors));
+            found.into_iter().flatten().map(|(text, _)| text).collect()
+        };
+        let (kex, host_keys, ciphers, macs) = (texts("kex"), texts("host-keys"), texts("ciphers"), texts("macs"));
+        let user = node.get("user").and_then(|node| fields::text(node, "`user`", errors));
+        let file = node.get("host-key-file").and_then(|node| fields::name(node, "`host-key-file`", errors));
+        let (Some(user), Some(host_key_file)) = (user, file) else { return };
+        if let Some(first) = self.ssh.replace(node.origin.clone()) {
+            let error = Diagnostic::error(&node.origin, "two modules say what SSH offers").remark("here");
+            self.errors.push(error.label(&first, "and here"));
+        }
+        self.expect.ssh = Some(Ssh { user, kex, host_keys, ciphers, macs, host_key_file, option: by.option.clone() });
+    }
+
+    /// A journal entry that is known to be harmless.
+    pub(super) fn allow(&mut self, node: &Node) {
+        let errors = &mut self.errors;
+        let mut text = |key: &str| fields::text(node.get(key)?, &format!("`{key}`"), errors);
+        let (Some(pattern), Some(reason)) = (text("pattern"), text("reason")) else { return };
+        if Regex::new(&pattern).is_err() {
+            self.refuse(
+                node.get("pattern").map_or(&node.origin, |node| &node.origin),
+                "this is not a regular expression",
+            );
+            return;
+        }
+        self.expect.journal_allow.push((pattern, reason));
+    }
+
+    pub(super) fn probe(&mut self, node: &Node, by: &By) {
+        let errors = &mut self.errors;
+        let mut text = |key: &str| Some((fields::text(node.get(key)?, &format!("`{key}`"), errors)?, node.get(key)?));
+        let contains = text("contains").map(|(text, _)| text);
+        let (Some((stage, stage_node)), Some((id, id_node))) = (text("stage"), text("id")) else { return };
+        let command = node.get("command").map(|node| fields::texts(node, "`command`", errors)).unwrap_or_default();
+        let command: Vec<String> = command.into_iter().map(|(text, _)| text).collect();
+        if command.is_empty() {
+            return self.refuse(&node.origin, format!("probe `{id}` runs nothing"));
+        }
+        if !self.is_stage(&stage, &stage_node.origin) {
+            return;
+        }
+        if let Some((_, first)) = self.probes.insert(id.clone(), ((), id_node.origin.clone())) {
+            let error = Diagnostic::error(&id_node.origin, format!("two probes are called `{id}`")).remark("here");
+            self.errors.push(error.label(&first, "and here"));
+            return;
+        }
+        self.expect.probes.push(ModuleProbe { stage, id, command, contains, option: by.option.clone() });
+    }
+
+    /// An assertion or a warning: what `that` says should hold.
+    pub(super) fn claim(&mut self, node: &Node, by: &By, warning: bool) {
+        let Some(that) = node.get("that") else { return };
+        if self.around.holds(that, &by.scope) != Ok(false) {
+            return;
+        }
+        let Some(message) = node.get("message").and_then(|node| fields::text(node, "`message`", &mut self.errors))
+        else {
+            return;
+        };
+        let told = Diagnostic::error(&that.origin, message.trim());
+        match warning {
+            true => self.warnings.push(Diagnostic { severity: Severity::Warning, ..told }),
+            false => self.errors.push(told.remark("this does not hold")),
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! Files, directories and links.
+
+use crate::modules::fields;
+use crate::modules::template::locate_in;
+use crate::modules::value::Value;
+use crate::modules::yaml::{Key, Kind, Node, shorten};
+use crate::name::GuestPath;
+use crate::origin::{Diagnostic, Origin, Source};
+use crate::tree::{Content, Entry};
+
+use super::{By, Render};
+
+/// What a file may be made of; exactly one is given.
+const KINDS: [&str; 6] = ["text", "template", "source", "link", "directory", "absent"];
+
+/// Places that are made anew at every boot, so that a file there would never be seen.
+const UNSEEN: [&str; 5] = ["/proc", "/sys", "/dev", "/run", "/tmp"];
+
+/// A record of `environment.files` as the node that a module would have written: fields that say nothing left out.
+pub(super) fn record(value: &Value, origin: &Origin) -> Node {
+    let mut node = value.node(origin);
+    if let Kind::Map(entries) = &mut node.kind {
+        let says_nothing = |node: &Node| match &node.kind {
+            Kind::Scalar { text, .. } => node.is_null() || text.is_empty() || text == "false",
+            _ => false,
+        };
+        let of_another_kind =
+            entries.iter().any(|(key, node)| KINDS[1..].contains(&key.text.as_str()) && !says_nothing(node));
+        entries.retain(|(key, node)| match key.text.as_str() {
+            "text" => !node.is_null() && !(of_another_kind && says_nothing(node)),
+            _ => !says_nothing(node),
+        });
+    }
+    node
+}
+
+impl<'a> Render<'a> {
+    /// Adds the file that `node`, a record without templates, describes.
+    pub(super) fn file(&mut self, key: &Key, node: &Node, by: &By) {
+        let Some(path) = self.path(key) else { return };
+        let given: Vec<&str> = KINDS.into_iter().filter(|kind| node.get(kind).is_some()).collect();
+        let [kind] = given[..] else {
+            let message = match given.is_empty() {
+                true => format!("nothing says what {path} is"),
+                false => format!("{path} cannot be {} at once", given.join(" and ")),
+            };
+            self.errors.push(Diagnostic::error(&key.origin, message).help(format!("give one of {}", KINDS.join(", "))));
+            return;
+        };
+        let Some(value) = node.get(kind) else { return };
+        let Some(mut entry) = self.content(kind, value, by) else { return };
+        if let Some(mode) = node.get("mode") {
+            let Some(mode) = self.mode(mode) else { return };
+            entry.mode = mode;
+        }
+        let mut name = |key: &str| fields::text(node.get(key)?, &format!("`{key}`"), &mut self.errors);
+        entry.owner = name("owner").unwrap_or(entry.owner);
+        entry.group = name("group").unwrap_or(entry.group);
+        self.put(path, entry, &key.origin, by);
+    }
+
+    fn path(&mut self, key: &Key) -> Option<GuestPath> {
+        match key.text.parse::<GuestPath>() {
+            Err(error) => {
+                self.refuse(&key.origin, error.to_string());
+                None
+            }
+            Ok(path) => {
+                let within = |top: &str| path.as_str().strip_prefix(top).is_some_and(|rest| rest.starts_with('/'));
+                match UNSEEN.into_iter().find(|top| within(top)) {
+                    Some(top) => {
+                        let message = format!("{path} would never be seen: {top} is made anew at every boot");
+                        self.errors.push(Diagnostic::error(&key.origin, message).help("use tmpfiles.d for such files"));
+                        None
+                    }
+                    None => Some(path),
+                }
+            }
+        }
+    }
+
+    fn content(&mut self, kind: &str, value: &Node, by: &By) -> Option<Entry> {
+        match kind {
+            "text" => Some(Entry::file(fields::text(value, "`text`", &mut self.errors)?, 0o644)),
+            "template" => self.template(value, by),
+            "source" => Some(Entry::file(self.beside(value, by)?.1.to_vec(), 0o644)),
+            "link" => {
+                let target = fields::text(value, "`link`", &mut self.errors)?;
+                if target.is_empty() || target.len() > 4095 || target.contains('\0') {
+                    self.refuse(&value.origin, "this cannot be the target of a link");
+                    return None;
+                }
+                Some(Entry::symlink(target))
+            }
+            _ => {
+                if !fields::flag(value, &format!("`{kind}`"), &mut self.errors)? {
+                    self.refuse(&value.origin, format!("`{kind}: false` says nothing"));
+                    return None;
+                }
+                Some(if kind == "directory" { Entry::directory(0o755) } else { Entry::absent() })
+            }
+        }
+    }
+
+    fn template(&mut self, value: &Node, by: &By) -> Option<Entry> {
+        let (name, bytes) = self.beside(value, by)?;
+        let Ok(text) = std::str::from_utf8(bytes) else {
+            let error = Diagnostic::error(&value.origin, format!("{name} is not text"));
+            self.errors.push(error.help("use `source` for files that are copied as they are"));
+            return None;
+        };
+        let source = Source::new(name, text);
+        let text = self.around.render(text, &by.scope, &locate_in(&source)).ok()?;
+        Some(Entry::file(text, 0o644))
+    }
+
+    /// A file beside the module or image, by its name.
+    fn beside(&mut self, value: &Node, by: &By) -> Option<(String, &'a [u8])> {
+        let name = fields::text(value, "a file's name", &mut self.errors)?;
+        let path = format!("{}/{name}", by.folder);
+        let project = self.project;
+        let bytes = project.files.get(&path).filter(|_| !name.split('/').any(|part| part == ".." || part.is_empty()));
+        if bytes.is_none() {
+            let error = Diagnostic::error(&value.origin, format!("there is no file {}", shorten(&path)));
+            let near = fields::nearest(&path, project.files.keys().map(String::as_str));
+            self.errors.push(match near {
+                Some(near) => error.help(format!("did you mean {near}?")),
+                None => error.help("the name is relative to the folder of the YAML file"),
+            });
+        }
+        Some((path, bytes?.as_slice()))
+    }
+
+    fn mode(&mut self, node: &Node) -> Option<u32> {
+        let text = fields::text(node, "`mode`", &mut self.errors)?;
+        let good = (3..=4).contains(&text.len()) && text.bytes().all(|b| (b'0'..=b'7').contains(&b));
+        match u32::from_str_radix(&text, 8) {
+            Ok(mode) if good => Some(mode),
+            _ => {
+                let error = Diagnostic::error(&node.origin, format!("{text:?} is not a file mode"));
+                self.errors.push(error.help("write three or four octal digits in quotes: \"0644\""));
+                None
+            }
+        }
+    }
+
+    /// Adds an entry to the tree; two of one path must be the same link or directory.
+    pub(super) fn put(&mut self, path: GuestPath, mut entry: Entry, origin: &Origin, by: &By) {
+        entry.option = Some(by.option.clone());
+        match self.files.get(&path) {
+            None => drop(self.files.insert(path, (entry, origin.clone()))),
+            Some((other, first)) => {
+                let shared = matches!(entry.content, Content::Directory | Content::Symlink(_));
+                let same = Entry { option: None, ..other.clone() } == Entry { option: None, ..entry };
+                if !(shared && same) {
+                    let error = Diagnostic::error(origin, format!("{path} is written twice")).remark("here");
+                    self.errors.push(error.label(first, "and here").help("remove one, or give one a `when`"));
+                }
+            }
+        }
+    }
+
+    /// Refuses entries below files and links.
+    pub(super) fn check_files(&mut self) {
+        let mut errors = Vec::new();
+        for (path, (_, origin)) in &self.files {
+            let mut above = path.parent();
+            while let Some(parent) = above {
+                above = parent.parent();
+                let what = match self.files.get(&parent) {
+                    Some((Entry { content: Content::File(_), .. }, place)) => Some(("a file", place)),
+                    Some((Entry { content: Content::Symlink(_), .. }, place)) => Some(("a link", place)),
+                    _ => None,
+                };
+                if let Some((what, place)) = what {
+                    let error = Diagnostic::error(origin, format!("{path} cannot exist: {parent} is {what}"));
+                    errors.push(error.label(place, format!("{what} here")));
+                }
+            }
+        }
+        self.errors.append(&mut errors);
+    }
+}

@@ -1,0 +1,249 @@
+//! systemd units: files, drop-ins, links that enable and links that mask.
+
+use std::collections::BTreeSet;
+
+use crate::modules::fields;
+use crate::modules::scalars::unit_parts;
+use crate::modules::yaml::{Key, Kind, Node};
+use crate::name::GuestPath;
+use crate::origin::{Diagnostic, Origin};
+use crate::tree::Entry;
+
+use super::people::Wanted;
+use super::{By, Render, expect};
+
+/// Where rave writes units, and where packages have theirs.
+const OURS: &str = "/etc/systemd/system";
+const PACKAGED: &str = "/usr/lib/systemd/system";
+
+/// Sections in the order in which they are written, with their names in unit files.
+const SECTIONS: [(&str, &str); 10] = [
+    ("unit", "Unit"),
+    ("service", "Service"),
+    ("socket", "Socket"),
+    ("timer", "Timer"),
+    ("path", "Path"),
+    ("mount", "Mount"),
+    ("automount", "Automount"),
+    ("swap", "Swap"),
+    ("slice", "Slice"),
+    ("install", "Install"),
+];
+
+/// Directives of `[Install]` and the folders of links that they stand for (systemd.unit(5)).
+const INSTALL: [(&str, &str); 3] = [("WantedBy", "wants"), ("RequiredBy", "requires"), ("UpheldBy", "upholds")];
+
+/// One directive: its name, its place and its values; no value clears it.
+struct Directive {
+    name: String,
+    origin: Origin,
+    values: Vec<String>,
+}
+
+impl Render<'_> {
+    /// Adds a unit; `node` is a record without templates.
+    pub(super) fn unit(&mut self, key: &Key, node: &Node, by: &By) {
+        let Some((_, kind)) = unit_parts(&key.text) else {
+            let error = Diagnostic::error(&key.origin, format!("{:?} is not the name of a unit", key.text));
+            self.errors.push(error.help("a unit's name ends with its kind, such as foo.service"));
+            return;
+        };
+        let mut flag = |name: &str| node.get(name).and_then(|node| fields::flag(node, name, &mut self.errors));
+        let (mask, dropin) = (flag("mask") == Some(true), flag("dropin") == Some(true));
+        let (enable, expected) = (flag("enable") == Some(true), flag("expect"));
+        if mask {
+            self.mask(key, node, by);
+            return;
+        }
+        let sections = self.sections(kind, node);
+        let has_file = sections.iter().any(|(_, directives)| !directives.is_empty());
+        let links = self.links(node, &sections, enable, key);
+        if has_file {
+            let text = unit_text(&sections);
+            let path =
+                if dropin { format!("{OURS}/{}.d/50-rave.conf", key.text) } else { format!("{OURS}/{}", key.text) };
+            self.put_at(&path, Entry::file(text, 0o644), &key.origin, by);
+        }
+        let home = if has_file && !dropin { OURS } else { PACKAGED };
+        for (target, folder) in &links {
+            let link = Entry::symlink(format!("{home}/{}", template_of(&key.text)));
+            self.put_at(&format!("{OURS}/{target}.{folder}/{}", key.text), link, &key.origin, by);
+        }
+        for (_, directives) in &sections {
+            self.wanted.extend(directives.iter().flat_map(|d| wanted(d, directives)));
+            self.limits(&key.text, directives, by);
+        }
+        if expected.unwrap_or(!links.is_empty()) {
+            self.expect.units.insert(key.text.clone(), by.option.clone());
+        }
+    }
+
+    fn put_at(&mut self, path: &str, entry: Entry, origin: &Origin, by: &By) {
+        match path.parse::<GuestPath>() {
+            Ok(path) => self.put(path, entry, origin, by),
+            Err(error) => self.refuse(origin, error.to_string()),
+        }
+    }
+
+    fn mask(&mut self, key: &Key, node: &Node, by: &By) {
+        if let Kind::Map(entries) = &node.kind
+            && let Some((other, _)) = entries.iter().find(|(key, _)| !["mask", "when"].contains(&key.text.as_str()))
+        {
+            self.refuse(&other.origin, format!("`{}` says nothing of a unit that is masked", other.text));
+        }
+        self.put_at(&format!("{OURS}/{}", key.text), Entry::symlink("/dev/null"), &key.origin, by);
+    }
+
+    /// The sections that the unit has, directives of its sandbox profile first where it does not set them itself.
+    fn sections(&mut self, kind: &str, node: &Node) -> Vec<(&'static str, Vec<Directive>)> {
+        let profile = self.profile(kind, node);
+        let mut sections = Vec::new();
+        for (key, title) in SECTIONS {
+            if let Some(section) = node.get(key)
+                && !["unit", "install", kind].contains(&key)
+            {
+                self.refuse(&section.origin, format!("a {kind} has no section `{key}`"));
+                continue;
+            }
+            let own = node.get(key).map(|section| self.directives(section)).unwrap_or_default();
+            let from_profile = if key == kind { profile.as_ref() } else { None };
+            let mut directives = from_profile.map(|profile| self.directives(profile)).unwrap_or_default();
+            directives.retain(|directive| own.iter().all(|other| other.name != directive.name));
+            directives.extend(own);
+            sections.push((title, directives));
+        }
+        sections
+    }
+
+    fn profile(&mut self, kind: &str, node: &Node) -> Option<Node> {
+        let asked = node.get("sandbox")?;
+        let name = fields::text(asked, "`sandbox`", &mut self.errors)?;
+        if !["service", "socket", "mount", "swap"].contains(&kind) {
+            self.refuse(&asked.origin, format!("a {kind} runs nothing that a sandbox could hold"));
+            return None;
+        }
+        let profile = self.profiles.get(&name).cloned();
+        if profile.is_none() {
+            let error = Diagnostic::error(&asked.origin, format!("there is no sandbox profile `{name}`"));
+            let known: Vec<&str> = self.profiles.keys().map(String::as_str).collect();
+            let error = match fields::nearest(&name, known.iter().copied()) {
+                Some(near) => error.help(format!("did you mean `{near}`?")),
+                None => error.help(format!("modules/sandbox.yaml has {}", known.join(", "))),
+            };
+            self.errors.push(error);
+        }
+        profile
+    }
+
+    fn directives(&mut self, section: &Node) -> Vec<Directive> {
+        let mut directives = Vec::new();
+        for (key, value) in fields::map(section, "a section of a unit", &mut self.errors) {
+            let good = key.text.starts_with(|c: char| c.is_ascii_uppercase())
+                && key.text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+            if !good {
+                self.errors.push(Diagnostic::error(&key.origin, format!("{:?} is not a directive", key.text)));
+                continue;
+            }
+            let values = match &value.kind {
+                Kind::List(items) => {
+                    items.iter().filter_map(|item| fields::text(item, "a directive", &mut self.errors)).collect()
+                }
+                _ if value.is_null() => Vec::new(),
+                _ => fields::text(value, "a directive", &mut self.errors).into_iter().collect(),
+            };
+            let values: Vec<String> = values;
+            let values: Vec<String> = values.iter().map(|value| value.trim().to_owned()).collect();
+            // systemd.syntax(7): a line ends the value, and a backslash before its end joins the next one to it.
+            if values.iter().any(|value| value.contains(char::is_control) || value.ends_with('\\')) {
+                self.refuse(&value.origin, format!("the value of {} must be one line", key.text));
+                continue;
+            }
+            directives.push(Directive { name: key.text.clone(), origin: value.origin.clone(), values });
+        }
+        directives
+    }
+
+    /// Links that enable the unit: the unit that wants it, and the kind of folder.
+    fn links(
+        &mut self,
+        node: &Node,
+        sections: &[(&str, Vec<Directive>)],
+        enable: bool,
+        key: &Key,
+    ) -> BTreeSet<(String, &'static str)> {
+        let mut links = BTreeSet::new();
+        let wanted_by = node.get("wanted-by").map(|node| fields::texts(node, "`wanted-by`", &mut self.errors));
+        let mut asked: Vec<(String, Origin, &'static str)> =
+            wanted_by.into_iter().flatten().map(|(text, origin)| (text, origin, "wants")).collect();
+        let install = sections.iter().filter(|(title, _)| enable && *title == "Install");
+        for directive in install.flat_map(|(_, directives)| directives) {
+            if let Some((_, folder)) = INSTALL.iter().find(|(name, _)| *name == directive.name) {
+                let targets = directive.values.iter().flat_map(|value| value.split_whitespace());
+                asked.extend(targets.map(|target| (target.to_owned(), directive.origin.clone(), *folder)));
+            }
+        }
+        for (target, origin, folder) in asked {
+            match unit_parts(&target) {
+                Some(_) => drop(links.insert((target, folder))),
+                None => self.refuse(&origin, format!("{target:?} is not the name of a unit")),
+            }
+        }
+        if enable && links.is_empty() {
+            let error = Diagnostic::error(&key.origin, format!("{} is enabled but nothing wants it", key.text));
+            self.errors
+                .push(error.help("add `install: { WantedBy: multi-user.target }`, or `wanted-by` to a packaged unit"));
+        }
+        links
+    }
+
+    fn limits(&mut self, unit: &str, directives: &[Directive], by: &By) {
+        for directive in directives {
+            let Some(value) = directive.values.last() else { continue };
+            if let Some(value) = expect::limit(&directive.name, value) {
+                let limits = self.expect.limits.entry(unit.to_owned()).or_default();
+                limits.insert(directive.name.clone(), (value, by.option.clone()));
+            }
+        }
+    }
+}
+
+/// The file that an instance is a link to: `getty@.service` for `getty@tty1.service`.
+fn template_of(unit: &str) -> String {
+    match (unit.find('@'), unit.rfind('.')) {
+        (Some(at), Some(dot)) if at < dot => format!("{}{}", &unit[..=at], &unit[dot..]),
+        _ => unit.to_owned(),
+    }
+}
+
+/// The text of a unit file (systemd.syntax(7)).
+fn unit_text(sections: &[(&str, Vec<Directive>)]) -> String {
+    let mut text = String::new();
+    for (title, directives) in sections.iter().filter(|(_, directives)| !directives.is_empty()) {
+        if !text.is_empty() {
+            text.push('\n');
+        }
+        text += &format!("[{title}]\n");
+        for Directive { name, values, .. } in directives {
+            if values.is_empty() {
+                text += &format!("{name}=\n");
+            }
+            for value in values {
+                text += &format!("{name}={value}\n");
+            }
+        }
+    }
+    text
+}
+
+/// The user or group that a directive asks for, unless systemd makes it up.
+fn wanted(directive: &Directive, all: &[Directive]) -> Vec<Wanted> {
+    let dynamic = all.iter().any(|d| d.name == "DynamicUser" && d.values.iter().any(|v| v == "true" || v == "yes"));
+    let user = match directive.name.as_str() {
+        "User" if !dynamic => true,
+        "Group" | "SupplementaryGroups" if !dynamic => false,
+        _ => return Vec::new(),
+    };
+    let names = directive.values.iter().flat_map(|value| value.split_whitespace());
+    let named = names.filter(|name| !name.contains('%') && !name.bytes().all(|b| b.is_ascii_digit()));
+    named.map(|name| Wanted { name: name.to_owned(), user, origin: directive.origin.clone() }).collect()
+}

@@ -1,0 +1,369 @@
+//! Evaluates options on demand: an option when something asks for it, its templates' options before it.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use minijinja::Environment;
+use minijinja::value::{Enumerator, Object};
+
+use super::imports::{Catalogue, Definitions};
+use super::merge::{At, Def, Merger, Rank, Surroundings, active};
+use super::template::{self, Scope, Template, is_dynamic, is_template};
+use super::types::{Declared, Type};
+use super::value::Value;
+use super::yaml::{Key, Kind, Node, Style};
+use super::{Definition, Failed, Level, fields};
+use crate::origin::{Diagnostic, Origin};
+
+/// Longest chain of options that refer to each other.
+const MAX_CHAIN: usize = 64;
+
+/// An option's value and how it came about.
+#[derive(Debug)]
+pub(super) struct Setting {
+    pub value: Value,
+    seen: minijinja::Value,
+    /// Strongest first.
+    pub definitions: Vec<Definition>,
+}
+
+/// Everything that options depend on, and those evaluated so far.
+pub(super) struct Evaluator {
+    pub catalogue: Catalogue,
+    pub definitions: Definitions,
+    /// Conditions of modules that have one.
+    pub conditions: BTreeMap<String, Node>,
+    /// Names besides options: `image`, `mode`.
+    pub globals: BTreeMap<String, minijinja::Value>,
+    pub engine: Environment<'static>,
+    pub state: Mutex<State>,
+}
+
+/// What an evaluation has found out.
+#[derive(Default)]
+pub(super) struct State {
+    settings: BTreeMap<String, Result<Arc<Setting>, Failed>>,
+    conditions: BTreeMap<String, Result<bool, Failed>>,
+    /// What is being evaluated, outermost first, and the template that each is at.
+    trail: Vec<(String, Option<Origin>)>,
+    pub errors: Vec<Diagnostic>,
+}
+
+/// The names that a template sees.
+#[derive(Debug)]
+struct Names {
+    around: Arc<Evaluator>,
+    /// The options that a bare name may mean; for a group, those below it.
+    prefix: Option<String>,
+    /// Whether only options below `prefix` are meant.
+    group: bool,
+    /// Set when a name's value could not be had, which has been reported.
+    failed: Arc<Mutex<bool>>,
+}
+
+impl std::fmt::Debug for Evaluator {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Evaluator")
+    }
+}
+
+impl Names {
+    fn lookup(&self, name: &str) -> Option<minijinja::Value> {
+        let inner = self.prefix.as_ref().and_then(|prefix| self.either(&format!("{prefix}."), name));
+        if self.group || inner.is_some() {
+            return inner;
+        }
+        self.around.globals.get(name).cloned().or_else(|| self.either("", name))
+    }
+
+    /// The name as it is, or with `-` where a template has to write `_`.
+    fn either(&self, prefix: &str, name: &str) -> Option<minijinja::Value> {
+        self.path(format!("{prefix}{name}"))
+            .or_else(|| name.contains('_').then(|| self.path(format!("{prefix}{}", name.replace('_', "-"))))?)
+    }
+
+    fn path(&self, path: String) -> Option<minijinja::Value> {
+        if self.around.catalogue.get(&path).is_some() {
+            return Some(match self.around.setting(&path) {
+                Ok(setting) => setting.seen.clone(),
+                Err(Failed) => {
+                    *lock(&self.failed) = true;
+                    minijinja::Error::new(minijinja::ErrorKind::InvalidOperation, "told elsewhere").into()
+                }
+            });
+        }
+        self.around.catalogue.is_group(&path).then(|| {
+            let (around, failed) = (Arc::clone(&self.around), Arc::clone(&self.failed));
+            minijinja::Value::from_object(Self { around, prefix: Some(path), group: true, failed })
+        })
+    }
+}
+
+impl Object for Names {
+    fn get_value(self: &Arc<Self>, key: &minijinja::Value) -> Option<minijinja::Value> {
+        self.lookup(key.as_str()?)
+    }
+
+    fn get_value_by_str(self: &Arc<Self>, key: &str) -> Option<minijinja::Value> {
+        self.lookup(key)
+    }
+
+    fn enumerate(self: &Arc<Self>) -> Enumerator {
+        let names = self.prefix.as_ref().filter(|_| self.group).map(|prefix| self.around.catalogue.below(prefix));
+        Enumerator::Values(names.unwrap_or_default().into_iter().map(minijinja::Value::from).collect())
+    }
+}
+
+/// A lock that another thread's panic does not break; there is no other thread.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Evaluator {
+    pub fn state(&self) -> MutexGuard<'_, State> {
+        lock(&self.state)
+    }
+
+    fn names(self: &Arc<Self>, scope: &Scope) -> (minijinja::Value, Arc<Mutex<bool>>) {
+        let failed = Arc::new(Mutex::new(false));
+        let prefix = scope.prefix().map(str::to_owned);
+        let names = Names { around: Arc::clone(self), prefix, group: false, failed: Arc::clone(&failed) };
+        (minijinja::Value::from_object(names), failed)
+    }
+
+    /// Every name that a template of that scope could have meant.
+    fn known(&self, scope: &Scope) -> Vec<String> {
+        let own = scope.prefix().map(|prefix| format!("{prefix}."));
+        let bare = |path: &String| own.as_ref().and_then(|own| path.strip_prefix(own.as_str())).map(str::to_owned);
+        let options = self.catalogue.iter().flat_map(|(path, _)| bare(path).into_iter().chain([path.clone()]));
+        options.chain(["image.name".into(), "image.version".into(), "mode".into()]).collect()
+    }
+
+    /// Runs one template; an error that an option's own evaluation has told already is not told again.
+    fn run<T>(
+        self: &Arc<Self>,
+        text: &str,
+        scope: &Scope,
+        locate: &dyn Fn(std::ops::Range<usize>) -> Origin,
+        run: impl FnOnce(&Template<'_>, minijinja::Value) -> Result<T, Diagnostic>,
+    ) -> Result<T, Failed> {
+        if let Some((_, at)) = self.state().trail.last_mut() {
+            *at = Some(locate(0..text.len()));
+        }
+        let (names, failed) = self.names(scope);
+        let known = || self.known(scope);
+        let template = Template { engine: &self.engine, text, locate, names: &known };
+        run(&template, names).map_err(|diagnostic| {
+            if !*lock(&failed) {
+                self.state().errors.push(diagnostic);
+            }
+            Failed
+        })
+    }
+
+    /// A text file rendered as a template.
+    pub fn render(
+        self: &Arc<Self>,
+        text: &str,
+        scope: &Scope,
+        locate: &dyn Fn(std::ops::Range<usize>) -> Origin,
+    ) -> Result<String, Failed> {
+        self.run(text, scope, locate, |template, names| template.render(names))
+    }
+
+    /// A node in which no template is left.
+    pub fn expand(self: &Arc<Self>, node: &Node, scope: &Scope) -> Result<Node, Failed> {
+        if !is_dynamic(node) {
+            return Ok(node.clone());
+        }
+        let kind = match &node.kind {
+            Kind::Scalar { text, .. } => return self.expand_scalar(node, text, scope),
+            Kind::List(items) => Kind::List(self.expand_items(items, scope)?),
+            Kind::Map(entries) => {
+                let mut expanded = Vec::with_capacity(entries.len());
+                for (key, node) in entries {
+                    expanded.push((self.expand_key(key, scope)?, self.expand(node, scope)?));
+                }
+                Kind::Map(expanded)
+            }
+        };
+        Ok(Node { kind, origin: node.origin.clone(), tag: node.tag })
+    }
+
+    /// Items of a list; an item that is one expression and gives a list stands for the items of that list.
+    fn expand_items(self: &Arc<Self>, items: &[Node], scope: &Scope) -> Result<Vec<Node>, Failed> {
+        let mut expanded = Vec::with_capacity(items.len());
+        for item in items {
+            let template = matches!(item.kind, Kind::Scalar { .. });
+            match self.expand(item, scope)? {
+                Node { kind: Kind::List(inner), .. } if template => expanded.extend(inner),
+                node => expanded.push(node),
+            }
+        }
+        Ok(expanded)
+    }
+
+    /// A key with its templates evaluated.
+    pub fn expand_key(self: &Arc<Self>, key: &Key, scope: &Scope) -> Result<Key, Failed> {
+        if !is_template(&key.text) {
+            return Ok(key.clone());
+        }
+        let place = Node::scalar(key.text.clone(), Style::Quoted, &key.origin);
+        let text = self.render(&key.text, scope, &|range| place.locate(range))?;
+        Ok(Key { text, origin: key.origin.clone() })
+    }
+
+    fn expand_scalar(self: &Arc<Self>, node: &Node, text: &str, scope: &Scope) -> Result<Node, Failed> {
+        let expanded = self.run(text, scope, &|range| node.locate(range), |template, names| {
+            match template.value(names.clone()) {
+                Some(value) => template::node(&value?, &node.origin, 0),
+                None => Ok(Node::scalar(template.render(names)?, Style::Rendered, &node.origin)),
+            }
+        })?;
+        Ok(Node { tag: node.tag, ..expanded })
+    }
+
+    /// Whether a condition holds: an expression, in braces or not.
+    pub fn holds(self: &Arc<Self>, node: &Node, scope: &Scope) -> Result<bool, Failed> {
+        let node = match &node.kind {
+            Kind::Scalar { text, .. } if !is_template(text) => {
+                let value = self.run(text, scope, &|range| node.locate(range), |template, names| {
+                    template::node(&template.expression(names)?, &node.origin, 0)
+                });
+                value?
+            }
+            _ => self.expand(node, scope)?,
+        };
+        fields::truth(&node).map_err(|_| {
+            let message = format!("a condition must be true or false, not {}", node.describe());
+            let help = "compare it with something, such as `list|length > 0`";
+            self.state().errors.push(Diagnostic::error(&node.origin, message).help(help));
+            Failed
+        })
+    }
+
+    /// Whether a module's condition holds; one without has none to fail.
+    pub fn active(self: &Arc<Self>, module: &str) -> Result<bool, Failed> {
+        let Some(when) = self.conditions.get(module) else { return Ok(true) };
+        if let Some(known) = self.state().conditions.get(module) {
+            return *known;
+        }
+        let name = format!("the condition of {module}");
+        let result = self.within(&name, &when.origin, || self.holds(when, &Scope::module(module)));
+        self.state().conditions.insert(module.to_owned(), result);
+        result
+    }
+
+    /// The value of an option.
+    pub fn setting(self: &Arc<Self>, path: &str) -> Result<Arc<Setting>, Failed> {
+        if let Some(known) = self.state().settings.get(path) {
+            return known.clone();
+        }
+        let Some(declared) = self.catalogue.get(path) else { return Err(Failed) };
+        let result = self.within(path, &declared.origin, || self.evaluate(path, declared)).map(Arc::new);
+        self.state().settings.insert(path.to_owned(), result.clone());
+        result
+    }
+
+    /// Evaluates something that must not depend on itself.
+    fn within<T>(&self, name: &str, origin: &Origin, run: impl FnOnce() -> Result<T, Failed>) -> Result<T, Failed> {
+        {
+            let mut state = self.state();
+            if let Some(error) = refuse_circle(&state.trail, name, origin) {
+                state.errors.push(error);
+                return Err(Failed);
+            }
+            state.trail.push((name.to_owned(), None));
+        }
+        let result = run();
+        self.state().trail.pop();
+        result
+    }
+
+    fn evaluate(self: &Arc<Self>, path: &str, declared: &Declared) -> Result<Setting, Failed> {
+        let mut defs = Vec::new();
+        for (def, module) in self.definitions.get(path).into_iter().flatten() {
+            let counts = match module {
+                Some(module) => self.active(module)?,
+                None => true,
+            };
+            if counts {
+                defs.push(def.clone());
+            }
+        }
+        if let Some(node) = default(declared) {
+            defs.push(Def::new(Rank::of(Level::Default), node, Scope::module(&declared.module)));
+        }
+        // Stable: within a rank, definitions keep the order of modules and places.
+        defs.sort_by_key(|def| def.rank);
+        let value = match (&declared.ty, defs.is_empty()) {
+            (Type::Nullable(_), true) => Value::Null,
+            (_, true) => return Err(self.missing(path, declared)),
+            (ty, false) => Merger { around: self }.merge(ty, &defs, At { path, declared })?,
+        };
+        let definitions = trail(&declared.ty, &defs);
+        Ok(Setting { seen: value.template(), value, definitions })
+    }
+
+    /// Whether something gives the option a value.
+    pub fn has_value(&self, path: &str, declared: &Declared) -> bool {
+        matches!(declared.ty, Type::Nullable(_)) || default(declared).is_some() || self.definitions.contains_key(path)
+    }
+
+    fn missing(&self, path: &str, declared: &Declared) -> Failed {
+        let what = declared.ty.describe();
+        let mut error = Diagnostic::error(&declared.origin, format!("`{path}` has no value: it must be {what}"));
+        let mut state = self.state();
+        if let Some((name, Some(place))) = state.trail.iter().rev().nth(1) {
+            error = error.label(place, format!("`{name}` asks for it"));
+        }
+        state.errors.push(error.remark(declared.description.clone()).help(format!("set `{path}` in the image")));
+        Failed
+    }
+}
+
+/// The default of an option; a submodule without one is made of the defaults of its fields.
+fn default(declared: &Declared) -> Option<Node> {
+    declared.default.clone().or_else(|| {
+        let kind = Kind::Map(Vec::new());
+        matches!(declared.ty, Type::Submodule(_)).then(|| Node { kind, origin: declared.origin.clone(), tag: None })
+    })
+}
+
+/// Definitions from strong to weak, and whether each is in the value. `defs` are sorted from weak to strong.
+fn trail(ty: &Type, defs: &[Def]) -> Vec<Definition> {
+    let top = defs.iter().map(|def| def.rank).max();
+    let used: Vec<bool> = match ty.is_collection() {
+        true => defs.iter().map(|def| active(defs).any(|other| std::ptr::eq(def, other))).collect(),
+        false => defs.iter().map(|def| Some(def.rank) == top).collect(),
+    };
+    let definitions = defs.iter().zip(used).rev();
+    definitions.map(|(def, used)| Definition { level: def.rank.level, origin: def.node.origin.clone(), used }).collect()
+}
+
+fn refuse_circle(trail: &[(String, Option<Origin>)], name: &str, origin: &Origin) -> Option<Diagnostic> {
+    let from = trail.iter().position(|(other, _)| other == name);
+    if from.is_none() && trail.len() < MAX_CHAIN {
+        return None;
+    }
+    let circle = trail.get(from.unwrap_or(0)..).unwrap_or(&[]);
+    let place = trail.last().and_then(|(_, at)| at.as_ref()).unwrap_or(origin);
+    if from.is_none() {
+        return Some(Diagnostic::error(place, format!("more than {MAX_CHAIN} options refer to each other in a chain")));
+    }
+    let names: Vec<&str> = circle.iter().map(|(name, _)| name.as_str()).chain([name]).collect();
+    let error = Diagnostic::error(place, format!("values depend on each other in a circle: {}", names.join(" -> ")));
+    let others = circle.iter().rev().skip(1).rev();
+    let labelled = others.filter_map(|(name, at)| Some((name, at.as_ref()?)));
+    Some(labelled.fold(error, |error, (name, at)| error.label(at, format!("{name} refers to the next here"))))
+}
+
+impl Surroundings for Arc<Evaluator> {
+    fn expand(&self, node: &Node, scope: &Scope) -> Result<Node, Failed> {
+        Evaluator::expand(self, node, scope)
+    }
+
+    fn report(&self, diagnostic: Diagnostic) {
+        self.state().errors.push(diagnostic);
+    }
+}

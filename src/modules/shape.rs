@@ -1,0 +1,211 @@
+//! The fixed keys of images and modules as data, and the check of a file against them. It runs on a file as it is
+//! written, also on what a condition switches off, and again on what templates made of an entry.
+
+use super::fields;
+use super::template::is_template;
+use super::yaml::{Kind, Node};
+use crate::origin::Diagnostic;
+
+/// What may stand at a place.
+pub(super) enum Shape {
+    /// A text or number.
+    Text,
+    /// true or false.
+    Flag,
+    /// A condition: an expression, true or false.
+    Condition,
+    List(&'static Shape),
+    Map(&'static Shape),
+    Record(&'static [Key]),
+    /// A text, nothing, or a list of texts: the value of a directive.
+    Directive,
+    /// Read elsewhere.
+    Any,
+}
+
+/// A key of a record.
+pub(super) struct Key {
+    pub name: &'static str,
+    pub shape: Shape,
+    pub required: bool,
+}
+
+const fn may(name: &'static str, shape: Shape) -> Key {
+    Key { name, shape, required: false }
+}
+
+const fn must(name: &'static str, shape: Shape) -> Key {
+    Key { name, shape, required: true }
+}
+
+use Shape::{Any, Condition, Directive, Flag, List, Map, Record, Text};
+
+static TEXTS: Shape = List(&Text);
+const WHEN: Key = may("when", Condition);
+
+/// An image file.
+pub(super) static IMAGE: Shape = Record(&[
+    must("name", Text),
+    must("version", Text),
+    may("description", Text),
+    may("extends", Text),
+    may("imports", List(&Text)),
+    may("mode", Text),
+    may("archive", Record(ARCHIVE)),
+    may("config", Any),
+]);
+
+const ARCHIVE: &[Key] = &[
+    may("suite", Text),
+    may("components", List(&Text)),
+    may("mirrors", List(&Text)),
+    may("extra", List(&Record(EXTRA))),
+    may("debs", List(&Text)),
+];
+
+const EXTRA: &[Key] =
+    &[must("name", Text), must("url", Text), must("suite", Text), must("components", List(&Text)), must("key", Text)];
+
+/// A module file.
+pub(super) static MODULE: Shape = Record(&[
+    must("description", Text),
+    may("imports", List(&Text)),
+    may("options", Any),
+    WHEN,
+    may("packages", List(&Text)),
+    may("build-packages", List(&Text)),
+    may("exclude", List(&Text)),
+    may("groups", Map(&Record(GROUP))),
+    may("users", Map(&Record(USER))),
+    may("files", Map(&FILE)),
+    may("units", Map(&Record(UNIT))),
+    may("sysctl", Map(&Text)),
+    may("cmdline", List(&Text)),
+    may("initrd-modules", List(&Text)),
+    may("mounts", Map(&TEXTS)),
+    may("open", List(&Text)),
+    may("local", List(&Text)),
+    may("ssh", Record(SSH)),
+    may("journal-allow", List(&Record(ALLOW))),
+    may("stages", List(&Text)),
+    may("set", Any),
+    may("assertions", List(&Record(CLAIM))),
+    may("warnings", List(&Record(CLAIM))),
+    may("probes", List(&Record(PROBE))),
+    may("profiles", Map(&Map(&Directive))),
+]);
+
+/// A file of a module or of `environment.files`.
+pub(super) static FILE: Shape = Record(&[
+    may("text", Text),
+    may("template", Text),
+    may("source", Text),
+    may("link", Text),
+    may("directory", Flag),
+    may("absent", Flag),
+    may("mode", Text),
+    may("owner", Text),
+    may("group", Text),
+    WHEN,
+]);
+
+const GROUP: &[Key] = &[must("gid", Text), WHEN];
+
+const USER: &[Key] = &[
+    must("uid", Text),
+    may("group", Text),
+    may("groups", List(&Text)),
+    may("home", Text),
+    may("shell", Text),
+    may("description", Text),
+    WHEN,
+];
+
+const SECTION: Shape = Map(&Directive);
+
+const UNIT: &[Key] = &[
+    may("unit", SECTION),
+    may("service", SECTION),
+    may("socket", SECTION),
+    may("timer", SECTION),
+    may("path", SECTION),
+    may("mount", SECTION),
+    may("automount", SECTION),
+    may("swap", SECTION),
+    may("slice", SECTION),
+    may("install", SECTION),
+    may("enable", Flag),
+    may("sandbox", Text),
+    may("expect", Flag),
+    may("dropin", Flag),
+    may("wanted-by", List(&Text)),
+    may("mask", Flag),
+    WHEN,
+];
+
+const SSH: &[Key] = &[
+    must("user", Text),
+    may("kex", List(&Text)),
+    may("host-keys", List(&Text)),
+    may("ciphers", List(&Text)),
+    may("macs", List(&Text)),
+    must("host-key-file", Text),
+    WHEN,
+];
+
+const ALLOW: &[Key] = &[must("pattern", Text), must("reason", Text), WHEN];
+const CLAIM: &[Key] = &[must("that", Condition), must("message", Text), WHEN];
+
+const PROBE: &[Key] =
+    &[must("stage", Text), must("id", Text), must("command", List(&Text)), may("contains", Text), WHEN];
+
+/// The shape of one entry of a module's section; of the whole section if it has no entries.
+pub(super) fn section(name: &str) -> Option<&'static Shape> {
+    let Record(keys) = &MODULE else { return None };
+    keys.iter().find(|key| key.name == name).map(|key| &key.shape)
+}
+
+/// Reports what in `node` does not have that shape. A scalar with a template passes for anything.
+pub(super) fn check(node: &Node, shape: &Shape, what: &str, errors: &mut Vec<Diagnostic>) {
+    if matches!(&node.kind, Kind::Scalar { text, .. } if is_template(text)) {
+        return;
+    }
+    match shape {
+        Any => {}
+        Text => drop(fields::text(node, what, errors)),
+        Flag => drop(fields::flag(node, what, errors)),
+        Condition if matches!(node.kind, Kind::Scalar { .. }) && !node.is_null() => {}
+        Condition => errors.push(Diagnostic::error(&node.origin, format!("{what} must be an expression"))),
+        List(item) => {
+            for node in fields::list(node, what, errors) {
+                check(node, item, &format!("an entry of {what}"), errors);
+            }
+        }
+        Map(value) => {
+            for (key, node) in fields::map(node, what, errors) {
+                check(node, value, &format!("`{}`", key.text), errors);
+            }
+        }
+        Record(keys) => record(node, keys, what, errors),
+        Directive => match &node.kind {
+            Kind::Scalar { .. } => {}
+            _ => check(node, &TEXTS, what, errors),
+        },
+    }
+}
+
+fn record(node: &Node, keys: &[Key], what: &str, errors: &mut Vec<Diagnostic>) {
+    let names: Vec<&str> = keys.iter().map(|key| key.name).collect();
+    let entries = fields::entries(node, what, &names, errors);
+    for (name, node) in entries {
+        if let Some(key) = keys.iter().find(|key| key.name == name.text) {
+            check(node, &key.shape, &format!("`{}`", key.name), errors);
+        }
+    }
+    let missing = |key: &&Key| key.required && fields::find(entries, key.name).is_none();
+    if matches!(node.kind, Kind::Map(_)) {
+        for key in keys.iter().filter(missing) {
+            errors.push(Diagnostic::error(&node.origin, format!("{what} has no `{}`", key.name)));
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! Templates in YAML values: minijinja, strict about undefined names, with an end to what it may compute.
+//!
+//! A scalar that is one `{{ expression }}` becomes the expression's value, whatever its kind; any other text with
+//! braces becomes text. The outcome is never read as a template again.
+
+use std::sync::Arc;
+
+use minijinja::value::ValueKind;
+use minijinja::{Environment, Error, ErrorKind, State, UndefinedBehavior};
+
+use super::compare::{self, Rewritten};
+use super::fields::nearest;
+use super::scalars::Scalar;
+use super::value::{Quantity, Unit};
+use super::yaml::{Key, Kind, Node, Style};
+use crate::origin::{Diagnostic, Origin, Source};
+
+/// Instructions that one template may take.
+const FUEL: u64 = 500_000;
+/// Deepest recursion of macros.
+const RECURSION: usize = 50;
+/// Deepest nesting of lists and maps that an expression gives.
+const MAX_DEPTH: usize = 32;
+
+/// Whose names a template may use bare.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Scope(Option<Arc<str>>);
+
+impl Scope {
+    /// The options of the module at that path.
+    pub fn module(path: &str) -> Self {
+        Self(Some(path.replace('/', ".").into()))
+    }
+
+    /// The dotted name of the module.
+    pub fn prefix(&self) -> Option<&str> {
+        self.0.as_deref()
+    }
+}
+
+/// Whether a text holds a template.
+pub(super) fn is_template(text: &str) -> bool {
+    text.contains("{{") || text.contains("{%") || text.contains("{#")
+}
+
+/// Whether a node or anything in it is a template.
+pub(super) fn is_dynamic(node: &Node) -> bool {
+    match &node.kind {
+        Kind::Scalar { text, .. } => is_template(text),
+        Kind::List(items) => items.iter().any(is_dynamic),
+        Kind::Map(entries) => entries.iter().any(|(key, node)| is_template(&key.text) || is_dynamic(node)),
+    }
+}
+
+/// An engine with rave's rules.
+pub(super) fn engine() -> Environment<'static> {
+    let mut engine = Environment::new();
+    engine.set_undefined_behavior(UndefinedBehavior::Strict);
+    engine.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
+    engine.set_fuel(Some(FUEL));
+    engine.set_recursion_limit(RECURSION);
+    engine.set_debug(true);
+    engine.set_formatter(write);
+    if let Ok(syntax) = minijinja::syntax::SyntaxConfig::builder().keep_trailing_newline(true).build() {
+        engine.set_syntax(syntax);
+    }
+    engine.add_function(compare::LIKE, like);
+    engine.add_filter("bytes", |value: minijinja::Value| amount(&value, Unit::Bytes, 1));
+    engine.add_filter("kib", |value: minijinja::Value| amount(&value, Unit::Bytes, 1 << 10));
+    engine.add_filter("mib", |value: minijinja::Value| amount(&value, Unit::Bytes, 1 << 20));
+    engine.add_filter("milliseconds", |value: minijinja::Value| amount(&value, Unit::Time, 1));
+    engine.add_filter("seconds", |value: minijinja::Value| amount(&value, Unit::Time, 1000));
+    engine.add_filter("minutes", |value: minijinja::Value| amount(&value, Unit::Time, 60_000));
+    engine.add_filter("hours", |value: minijinja::Value| amount(&value, Unit::Time, 3_600_000));
+    engine.add_filter("days", |value: minijinja::Value| amount(&value, Unit::Time, 86_400_000));
+    engine.add_filter("percent", |value: minijinja::Value| amount(&value, Unit::Percent, 1));
+    engine
+}
+
+/// Writes a value into text; lists, maps and null have no text of their own.
+fn write(out: &mut minijinja::Output, state: &mut State, value: &minijinja::Value) -> Result<(), Error> {
+    let refused = match value.kind() {
+        ValueKind::Undefined => return minijinja::escape_formatter(out, state, value),
+        ValueKind::Bool => return std::fmt::Write::write_str(out, truth(value)).map_err(Error::from),
+        ValueKind::None => "null cannot be written as text; use default(...) or a condition",
+        ValueKind::Seq | ValueKind::Iterable => "a list cannot be written as text; use join or a loop",
+        ValueKind::Map => "a map cannot be written as text; name one of its values, or use a loop",
+        _ => return minijinja::escape_formatter(out, state, value),
+    };
+    Err(Error::new(ErrorKind::InvalidOperation, refused))
+}
+
+/// A boolean as YAML and configuration files write it.
+fn truth(value: &minijinja::Value) -> &'static str {
+    if value.is_true() { "true" } else { "false" }
+}
+
+fn quantity(value: &minijinja::Value) -> Option<Quantity> {
+    value.downcast_object_ref::<Quantity>().copied()
+}
+
+/// A literal text as the kind of quantity that it is compared with.
+fn like(beside: minijinja::Value, text: minijinja::Value) -> Result<minijinja::Value, Error> {
+    let Some(Quantity { unit, .. }) = quantity(&beside) else { return Ok(text) };
+    let name = match unit {
+        Unit::Time => "duration",
+        Unit::Bytes => "size",
+        Unit::Percent => "percentage",
+    };
+    let literal = text.as_str().unwrap_or("");
+    let value = Scalar::named(name).and_then(|scalar| scalar.read(literal, Style::Rendered).ok());
+    let wrong =
+        || Error::new(ErrorKind::InvalidOperation, format!("{literal:?} is compared with a {name} but is none"));
+    value.map(|value| value.template()).ok_or_else(wrong)
+}
+
+/// A quantity as a number of `size` units, rounded down.
+fn amount(value: &minijinja::Value, unit: Unit, size: u64) -> Result<u64, Error> {
+    match quantity(value) {
+        Some(quantity) if quantity.unit == unit => Ok(quantity.amount / size),
+        _ => Err(Error::new(ErrorKind::InvalidOperation, format!("{value} has another unit"))),
+    }
+}
+
+/// One template and the place it stands at.
+pub(super) struct Template<'a> {
+    pub engine: &'a Environment<'static>,
+    pub text: &'a str,
+    /// The place of a part of the text.
+    pub locate: &'a dyn Fn(std::ops::Range<usize>) -> Origin,
+    /// Every name that may be meant, for suggestions.
+    pub names: &'a dyn Fn() -> Vec<String>,
+}
+
+impl Template<'_> {
+    /// Evaluates a text that is one expression in braces, or none otherwise.
+    pub fn value(&self, names: minijinja::Value) -> Option<Result<minijinja::Value, Diagnostic>> {
+        let inner = self.text.strip_prefix("{{")?.strip_suffix("}}")?;
+        let trimmed = inner.strip_prefix('-').unwrap_or(inner);
+        let trimmed = trimmed.strip_suffix('-').unwrap_or(trimmed);
+        let rewritten = compare::expression(trimmed);
+        let expression = self.engine.compile_expression(&rewritten.text).ok()?;
+        let offset = if inner.starts_with('-') { 3 } else { 2 };
+        let value = expression.eval(names).map_err(|error| self.explain(&error, &rewritten, offset));
+        Some(value.and_then(|value| match value.is_undefined() {
+            true => Err(self.undefined(trimmed.trim(), &(offset..offset + trimmed.len()))),
+            false => Ok(value),
+        }))
+    }
+
+    /// Evaluates an expression without braces.
+    pub fn expression(&self, names: minijinja::Value) -> Result<minijinja::Value, Diagnostic> {
+        let rewritten = compare::expression(self.text);
+        let expression =
+            self.engine.compile_expression(&rewritten.text).map_err(|error| self.explain(&error, &rewritten, 0))?;
+        let value = expression.eval(names).map_err(|error| self.explain(&error, &rewritten, 0))?;
+        match value.is_undefined() {
+            true => Err(self.undefined(self.text.trim(), &(0..self.text.len()))),
+            false => Ok(value),
+        }
+    }
+
+    /// Renders the text.
+    pub fn render(&self, names: minijinja::Value) -> Result<String, Diagnostic> {
+        let rewritten = compare::template(self.text);
+        let template = self.engine.template_from_str(&rewritten.text);
+        let text = template.and_then(|template| template.render(names));
+        text.map_err(|error| self.explain(&error, &rewritten, 0))
+    }
+
+    fn explain(&self, error: &Error, rewritten: &Rewritten, offset: usize) -> Diagnostic {
+        let range = error.range().map(|range| rewritten.original(range));
+        let range = range.unwrap_or(0..self.text.len().saturating_sub(offset));
+        let range = range.start + offset..range.end + offset;
+        let detail = error.detail().unwrap_or("");
+        if error.kind() == ErrorKind::UndefinedError {
+            let name = detail.split('`').nth(1).unwrap_or("").to_owned();
+            return self.undefined(&name, &range);
+        }
+        let message = match (error.kind(), detail) {
+            (ErrorKind::OutOfFuel, _) => "the template computes too long".to_owned(),
+            (kind, "") => format!("the template fails: {kind}"),
+            (_, detail) => format!("the template fails: {}", detail.replace(compare::LIKE, "a comparison")),
+        };
+        Diagnostic::error(&(self.locate)(range), message)
+    }
+
+    fn undefined(&self, name: &str, range: &std::ops::Range<usize>) -> Diagnostic {
+        let place = (self.locate)(range.clone());
+        let error = Diagnostic::error(&place, format!("there is no `{name}`"));
+        let known = (self.names)();
+        let hyphens = known.iter().find(|known| known.starts_with(&format!("{name}-")));
+        match (nearest(name, known.iter().map(String::as_str)), hyphens) {
+            (_, Some(known)) => error.help(format!("write `-` in names as `_`: `{}`", known.replace('-', "_"))),
+            (Some(near), None) => error.help(format!("did you mean `{}`?", near.replace('-', "_"))),
+            (None, None) => error,
+        }
+    }
+}
+
+/// A value that an expression gave, as a node at the place of the expression.
+pub(super) fn node(value: &minijinja::Value, origin: &Origin, depth: usize) -> Result<Node, Diagnostic> {
+    if depth > MAX_DEPTH {
+        return Err(Diagnostic::error(origin, format!("the value is nested deeper than {MAX_DEPTH} levels")));
+    }
+    let refused = |error: Error| Diagnostic::error(origin, format!("the template fails: {error}"));
+    let kind = match value.kind() {
+        ValueKind::None | ValueKind::Undefined => return Ok(Node::scalar("null", Style::Plain, origin)),
+        ValueKind::Seq | ValueKind::Iterable => {
+            let items = value.try_iter().map_err(refused)?;
+            Kind::List(items.map(|item| node(&item, origin, depth + 1)).collect::<Result<_, _>>()?)
+        }
+        ValueKind::Map => {
+            let mut entries = Vec::new();
+            for key in value.try_iter().map_err(refused)? {
+                let inner = value.get_item(&key).map_err(refused)?;
+                let key = Key { text: key.to_string(), origin: origin.clone() };
+                entries.push((key, node(&inner, origin, depth + 1)?));
+            }
+            Kind::Map(entries)
+        }
+        ValueKind::Bool => Kind::Scalar { text: truth(value).to_owned(), style: Style::Rendered },
+        _ => Kind::Scalar { text: value.to_string(), style: Style::Rendered },
+    };
+    Ok(Node { kind, origin: origin.clone(), tag: None })
+}
+
+/// The place of a part of a template file.
+pub(super) fn locate_in(source: &Arc<Source>) -> impl Fn(std::ops::Range<usize>) -> Origin + '_ {
+    |range| Origin::new(source, range)
+}
