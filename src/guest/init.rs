@@ -44,7 +44,7 @@ pub fn run() -> ! {
     let delay =
         disk::read_to_string(CMDLINE).map_or(Some(Duration::from_secs(10)), |line| cmdline::reboot_delay(&line));
     let next = match delay {
-        Some(delay) => format!("the machine restarts in {} seconds", delay.as_secs()),
+        Some(delay) => format!("the machine restarts in {} s", delay.as_secs()),
         None => "the machine waits, as panic=0 says".into(),
     };
     log.failure(&format!("cannot boot: {}", chain(&error)));

@@ -2,7 +2,6 @@
 //! console too.
 
 use std::error::Error;
-use std::fmt::Write as _;
 use std::fs::File;
 use std::io::Write as _;
 use std::path::Path;
@@ -64,8 +63,7 @@ pub fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(cause) = next {
-        // Writing to a string does not fail.
-        let _ = write!(text, ": {cause}");
+        text.push_str(&format!(": {cause}"));
         next = cause.source();
     }
     text

@@ -103,7 +103,7 @@ struct Geometry {
 
 impl Geometry {
     fn new(size: u64) -> Result<Self, Error> {
-        if !(LEAST..=MOST).contains(&size) || size % 4096 != 0 {
+        if !(LEAST..=MOST).contains(&size) || !size.is_multiple_of(4096) {
             return Err(Error::Size(size));
         }
         let sectors = size / SECTOR;
@@ -317,7 +317,7 @@ fn long_name(name: &str, short: &[u8; 11]) -> Vec<u8> {
     let last = units.len().div_ceil(13);
     let mut bytes = Vec::new();
     for (index, part) in parts.rev() {
-        let order = index as u8 + 1 | if index + 1 == last { 0x40 } else { 0 };
+        let order = (index as u8 + 1) | if index + 1 == last { 0x40 } else { 0 };
         let padded: Vec<u8> = part.iter().copied().chain([0]).chain([0xffff; 13]).flat_map(u16::to_le_bytes).collect();
         bytes.push(order);
         bytes.extend(&padded[..10]);

@@ -128,7 +128,7 @@ fn place(partitions: &[Partition]) -> Result<(Vec<u64>, u64), Error> {
             return Err(Error::Label(label.clone()));
         }
         let next = end.checked_add(*size).and_then(|end| end.checked_next_multiple_of(ALIGNMENT));
-        let next = next.filter(|end| *size > 0 && size % 4096 == 0 && *end < i64::MAX as u64 - ALIGNMENT);
+        let next = next.filter(|end| *size > 0 && size.is_multiple_of(4096) && *end < i64::MAX as u64 - ALIGNMENT);
         offsets.push(end);
         end = next.ok_or_else(|| Error::Size { label: label.clone(), size: *size })?;
     }

@@ -72,7 +72,7 @@ fn levels(data_blocks: u64) -> Vec<Level> {
 pub fn format(data: &Path, tree: &Path, salt: &[u8; 32], uuid: Uuid) -> Result<Digest, Error> {
     let input = disk::open(data)?;
     let length = disk::context("examine", data, input.metadata())?.len();
-    if length == 0 || length % BLOCK != 0 {
+    if length == 0 || !length.is_multiple_of(BLOCK) {
         return Err(Error::Length { path: data.to_owned(), length });
     }
     let output = disk::create(tree)?;
