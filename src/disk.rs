@@ -100,6 +100,38 @@ pub fn list(path: impl AsRef<Path>) -> Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
+/// The absolute path of something that exists, without links.
+pub fn canonical(path: impl AsRef<Path>) -> Result<PathBuf> {
+    context("find", &path, fs::canonicalize(&path))
+}
+
+/// Opens an existing file or device for reading and writing.
+pub fn open_existing_rw(path: impl AsRef<Path>) -> Result<File> {
+    context("open", &path, OpenOptions::new().read(true).write(true).open(&path))
+}
+
+/// Makes a directory for its owner only, which is removed with its content when dropped.
+pub fn temp_dir_in(parent: impl AsRef<Path>) -> Result<tempfile::TempDir> {
+    context("create a directory in", &parent, tempfile::Builder::new().prefix(".rave-").tempdir_in(&parent))
+}
+
+/// At most the last `limit` bytes of a file; nothing if it does not exist.
+pub fn tail(path: impl AsRef<Path>, limit: u64) -> Result<Vec<u8>> {
+    use std::io::{Read as _, Seek as _, SeekFrom};
+    let mut file = match open(&path) {
+        Err(error) if error.is_not_found() => return Ok(Vec::new()),
+        file => file?,
+    };
+    let mut read = || {
+        let length = file.metadata()?.len();
+        file.seek(SeekFrom::Start(length.saturating_sub(limit)))?;
+        let mut bytes = Vec::new();
+        (&file).take(limit).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    context("read", &path, read())
+}
+
 /// Moves a file or directory within one file system, replacing what was there.
 pub fn rename(from: impl AsRef<Path>, to: impl AsRef<Path>) -> Result<()> {
     context("move a file to", &to, fs::rename(&from, &to))
@@ -351,6 +383,16 @@ mod tests {
         assert_eq!(read(&path).unwrap(), b"two");
         assert_eq!(metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(list(dir.path()).unwrap(), [path]);
+    }
+
+    #[test]
+    fn the_tail_of_a_file_is_bounded_and_may_be_missing() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("log");
+        assert_eq!(tail(&path, 3).unwrap(), b"");
+        write_atomic(&path, b"abcdef", 0o600).unwrap();
+        assert_eq!(tail(&path, 3).unwrap(), b"def");
+        assert_eq!(tail(&path, 99).unwrap(), b"abcdef");
     }
 
     #[test]

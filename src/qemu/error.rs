@@ -58,6 +58,9 @@ pub enum Error {
         /// The image that its overlay was made for.
         base: PathBuf,
     },
+    /// A persistent machine of that name would lose its state.
+    #[error("machine {0} keeps its state: run it with --persist, or remove it first")]
+    Keeps(ImageName),
     /// The state file of a machine cannot be understood.
     #[error("{} is not the state of a machine", path.display())]
     State {

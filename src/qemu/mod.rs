@@ -1,17 +1,31 @@
-//! Virtual machines: what they are made of ([`machine`], [`args`]), how they are started, watched and
-//! ended ([`vm`]), and how QEMU and the guest's agent are talked to ([`qmp`], [`agent`]).
+//! Virtual machines: what they are made of ([`machine`], [`args`]), how they are kept, started and found again
+//! ([`machines`]), watched and ended ([`vm`]), and how QEMU and the guest's agent are talked to ([`qmp`],
+//! [`agent`]).
 //!
-//! This is the one asynchronous room, and it keeps that to itself: what it offers blocks. A [`vm::Vm`] owns
-//! an event loop; every operation of it also ends when the user interrupts, with [`Error::Interrupted`].
-//! Files and sockets of a machine live in one directory that only its owner may enter.
+//! This is the one asynchronous room, and it keeps that to itself: what it offers blocks. A [`vm::Vm`] owns an
+//! event loop; every operation of it also ends when the user interrupts, with [`Error::Interrupted`]. Files and
+//! sockets of a machine live in one directory that only its owner may enter.
 
 pub mod agent;
 pub mod args;
-pub mod link;
+pub mod console;
 pub mod machine;
-pub mod qcow2;
-pub mod qmp;
+pub mod machines;
+pub mod program;
+pub mod ssh;
+pub mod state;
+pub mod vm;
 
+mod accel;
+mod engine;
 mod error;
+mod keys;
+mod launch;
+mod link;
+mod ports;
+mod process;
+mod qcow2;
+mod qmp;
+mod ready;
 
 pub use error::{Error, LinkError, Peer, Result};
