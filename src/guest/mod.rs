@@ -1,1 +1,3 @@
 //! What runs inside a machine: init and the answers to probes.
+
+pub mod answer;
