@@ -3,7 +3,7 @@
 
 pub use std::fs::File;
 use std::fs::{self, OpenOptions};
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
@@ -60,6 +60,23 @@ pub fn create(path: impl AsRef<Path>) -> Result<File> {
     context("create", &path, file)
 }
 
+/// Creates a file for writing that must not exist yet.
+pub fn create_new(path: impl AsRef<Path>) -> Result<File> {
+    context("create", &path, OpenOptions::new().write(true).create_new(true).open(&path))
+}
+
+/// The first `limit` bytes of a file.
+pub fn read_start(path: impl AsRef<Path>, limit: u64) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    context("read", &path, open(&path)?.take(limit).read_to_end(&mut bytes))?;
+    Ok(bytes)
+}
+
+/// Size and use of the file system that holds a path (statvfs(3)).
+pub fn space(path: impl AsRef<Path>) -> Result<rustix::fs::StatVfs> {
+    context("examine the file system of", &path, rustix::fs::statvfs(path.as_ref()).map_err(io::Error::from))
+}
+
 /// Opens a file for reading and writing without emptying it; creates it where it is missing.
 pub fn open_rw(path: impl AsRef<Path>) -> Result<File> {
     context("open", &path, OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path))
@@ -68,6 +85,11 @@ pub fn open_rw(path: impl AsRef<Path>) -> Result<File> {
 /// Opens a device node for reading and writing; never creates a file.
 pub fn open_device(path: &Path) -> Result<File> {
     context("open", path, OpenOptions::new().read(true).write(true).open(path))
+}
+
+/// A new directory for temporary files that only its owner may enter, removed with all that is in it when dropped.
+pub fn temp_dir() -> Result<tempfile::TempDir> {
+    context("create a directory in", std::env::temp_dir(), tempfile::Builder::new().prefix("rave-").tempdir())
 }
 
 /// Makes a directory and its parents; existing ones are fine.

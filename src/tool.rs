@@ -2,9 +2,15 @@
 //! unless given, and on failure a command line that can be pasted and the end of what the program said.
 
 use std::ffi::{OsStr, OsString};
-use std::io::{self, Write as _};
+use std::io::{self, Read, Write as _};
+use std::os::fd::AsFd;
+use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 
 /// How much of a failed program's standard error is shown, in bytes.
 const TAIL: usize = 4096;
@@ -158,6 +164,21 @@ impl Tool {
         if output.status.success() { Ok(output.stdout) } else { Err(self.failed(output.status, &output.stderr)) }
     }
 
+    /// Runs for at most `time`, then kills the program and what it started; keeps the first `bytes` of each
+    /// output and drops the rest. However the program ends, that is an answer and not an error.
+    pub fn bounded(&self, time: Duration, bytes: usize) -> Result<Bounded, Error> {
+        let start = |source| Error::Start { program: self.name(), source };
+        let mut command = self.command();
+        // A group of its own, so that all of it can be killed.
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+        let mut child = command.spawn().map_err(start)?;
+        let ended = follow(&mut child, Instant::now() + time, bytes);
+        kill_group(&child);
+        let status = child.wait().map_err(start)?;
+        let (stdout, stderr, in_time) = ended.map_err(start)?;
+        Ok(Bounded { status: in_time.then_some(status), stdout, stderr })
+    }
+
     /// The error for a run that ended with `status`.
     pub fn failed(&self, status: ExitStatus, stderr: &[u8]) -> Error {
         let tail = &stderr[stderr.len().saturating_sub(TAIL)..];
@@ -172,6 +193,88 @@ impl Tool {
     fn name(&self) -> String {
         let path = std::path::Path::new(&self.program);
         path.file_name().unwrap_or(&self.program).to_string_lossy().into_owned()
+    }
+}
+
+/// How a program ended that was run with bounds.
+#[derive(Debug, Clone)]
+pub struct Bounded {
+    /// How it ended; none if it had to be killed because its time was over.
+    pub status: Option<ExitStatus>,
+    /// The beginning of its standard output.
+    pub stdout: Vec<u8>,
+    /// The beginning of its standard error.
+    pub stderr: Vec<u8>,
+}
+
+/// Reads both outputs until the program has ended or the time is over. What the program left running may hold
+/// the pipes open for ever, so their end is not waited for once it has ended itself.
+fn follow(child: &mut Child, deadline: Instant, bytes: usize) -> io::Result<(Vec<u8>, Vec<u8>, bool)> {
+    let (mut stdout, mut stderr) = (child.stdout.take(), child.stderr.take());
+    let (mut out, mut err) = (Vec::new(), Vec::new());
+    loop {
+        let ended = has_ended(child)?;
+        let wait = if ended { Duration::ZERO } else { Duration::from_millis(20) };
+        wait_readable(&[stdout.as_ref().map(AsFd::as_fd), stderr.as_ref().map(AsFd::as_fd)], wait)?;
+        let more = take(&mut stdout, &mut out, bytes)? | take(&mut stderr, &mut err, bytes)?;
+        if ended && !more {
+            return Ok((out, err, true));
+        }
+        if Instant::now() >= deadline {
+            return Ok((out, err, ended));
+        }
+    }
+}
+
+/// Whether the program has ended. It stays a zombie, so that its group keeps its number until it is killed.
+fn has_ended(child: &Child) -> io::Result<bool> {
+    let Some(pid) = pid(child) else { return Ok(true) };
+    let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    Ok(waitid(WaitId::Pid(pid), look)?.is_some())
+}
+
+fn wait_readable(pipes: &[Option<std::os::fd::BorrowedFd<'_>>], wait: Duration) -> io::Result<()> {
+    let mut polled: Vec<PollFd<'_>> =
+        pipes.iter().flatten().map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::IN)).collect();
+    let wait = Timespec { tv_sec: 0, tv_nsec: wait.subsec_nanos().into() };
+    match poll(&mut polled, Some(&wait)) {
+        Err(e) if e != rustix::io::Errno::INTR => Err(e.into()),
+        _ if polled.is_empty() => {
+            std::thread::sleep(Duration::from_millis(10));
+            Ok(())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Reads once from a pipe if that does not block; whether there may be more.
+fn take(pipe: &mut Option<impl Read + AsFd>, kept: &mut Vec<u8>, bytes: usize) -> io::Result<bool> {
+    let Some(open) = pipe else { return Ok(false) };
+    let ready = {
+        let mut polled = [PollFd::new(open, PollFlags::IN)];
+        poll(&mut polled, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).unwrap_or(0) > 0
+    };
+    if !ready {
+        return Ok(false);
+    }
+    let mut buffer = [0; 16 * 1024];
+    let count = open.read(&mut buffer)?;
+    if count == 0 {
+        *pipe = None;
+    }
+    let room = bytes.saturating_sub(kept.len());
+    kept.extend(buffer.iter().take(count.min(room)));
+    Ok(count > 0)
+}
+
+fn pid(child: &Child) -> Option<Pid> {
+    i32::try_from(child.id()).ok().and_then(Pid::from_raw)
+}
+
+fn kill_group(child: &Child) {
+    if let Some(pid) = pid(child) {
+        // Fails if nobody of the group is left, which is what is wanted.
+        let _ = kill_process_group(pid, Signal::KILL);
     }
 }
 
@@ -202,6 +305,26 @@ mod tests {
         let error = Tool::new("sh").args(["-c", "echo it broke >&2; exit 3"]).output().unwrap_err().to_string();
         assert!(error.contains("it broke") && error.contains("sh -c 'echo it broke >&2; exit 3'"), "{error}");
         assert!(matches!(Tool::new("/nonexistent").output(), Err(Error::Start { .. })));
+    }
+
+    #[test]
+    fn bounds_hold() {
+        let sh = |script: &str| Tool::new("sh").args(["-c", script]);
+        let minute = Duration::from_secs(60);
+        let ended = sh("echo out; echo err >&2; exit 3").bounded(minute, 100).unwrap();
+        assert_eq!(
+            (ended.status.unwrap().code(), &ended.stdout[..], &ended.stderr[..]),
+            (Some(3), &b"out\n"[..], &b"err\n"[..])
+        );
+        let ended = sh("head -c 300000 /dev/zero").bounded(minute, 10).unwrap();
+        assert_eq!((ended.status.unwrap().code(), ended.stdout.len()), (Some(0), 10));
+        let ended = sh("echo early; sleep 1000").bounded(Duration::from_millis(300), 100).unwrap();
+        assert_eq!((ended.status, &ended.stdout[..]), (None, &b"early\n"[..]));
+        // What stays behind with the pipe open is not waited for.
+        let ended = sh("sleep 1000 & exec >&- 2>&-; exit 0").bounded(minute, 100).unwrap();
+        assert_eq!(ended.status.unwrap().code(), Some(0));
+        let ended = sh("exec >&- 2>&-; sleep 1000").bounded(Duration::from_millis(300), 100).unwrap();
+        assert_eq!(ended.status, None);
     }
 
     #[test]

@@ -16,6 +16,9 @@ mod stage;
 mod table;
 mod target;
 
+#[cfg(test)]
+mod tests;
+
 pub use ask::{Question, applies, ask, checks};
 pub use judge::judge;
 pub use report::{Row, StageRow, junit, markdown, stage_rows, trouble_rows};

@@ -13,3 +13,4 @@ mod verity;
 pub fn is_init() -> bool {
     std::process::id() == 1 && std::env::args_os().next().is_some_and(|name| name == "/init")
 }
+pub mod answer;

@@ -1,0 +1,201 @@
+mod pairs;
+mod world;
+
+use std::collections::BTreeMap;
+
+use super::*;
+use crate::probe::{Answer, Answered, Probe};
+use world::{World, healthy, target};
+
+/// Checks `world`; each answer took 7 ms.
+fn check(target: &Target, wanted: &Wanted, world: &World) -> Report {
+    let mut answer = |_: Stage, probes: &[Probe]| -> Vec<Answered> {
+        let known = |probe| world.get(probe).cloned().unwrap_or_else(|| Answer::unavailable("unknown"));
+        probes.iter().map(|probe| Answered { answer: known(probe), ms: 7 }).collect()
+    };
+    run(target, wanted, &mut answer, &mut |_| {})
+}
+
+fn verdicts(report: &Report) -> BTreeMap<String, Verdict> {
+    let checks = report.stages.iter().flat_map(|stage| &stage.checks);
+    checks.map(|check| (check.id.clone(), check.verdict)).collect()
+}
+
+#[test]
+fn a_healthy_machine_is_healthy() {
+    let target = target();
+    let report = check(&target, &Wanted::default(), &healthy(&target));
+    for check in report.stages.iter().flat_map(|stage| &stage.checks) {
+        assert_eq!(check.verdict, Verdict::Healthy, "{check:?}");
+        assert!(!check.expected.is_empty() && !check.observed.is_empty(), "{check:?}");
+        assert_eq!(check.ms, 7);
+    }
+    assert!(report.healthy);
+    assert_eq!((report.exit_status(false), report.exit_status(true)), (0, 0));
+    assert_eq!(report.stages.iter().map(|stage| stage.stage).collect::<Vec<_>>(), Stage::ALL);
+}
+
+#[test]
+fn every_check_turns_alone_when_its_answer_breaks() {
+    let target = target();
+    let before = verdicts(&check(&target, &Wanted::default(), &healthy(&target)));
+    for (id, verdict, spoil) in pairs::PAIRS {
+        let mut world = healthy(&target);
+        spoil(&mut world);
+        let after = verdicts(&check(&target, &Wanted::default(), &world));
+        let turned: Vec<_> = after.iter().filter(|(id, verdict)| before.get(*id) != Some(verdict)).collect();
+        assert_eq!(turned, [(&(*id).to_owned(), verdict)], "{id}");
+    }
+}
+
+#[test]
+fn no_check_is_without_a_broken_answer() {
+    let target = target();
+    let ids = verdicts(&check(&target, &Wanted::default(), &healthy(&target)));
+    let unbroken: Vec<&String> = ids
+        .keys()
+        .filter(|id| !pairs::PAIRS.iter().any(|(broken, verdict, _)| broken == id && *verdict > Verdict::Healthy))
+        .collect();
+    assert_eq!(unbroken, Vec::<&String>::new());
+    // Every record of the table has a subject in the sample.
+    for record in Stage::ALL.iter().flat_map(|stage| checks(*stage)) {
+        assert!(ids.keys().any(|id| id == record.id || id.starts_with(&format!("{}.", record.id))), "{}", record.id);
+    }
+}
+
+#[test]
+fn silence_is_never_healthy() {
+    let target = target();
+    let silent = run(&target, &Wanted::default(), &mut |_, _| Vec::new(), &mut |_| {});
+    assert!(!silent.healthy);
+    assert_eq!((silent.exit_status(false), silent.exit_status(true)), (2, 2));
+    assert!(silent.stages.iter().all(|stage| stage.verdict == Verdict::Skipped));
+    let unreachable = |_: Stage, probes: &[Probe]| -> Vec<Answered> {
+        let answer = Answer::Unreachable { reason: "connection refused".to_owned() };
+        probes.iter().map(|_| Answered { answer: answer.clone(), ms: 0 }).collect()
+    };
+    let report = run(&target, &Wanted::default(), &mut { unreachable }, &mut |_| {});
+    assert_eq!(report.stages[0].verdict, Verdict::Unhealthy);
+    assert!(verdicts(&report).values().all(|verdict| *verdict > Verdict::Warning));
+    assert_eq!(report.exit_status(false), 1);
+}
+
+#[test]
+fn one_missing_answer_makes_only_its_checks_skipped() {
+    let target = target();
+    let mut world = healthy(&target);
+    world.remove(&Probe::Journal);
+    let report = check(&target, &Wanted::default(), &world);
+    let skipped: Vec<_> = verdicts(&report).into_iter().filter(|(_, verdict)| *verdict == Verdict::Skipped).collect();
+    assert_eq!(skipped, [("services.journal".to_owned(), Verdict::Skipped)]);
+    assert_eq!((report.healthy, report.exit_status(false)), (false, 2));
+}
+
+#[test]
+fn an_answer_to_another_question_is_never_healthy() {
+    let target = target();
+    let other =
+        [Answer::SystemState { state: "running".to_owned(), jobs: 0 }, Answer::CommandLine { line: String::new() }];
+    for stranger in other {
+        let world: World = healthy(&target)
+            .into_iter()
+            .map(|(probe, answer)| {
+                let same = std::mem::discriminant(&answer) == std::mem::discriminant(&stranger);
+                (probe, if same { Answer::unavailable("") } else { stranger.clone() })
+            })
+            .collect();
+        for (id, verdict) in verdicts(&check(&target, &Wanted::default(), &world)) {
+            assert!(verdict > Verdict::Warning, "{id}");
+        }
+    }
+}
+
+#[test]
+fn an_image_takes_part_in_the_stages_it_names() {
+    let mut target = target();
+    let world = healthy(&target);
+    target.expect.stages.clear();
+    target.expect.probes.clear();
+    let report = check(&target, &Wanted::default(), &world);
+    let verdict = |report: &Report, stage: Stage| report.stages.iter().find(|s| s.stage == stage).map(|s| s.verdict);
+    assert_eq!(verdict(&report, Stage::Https), Some(Verdict::NotApplicable));
+    assert_eq!(verdict(&report, Stage::Monitoring), Some(Verdict::NotApplicable));
+    assert!(report.healthy);
+    // A stage without anything to ask cannot pass.
+    target.expect.stages.insert("https".to_owned());
+    let report = check(&target, &Wanted::default(), &world);
+    assert_eq!((verdict(&report, Stage::Https), report.healthy), (Some(Verdict::Skipped), false));
+    // A probe for a stage that does not exist is asked all the same.
+    target.expect.stages.clear();
+    let stray = crate::system::ModuleProbe { stage: "htps".to_owned(), ..world::target().expect.probes[0].clone() };
+    target.expect.probes.push(stray);
+    assert!(verdicts(&check(&target, &Wanted::default(), &world)).contains_key("services.nftables.https"));
+}
+
+#[test]
+fn the_user_may_ask_for_a_part() {
+    let target = target();
+    let world = healthy(&target);
+    let wanted = Wanted { stages: [Stage::Security].into(), only: vec!["security.sysctl".to_owned()] };
+    let report = check(&target, &wanted, &world);
+    assert_eq!(verdicts(&report).into_keys().collect::<Vec<_>>(), ["security.sysctl.kernel.sysrq"]);
+    assert_eq!((report.healthy, report.stages.len()), (true, 6));
+    let wanted = Wanted { only: vec!["security.sys".to_owned(), "ssh".to_owned()], ..Wanted::default() };
+    assert_eq!(wanted.unknown(&target), ["security.sys"]);
+    // Asking for nothing that exists proves nothing.
+    let wanted = Wanted { only: vec!["nonsense".to_owned()], ..Wanted::default() };
+    let report = check(&target, &wanted, &world);
+    assert_eq!((report.healthy, report.exit_status(false)), (false, 2));
+}
+
+#[test]
+fn a_warning_is_healthy_unless_strict() {
+    let target = target();
+    let mut world = healthy(&target);
+    let (_, _, spoil) = pairs::PAIRS.iter().find(|(id, ..)| *id == "security.set-id").unwrap();
+    spoil(&mut world);
+    let report = check(&target, &Wanted::default(), &world);
+    assert_eq!((report.healthy, report.exit_status(false), report.exit_status(true)), (true, 0, 1));
+}
+
+#[test]
+fn a_stage_runs_although_an_earlier_one_failed() {
+    let target = target();
+    let mut seen = Vec::new();
+    let report = run(&target, &Wanted::default(), &mut |_, _| Vec::new(), &mut |stage| seen.push(stage.stage));
+    assert_eq!(seen, Stage::ALL);
+    assert_eq!(report.stages.len(), 6);
+}
+
+#[test]
+fn equal_probes_are_put_to_the_machine_once() {
+    let target = target();
+    let mut answer = |_: Stage, probes: &[Probe]| -> Vec<Answered> {
+        assert!(probes.windows(2).all(|pair| pair[0] < pair[1]), "{probes:?}");
+        Vec::new()
+    };
+    run(&target, &Wanted::default(), &mut answer, &mut |_| {});
+}
+
+#[test]
+fn waiting_ends_when_nothing_more_starts() {
+    let state = |state: &str| progress(&Answer::SystemState { state: state.to_owned(), jobs: 3 });
+    assert_eq!(state("starting"), Progress::Waiting("the system is starting, 3 jobs to do".to_owned()));
+    assert_eq!(
+        (state("running"), state("degraded"), state("maintenance")),
+        (Progress::Done, Progress::Done, Progress::Done)
+    );
+    assert_eq!(progress(&Answer::unavailable("no agent")), Progress::Waiting("no agent".to_owned()));
+}
+
+#[test]
+fn probes_and_answers_survive_json() {
+    for (probe, answer) in healthy(&target()) {
+        let text = serde_json::to_string(&probe).unwrap();
+        assert_eq!(serde_json::from_str::<Probe>(&text).unwrap(), probe);
+        let text = serde_json::to_string(&answer).unwrap();
+        assert_eq!(serde_json::from_str::<Answer>(&text).unwrap(), answer);
+    }
+    assert!(serde_json::from_str::<Probe>(r#"{"ask":"sysctls","names":[],"extra":1}"#).is_err());
+    assert!(serde_json::from_str::<Probe>(r#"{"ask":"write","directory":"/etc/../usr"}"#).is_err());
+}
