@@ -456,13 +456,17 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("lock");
         let first = Lock::exclusive(&path).unwrap();
-        std::thread::scope(|scope| {
-            let waiter = scope.spawn(|| Lock::exclusive(&path).unwrap());
-            first.remove().unwrap();
-            let second = waiter.join().unwrap();
-            assert!(Lock::try_exclusive(&path).unwrap().is_none(), "the waiter holds the lock that the path names");
-            drop(second);
-        });
+        let waiter = Lock::file(&path).unwrap();
+        first.remove().unwrap();
+        waiter.lock().unwrap();
+        assert!(Lock::confirm(waiter, &path).unwrap().is_none(), "the path names nothing");
+        let waiter = Lock::file(&path).unwrap();
+        remove_file(&path).unwrap();
+        let second = Lock::exclusive(&path).unwrap();
+        assert!(Lock::confirm(waiter, &path).unwrap().is_none(), "the path names another file");
+        assert!(Lock::try_exclusive(&path).unwrap().is_none());
+        drop(second);
+        assert!(Lock::confirm(Lock::file(&path).unwrap(), &path).unwrap().is_some());
     }
 
     #[test]

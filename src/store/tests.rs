@@ -381,3 +381,30 @@ fn permissions_of_single_files_do_not_depend_on_the_umask() {
         assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, after);
     }
 }
+
+#[test]
+fn what_is_handed_out_stays_while_others_collect() {
+    let (dir, collector) = store();
+    let open = || Store::open(dir.path().join("store")).unwrap();
+    let finished = AtomicU32::new(0);
+    let work = || {
+        for round in 0..100 {
+            let store = open();
+            let path = store.put(STEP, digest(&format!("{}", round % 3)), tree).unwrap();
+            assert_eq!(disk::read(path.join("plain")).unwrap(), b"text");
+            assert_eq!(disk::read(path.join("bin/tool")).unwrap(), b"#!/bin/sh\n");
+        }
+        finished.fetch_add(1, Ordering::SeqCst);
+    };
+    std::thread::scope(|scope| {
+        let workers = [scope.spawn(work), scope.spawn(work)];
+        let mut freed = 0;
+        while workers.iter().any(|worker| !worker.is_finished()) {
+            freed += collector.gc(Keep::Nothing, SystemTime::now()).unwrap().total().objects;
+        }
+        assert!(freed > 0, "nothing was ever collected");
+    });
+    assert_eq!(finished.load(Ordering::SeqCst), 2);
+    drop(open());
+    assert!(names(dir.path().join("store/staging")).is_empty() && names(dir.path().join("store/users")).is_empty());
+}

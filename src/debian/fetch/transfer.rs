@@ -185,17 +185,23 @@ impl Begun {
 
 /// Whether an answer can end at the right size, and a part begins where it was asked to.
 fn check_size(response: &Response, from: u64, size: u64) -> Result<(), Why> {
-    if response.status() == StatusCode::PARTIAL_CONTENT {
-        let range = response.headers().get(CONTENT_RANGE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-        let (start, total) = parse_range(range).ok_or(Why::Size { expected: size, found: 0 })?;
-        if start != from || total.is_some_and(|total| total != size) {
-            return Err(Why::Size { expected: size, found: total.unwrap_or(0) });
+    let header = response.headers().get(CONTENT_RANGE).and_then(|value| value.to_str().ok());
+    let range = (response.status() == StatusCode::PARTIAL_CONTENT).then(|| header.unwrap_or_default());
+    check_numbers(range, response.content_length(), from, size)
+}
+
+/// `range` is the Content-Range of a partial answer, `rest` the length of what follows, where known.
+fn check_numbers(range: Option<&str>, rest: Option<u64>, from: u64, size: u64) -> Result<(), Why> {
+    let wrong = |found| Err(Why::Size { expected: size, found });
+    match range.map(parse_range) {
+        Some(None) => return wrong(0),
+        Some(Some((start, total))) if start != from || total.is_some_and(|total| total != size) => {
+            return wrong(total.unwrap_or(0));
         }
+        _ => {}
     }
-    match response.content_length() {
-        Some(rest) if rest.saturating_add(from) != size => {
-            Err(Why::Size { expected: size, found: rest.saturating_add(from) })
-        }
+    match rest.map(|rest| rest.saturating_add(from)) {
+        Some(found) if found != size => wrong(found),
         _ => Ok(()),
     }
 }
@@ -212,4 +218,51 @@ fn is_page(bytes: &[u8]) -> bool {
     let begin: Vec<u8> = bytes.iter().skip_while(|byte| byte.is_ascii_whitespace()).take(14).copied().collect();
     let begin = begin.to_ascii_lowercase();
     begin.starts_with(b"<!doctype html") || begin.starts_with(b"<html")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_that_cannot_end_at_the_right_size_is_refused_at_once() {
+        let good: [(Option<&str>, Option<u64>, u64); 5] = [
+            (None, Some(100), 0),
+            (None, None, 0),
+            (Some("bytes 40-99/100"), Some(60), 40),
+            (Some("bytes 40-99/*"), None, 40),
+            (Some("bytes 0-99/100"), Some(100), 0),
+        ];
+        for (range, rest, from) in good {
+            assert!(check_numbers(range, rest, from, 100).is_ok(), "{range:?} {rest:?} {from}");
+        }
+        let bad = [
+            (None, Some(99), 0),
+            (None, Some(u64::MAX), 1),
+            (Some("bytes 39-98/100"), Some(60), 40),
+            (Some("bytes 40-99/101"), Some(60), 40),
+            (Some("bytes 40-99/100"), Some(61), 40),
+            (Some("bytes 40-99"), Some(60), 40),
+            (Some("bytes */100"), Some(60), 40),
+            (Some("40-99/100"), Some(60), 40),
+            (Some("bytes 99999999999999999999-1/100"), None, 40),
+            (Some(""), None, 40),
+        ];
+        for (range, rest, from) in bad {
+            assert!(
+                matches!(check_numbers(range, rest, from, 100), Err(Why::Size { .. })),
+                "{range:?} {rest:?} {from}"
+            );
+        }
+    }
+
+    #[test]
+    fn web_pages_are_told_from_data() {
+        for page in ["<!DOCTYPE html>", "\n\t <!doctype HTML PUBLIC", "<html lang=en>"] {
+            assert!(is_page(page.as_bytes()), "{page}");
+        }
+        for data in ["", "<", "Package: html", "-----BEGIN PGP SIGNED MESSAGE-----\n<html>"] {
+            assert!(!is_page(data.as_bytes()), "{data}");
+        }
+    }
 }
