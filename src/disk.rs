@@ -1,6 +1,8 @@
 //! The host's file system. The only room that uses `std::fs`, so that every failure names the path and
 //! every file that matters is written whole or not at all.
 
+pub mod dir;
+
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};

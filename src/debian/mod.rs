@@ -1,1 +1,3 @@
 //! From package names to a configured root file system.
+
+pub mod deb;
