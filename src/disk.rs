@@ -1,6 +1,8 @@
 //! The host's file system. The only room that uses `std::fs`, so that every failure names the path and
 //! every file that matters is written whole or not at all.
 
+pub mod dir;
+
 pub use std::fs::File;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Read as _, Write as _};

@@ -29,3 +29,4 @@ pub use resolve::{Request, Update, resolve};
 
 /// The architecture of all images, by Debian's name.
 pub const ARCHITECTURE: &str = "amd64";
+pub mod deb;
