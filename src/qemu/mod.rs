@@ -1,1 +1,3 @@
 //! Virtual machines.
+
+pub mod outside;
