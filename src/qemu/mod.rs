@@ -29,3 +29,6 @@ mod qmp;
 mod ready;
 
 pub use error::{Error, LinkError, Peer, Result};
+//! Virtual machines.
+
+pub mod outside;

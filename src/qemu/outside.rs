@@ -1,0 +1,236 @@
+//! Answers the probes of a machine that are asked from where a user stands: over SSH.
+//!
+//! What the port says before a login is read by rave itself; logins are left to the ssh program, which proves the
+//! host key. The machine is not trusted: everything it says is bounded in time and size.
+
+mod offer;
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use crate::disk;
+use crate::probe::{Answer, Answered, Ended, Probe, SshRefusal};
+use crate::tool::{Bounded, Tool, quote};
+
+/// How much of a command's output is kept, in bytes.
+const OUTPUT: usize = 16 * 1024;
+
+/// Exit status by which ssh says that it failed itself (ssh(1)).
+const SSH_FAILED: i32 = 255;
+
+/// How long and how often to try. A machine that just refused some logins may be silent for a while to whoever
+/// tried them (sshd_config(5), `PerSourcePenalties`), and a firewall may limit new connections.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Patience {
+    /// Attempts while the machine cannot be reached; at least one is made.
+    pub attempts: u32,
+    /// Pause between them.
+    pub pause: Duration,
+    /// How long the machine may take to accept a connection and to say what it offers.
+    pub offer: Duration,
+    /// How long a login and its command may take.
+    pub login: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            attempts: 3,
+            pause: Duration::from_secs(16),
+            offer: Duration::from_secs(20),
+            login: Duration::from_secs(90),
+        }
+    }
+}
+
+/// A machine as it is seen from outside.
+#[derive(Debug)]
+pub struct Outside {
+    host: String,
+    port: u16,
+    key: PathBuf,
+    ssh: Tool,
+    patience: Patience,
+    /// Holds the file in which ssh notes the host key of the first login; later ones must show the same.
+    known: tempfile::TempDir,
+}
+
+impl Outside {
+    /// A machine whose SSH server is at `host` and `port`, to be entered with the private key in the file `key`.
+    /// `ssh` is the ssh program without arguments.
+    pub fn new(host: &str, port: u16, key: &Path, ssh: Tool, patience: Patience) -> disk::Result<Self> {
+        Ok(Self { host: host.to_owned(), port, key: key.to_owned(), ssh, patience, known: disk::temp_dir()? })
+    }
+
+    /// Answers probes, one answer for each, in order.
+    pub fn answer(&self, probes: &[Probe]) -> Vec<Answered> {
+        let timed = |probe| {
+            let started = Instant::now();
+            let answer = self.patiently(probe);
+            Answered { answer, ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX) }
+        };
+        probes.iter().map(timed).collect()
+    }
+
+    fn patiently(&self, probe: &Probe) -> Answer {
+        let mut answer = self.once(probe);
+        for _ in 1..self.patience.attempts {
+            if !matches!(answer, Answer::Unreachable { .. }) {
+                break;
+            }
+            std::thread::sleep(self.patience.pause);
+            answer = self.once(probe);
+        }
+        answer
+    }
+
+    fn once(&self, probe: &Probe) -> Answer {
+        match probe {
+            Probe::SshOffer => match offer::ask(&self.host, self.port, Instant::now() + self.patience.offer) {
+                Ok(offer) => Answer::SshOffer(offer),
+                Err(error) => Answer::Unreachable { reason: error.to_string() },
+            },
+            Probe::SshLogin { user, command } => self.login(user, true, command, |known, ended| {
+                let host_key = known?;
+                Ok(Answer::SshLogin { host_key, ended })
+            }),
+            Probe::SshRefusal { user, key } => self.login(user, *key, &["true".to_owned()], |_, ended| {
+                let said = format!("logged in, exit status {:?}", ended.code);
+                Ok(Answer::SshRefusal(SshRefusal { refused: false, methods: Vec::new(), said }))
+            }),
+            Probe::HostClock => clock(),
+            _ => Answer::unavailable("this has to be asked inside the machine"),
+        }
+    }
+
+    /// Runs ssh; `entered` makes the answer if it got in, given the server's key.
+    fn login(
+        &self,
+        user: &str,
+        key: bool,
+        command: &[String],
+        entered: impl FnOnce(Result<String, String>, Ended) -> Result<Answer, String>,
+    ) -> Answer {
+        // Without it ssh would go on without a key, and be refused for the wrong reason.
+        if let Err(error) = disk::open(&self.key) {
+            return Answer::unavailable(format!("{error}: {}", error.source));
+        }
+        let ended = match self.arguments(user, key, command).bounded(self.patience.login, OUTPUT) {
+            Ok(ended) => ended,
+            Err(error) => return Answer::unavailable(error),
+        };
+        let stderr = String::from_utf8_lossy(&ended.stderr).into_owned();
+        match verdict(&ended, &stderr, user, &self.host) {
+            Login::Entered => {
+                let stdout = String::from_utf8_lossy(&ended.stdout).into_owned();
+                let ended = Ended { code: ended.status.and_then(|status| status.code()), stdout, stderr };
+                entered(self.host_key(), ended).unwrap_or_else(Answer::unavailable)
+            }
+            Login::Refused { methods } => {
+                Answer::SshRefusal(SshRefusal { refused: true, methods, said: last_line(&stderr).to_owned() })
+            }
+            Login::Unusable => Answer::unavailable(stderr.trim()),
+            Login::Unreachable { reason } => Answer::Unreachable { reason },
+        }
+    }
+
+    fn arguments(&self, user: &str, key: bool, command: &[String]) -> Tool {
+        // ssh splits values at blanks and expands what follows a per cent sign (ssh_config(5)); `-i` would refuse
+        // an expanded name, and then log in without a key.
+        let quoted = |path: &Path| format!("\"{}\"", path.to_string_lossy().replace('%', "%%"));
+        let (identity, known) = (quoted(&self.key), quoted(&self.known.path().join("known_hosts")));
+        let seconds = self.patience.offer.as_secs().max(1);
+        let methods = if key { "publickey" } else { "none" };
+        let options = [
+            "BatchMode=yes".to_owned(),
+            "CheckHostIP=no".to_owned(),
+            "ClearAllForwardings=yes".to_owned(),
+            "ConnectionAttempts=1".to_owned(),
+            format!("ConnectTimeout={seconds}"),
+            "ControlPath=none".to_owned(),
+            "ForwardAgent=no".to_owned(),
+            "GlobalKnownHostsFile=none".to_owned(),
+            "HashKnownHosts=no".to_owned(),
+            format!("IdentityFile={identity}"),
+            "IdentitiesOnly=yes".to_owned(),
+            "IdentityAgent=none".to_owned(),
+            "LogLevel=ERROR".to_owned(),
+            format!("PreferredAuthentications={methods}"),
+            "StrictHostKeyChecking=accept-new".to_owned(),
+            "UpdateHostKeys=no".to_owned(),
+            format!("UserKnownHostsFile={known}"),
+        ];
+        let mut ssh = self.ssh.clone().args(["-F", "none", "-T", "-p", &self.port.to_string(), "-l", user]);
+        for option in options {
+            ssh = ssh.args(["-o", &option]);
+        }
+        ssh.arg("--").arg(&self.host).args(command.iter().map(|word| quote(word)))
+    }
+
+    /// The key by which the server proved itself to ssh: type and base64.
+    fn host_key(&self) -> Result<String, String> {
+        let bytes = disk::read_start(self.known.path().join("known_hosts"), OUTPUT as u64);
+        let text = bytes.map_err(|error| format!("{error}: {}", error.source))?;
+        let text = String::from_utf8_lossy(&text);
+        let mut keys = text.lines().filter_map(|line| line.split_once(' '));
+        let (Some((_, key)), None) = (keys.next(), keys.next()) else {
+            return Err("ssh noted no host key, or several".to_owned());
+        };
+        let key = ssh_key::PublicKey::from_openssh(key).and_then(|mut key| {
+            key.set_comment("");
+            key.to_openssh()
+        });
+        key.map(|key| key.trim().to_owned()).map_err(|error| format!("the host key is not valid: {error}"))
+    }
+}
+
+/// What came of a login.
+#[derive(Debug, PartialEq, Eq)]
+enum Login {
+    /// The server let us in; whatever the command did is another matter.
+    Entered,
+    /// The server did not let us in, and named the methods that it would take.
+    Refused { methods: Vec<String> },
+    /// The key cannot be used here: no word about the machine.
+    Unusable,
+    /// It did not come to an answer.
+    Unreachable { reason: String },
+}
+
+fn verdict(ended: &Bounded, stderr: &str, user: &str, host: &str) -> Login {
+    let Some(status) = ended.status else {
+        return Login::Unreachable { reason: "the login took too long".to_owned() };
+    };
+    match status.code() {
+        Some(SSH_FAILED) => {}
+        Some(_) => return Login::Entered,
+        None => return Login::Unreachable { reason: format!("ssh ended with {status}") },
+    }
+    if stderr.contains("Load key \"") {
+        return Login::Unusable;
+    }
+    let methods = last_line(stderr)
+        .strip_prefix(&format!("{user}@{host}: Permission denied ("))
+        .and_then(|rest| rest.strip_suffix(")."));
+    match methods {
+        Some(methods) => Login::Refused {
+            methods: methods.split(',').filter(|method| !method.is_empty()).map(str::to_owned).collect(),
+        },
+        None => Login::Unreachable { reason: format!("ssh: {}", stderr.trim()) },
+    }
+}
+
+fn last_line(text: &str) -> &str {
+    text.trim_end().rsplit(['\n', '\r']).next().unwrap_or_default()
+}
+
+fn clock() -> Answer {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).ok();
+    match since.and_then(|since| i64::try_from(since.as_secs()).ok()) {
+        Some(unix_seconds) => Answer::Clock { unix_seconds, uptime_seconds: 0 },
+        None => Answer::unavailable("the clock of this host is before 1970"),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,185 @@
+use super::*;
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::{Child, ExitStatus, Stdio};
+
+const HASTY: Patience =
+    Patience { attempts: 1, pause: Duration::ZERO, offer: Duration::from_secs(20), login: Duration::from_secs(60) };
+
+fn ended(code: Option<i32>) -> Bounded {
+    let status = code.map(|code| ExitStatus::from_raw(code << 8));
+    Bounded { status, stdout: Vec::new(), stderr: Vec::new() }
+}
+
+#[test]
+fn only_a_denied_login_is_a_refusal() {
+    let verdict = |code, stderr: &str| super::verdict(&ended(code), stderr, "root", "127.0.0.1");
+    let refused = Login::Refused { methods: vec!["publickey".to_owned(), "password".to_owned()] };
+    assert_eq!(verdict(Some(255), "root@127.0.0.1: Permission denied (publickey,password).\r\n"), refused);
+    for stderr in [
+        "",
+        "ssh: connect to host 127.0.0.1 port 22: Connection refused",
+        "kex_exchange_identification: Connection closed by remote host",
+        "Connection timed out during banner exchange",
+        "@@@@ WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED! @@@@\nHost key verification failed.",
+        "other@127.0.0.1: Permission denied (publickey).",
+        "root@127.0.0.1: Permission denied (publickey).\nbut then something else",
+        "Permission denied (publickey).",
+    ] {
+        assert!(matches!(verdict(Some(255), stderr), Login::Unreachable { .. }), "{stderr}");
+    }
+    let unusable = "Load key \"/key\": Permission denied\nroot@127.0.0.1: Permission denied (publickey).";
+    assert_eq!(verdict(Some(255), unusable), Login::Unusable);
+    assert_eq!(verdict(Some(0), "root@127.0.0.1: Permission denied (publickey)."), Login::Entered);
+    assert_eq!(verdict(Some(1), "This account is currently not available."), Login::Entered);
+    assert!(matches!(verdict(None, ""), Login::Unreachable { .. }));
+}
+
+/// A real sshd with its own configuration and keys, ended when dropped.
+struct Sshd {
+    child: Child,
+    port: u16,
+    directory: tempfile::TempDir,
+}
+
+impl Drop for Sshd {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Sshd {
+    /// Starts a server that lets root in with the key `client`; none where there is no OpenSSH or no root.
+    fn start(extra: &str) -> Option<Self> {
+        if !disk::exists("/usr/sbin/sshd") || !rustix::process::geteuid().is_root() {
+            eprintln!("not tested: this needs an OpenSSH server and root");
+            return None;
+        }
+        disk::create_dir_all("/run/sshd").unwrap();
+        // ssh splits and expands paths at these characters.
+        let directory = tempfile::Builder::new().prefix("a b%d").tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name).display().to_string();
+        for key in ["host", "client"] {
+            Tool::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f", &path(key)]).output().unwrap();
+        }
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let config = format!(
+            "Port {port}\nListenAddress 127.0.0.1\nHostKey \"{}\"\nAuthorizedKeysFile \"{}\"\nPidFile none\n\
+             StrictModes no\nUsePAM no\nPermitRootLogin prohibit-password\nAllowUsers root\n{extra}\n",
+            path("host"),
+            path("client.pub").replace('%', "%%"),
+        );
+        disk::write_atomic(path("config"), config.as_bytes(), 0o600).unwrap();
+        let mut sshd = Tool::new("/usr/sbin/sshd").args(["-D", "-e", "-f", &path("config")]).command();
+        let child = sshd.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let started = Instant::now();
+        while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
+            assert!(started.elapsed() < Duration::from_secs(30), "sshd does not listen");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Some(Self { child, port, directory })
+    }
+
+    fn outside(&self) -> Outside {
+        let key = self.directory.path().join("client");
+        Outside::new("127.0.0.1", self.port, &key, Tool::new("ssh"), HASTY).unwrap()
+    }
+}
+
+fn only(outside: &Outside, probe: Probe) -> Answer {
+    outside.answer(&[probe]).remove(0).answer
+}
+
+fn refusal(user: &str, key: bool) -> Probe {
+    Probe::SshRefusal { user: user.to_owned(), key }
+}
+
+#[test]
+fn a_real_server_is_entered_refuses_and_shows_its_key() {
+    let Some(sshd) = Sshd::start("PasswordAuthentication no\nKbdInteractiveAuthentication no\nCiphers aes256-ctr")
+    else {
+        return;
+    };
+    let outside = sshd.outside();
+    let command = ["printf", "%s", "it's $HOME"].map(str::to_owned).to_vec();
+    let Answer::SshLogin { host_key, ended } = only(&outside, Probe::SshLogin { user: "root".to_owned(), command })
+    else {
+        panic!("no login");
+    };
+    assert_eq!((ended.code, ended.stdout.as_str()), (Some(0), "it's $HOME"));
+    let public = disk::read_to_string(sshd.directory.path().join("host.pub")).unwrap();
+    assert!(public.starts_with(&format!("{host_key} ")), "{host_key} {public}");
+    let Answer::SshOffer(offer) = only(&outside, Probe::SshOffer) else { panic!("no offer") };
+    assert!(offer.identification.starts_with("SSH-2.0-OpenSSH"));
+    assert_eq!((offer.host_keys, offer.ciphers_in), (vec!["ssh-ed25519".to_owned()], vec!["aes256-ctr".to_owned()]));
+    for probe in [refusal("nobody", true), refusal("root", false)] {
+        let Answer::SshRefusal(refusal) = only(&outside, probe) else { panic!("no refusal") };
+        assert_eq!((refusal.refused, refusal.methods), (true, vec!["publickey".to_owned()]), "{}", refusal.said);
+    }
+    // One who should be refused and is not.
+    assert!(matches!(only(&outside, refusal("root", true)), Answer::SshRefusal(SshRefusal { refused: false, .. })));
+}
+
+#[test]
+fn a_server_that_takes_passwords_is_caught() {
+    let Some(sshd) = Sshd::start("PasswordAuthentication yes") else { return };
+    let Answer::SshRefusal(refusal) = only(&sshd.outside(), refusal("root", false)) else { panic!() };
+    assert!(refusal.refused && refusal.methods.contains(&"password".to_owned()), "{refusal:?}");
+}
+
+#[test]
+fn a_login_that_is_denied_is_told_as_such() {
+    let Some(sshd) = Sshd::start("DenyUsers root") else { return };
+    let probe = Probe::SshLogin { user: "root".to_owned(), command: vec!["true".to_owned()] };
+    assert!(matches!(only(&sshd.outside(), probe), Answer::SshRefusal(SshRefusal { refused: true, .. })));
+}
+
+#[test]
+fn a_server_that_is_gone_or_another_one_refuses_nothing() {
+    let (Some(one), Some(other)) = (Sshd::start(""), Sshd::start("")) else { return };
+    let mut outside = one.outside();
+    assert!(matches!(only(&outside, refusal("nobody", true)), Answer::SshRefusal(SshRefusal { refused: true, .. })));
+    // The same address with another host key.
+    let known = outside.known.path().join("known_hosts");
+    let text = disk::read_to_string(&known).unwrap().replace(&one.port.to_string(), &other.port.to_string());
+    disk::write_atomic(&known, text.as_bytes(), 0o600).unwrap();
+    outside.port = other.port;
+    assert!(matches!(only(&outside, refusal("nobody", true)), Answer::Unreachable { .. }));
+    drop(other);
+    assert!(matches!(only(&outside, refusal("nobody", true)), Answer::Unreachable { .. }));
+    let login = Probe::SshLogin { user: "root".to_owned(), command: vec!["true".to_owned()] };
+    assert!(matches!(only(&outside, login), Answer::Unreachable { .. }));
+}
+
+#[test]
+fn without_a_key_or_ssh_nothing_is_said_of_the_machine() {
+    let dir = disk::temp_dir().unwrap();
+    let ask = |key: &str, ssh: &str| {
+        let outside = Outside::new("127.0.0.1", 1, &dir.path().join(key), Tool::new(ssh), HASTY).unwrap();
+        only(&outside, refusal("root", true))
+    };
+    assert!(matches!(ask("missing", "ssh"), Answer::Unavailable { .. }));
+    disk::write_atomic(dir.path().join("key"), b"", 0o600).unwrap();
+    assert!(matches!(ask("key", "/nonexistent/ssh"), Answer::Unavailable { .. }));
+}
+
+#[test]
+fn whoever_is_outside_knows_the_time_and_nothing_of_the_inside() {
+    let dir = disk::temp_dir().unwrap();
+    let outside = Outside::new("127.0.0.1", 1, dir.path(), Tool::new("ssh"), HASTY).unwrap();
+    let answers = outside.answer(&[Probe::HostClock, Probe::Sockets]);
+    assert!(matches!(answers[0].answer, Answer::Clock { unix_seconds, .. } if unix_seconds > 1_700_000_000));
+    assert!(matches!(answers[1].answer, Answer::Unavailable { .. }));
+}
+
+#[test]
+fn an_unreachable_machine_is_tried_again() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let dir = disk::temp_dir().unwrap();
+    let patience = Patience { attempts: 3, ..HASTY };
+    let outside = Outside::new("127.0.0.1", port, dir.path(), Tool::new("ssh"), patience).unwrap();
+    let visitors = std::thread::spawn(move || (0..3).filter_map(|_| listener.accept().ok()).count());
+    assert!(matches!(only(&outside, Probe::SshOffer), Answer::Unreachable { .. }));
+    assert_eq!(visitors.join().unwrap(), 3);
+}
