@@ -47,6 +47,10 @@ fn dispatch(command: Command, context: &Context) -> Result<Status> {
         Command::Completions { shell } => completions::completions(shell, context),
         Command::Lock(arguments) => lock::run(&arguments, context),
         Command::Store(verb) => store::run(&verb, context),
+        Command::Guest(crate::cli::Guest::Answer) => {
+            crate::guest::answer::serve(std::io::stdin().lock(), std::io::stdout().lock()).map_err(Failure::error)?;
+            Ok(Status::Done)
+        }
         Command::Man { dir } => completions::man(dir.as_deref(), context),
         _ => Ok(Status::Done),
     }

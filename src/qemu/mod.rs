@@ -10,6 +10,7 @@ pub mod agent;
 pub mod args;
 pub mod console;
 pub mod machine;
+pub mod outside;
 pub mod machines;
 pub mod program;
 pub mod ssh;
@@ -29,6 +30,4 @@ mod qmp;
 mod ready;
 
 pub use error::{Error, LinkError, Peer, Result};
-//! Virtual machines.
 
-pub mod outside;
