@@ -14,9 +14,15 @@ pub(super) struct Rewritten {
     pub text: String,
     /// Byte offset in `text` and length of each insertion, in order.
     inserted: Vec<(usize, usize)>,
+    /// The first word of each `{% %}` and its place in the text as it was.
+    pub statements: Vec<(String, Range<usize>)>,
 }
 
 impl Rewritten {
+    fn new(text: &str) -> Self {
+        Self { text: String::with_capacity(text.len()), inserted: Vec::new(), statements: Vec::new() }
+    }
+
     /// The place in the text as it was for a place in the rewritten one.
     pub fn original(&self, range: Range<usize>) -> Range<usize> {
         let back = |at: usize| {
@@ -40,41 +46,57 @@ enum Kind {
 
 /// Rewrites one expression without braces.
 pub(super) fn expression(text: &str) -> Rewritten {
-    let mut out = Rewritten { text: String::with_capacity(text.len()), inserted: Vec::new() };
+    let mut out = Rewritten::new(text);
     rewrite(text, &mut out);
     out
 }
 
 /// Rewrites the expressions within `{{ }}` and `{% %}` of a template.
 pub(super) fn template(text: &str) -> Rewritten {
-    let mut out = Rewritten { text: String::with_capacity(text.len()), inserted: Vec::new() };
+    let mut out = Rewritten::new(text);
     let mut rest = text;
-    let mut raw = false;
     while let Some(open) = rest.find("{{").into_iter().chain(rest.find("{%")).chain(rest.find("{#")).min() {
         let (before, block) = rest.split_at(open);
         out.text.push_str(before);
+        rest = block;
         let end = match &block[..2] {
             "{#" => block.find("#}").map(|at| at + 2),
-            other => block_end(block, if other == "{{" { "}}" } else { "%}" }),
+            "{{" => block_end(block, "}}"),
+            _ => block_end(block, "%}"),
         };
-        let Some(end) = end else {
-            rest = block;
-            break;
-        };
+        // What is not closed is an error that the engine tells.
+        let Some(end) = end else { break };
         let (inside, after) = block.split_at(end);
-        let statement = inside.trim_matches(|c: char| "{}%-+ \t\n".contains(c));
-        if inside.starts_with("{%") && (statement == "raw" || statement == "endraw") {
-            raw = statement == "raw";
-        }
-        if raw || inside.starts_with("{#") {
-            out.text.push_str(inside)
-        } else {
-            rewrite(inside, &mut out)
+        match inside.starts_with("{#") {
+            true => out.text.push_str(inside),
+            false => rewrite(inside, &mut out),
         }
         rest = after;
+        if inside.starts_with("{%") {
+            let word = first_word(inside);
+            let at = text.len() - block.len() + inside.find(word).unwrap_or(0);
+            out.statements.push((word.to_owned(), at..at + word.len()));
+            if word == "raw" {
+                let (skipped, after) = after.split_at(raw_end(after));
+                out.text.push_str(skipped);
+                rest = after;
+            }
+        }
     }
     out.text.push_str(rest);
     out
+}
+
+/// The word that a block begins with.
+fn first_word(block: &str) -> &str {
+    let words = block.trim_start_matches(|c: char| "{%-+".contains(c) || c.is_whitespace());
+    words.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').next().unwrap_or("")
+}
+
+/// Where the block that ends raw text begins.
+fn raw_end(text: &str) -> usize {
+    let blocks = text.match_indices("{%").map(|(at, _)| at);
+    blocks.into_iter().find(|at| first_word(&text[*at..]) == "endraw").unwrap_or(text.len())
 }
 
 /// The end of a block, past its closing braces, which do not count within a literal text.

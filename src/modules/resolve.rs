@@ -223,7 +223,8 @@ impl Evaluator {
         Ok(Node { tag: node.tag, ..expanded })
     }
 
-    /// Whether a condition holds: an expression, in braces or not.
+    /// Whether a condition holds: an expression, in braces or not. Lists and maps hold unless they are empty, null
+    /// never does; texts and numbers are no conditions.
     pub fn holds(self: &Arc<Self>, node: &Node, scope: &Scope) -> Result<bool, Failed> {
         let node = match &node.kind {
             Kind::Scalar { text, .. } if !is_template(text) => {
@@ -234,9 +235,15 @@ impl Evaluator {
             }
             _ => self.expand(node, scope)?,
         };
+        match &node.kind {
+            Kind::List(items) => return Ok(!items.is_empty()),
+            Kind::Map(entries) => return Ok(!entries.is_empty()),
+            _ if node.is_null() => return Ok(false),
+            Kind::Scalar { .. } => {}
+        }
         fields::truth(&node).map_err(|_| {
             let message = format!("a condition must be true or false, not {}", node.describe());
-            let help = "compare it with something, such as `list|length > 0`";
+            let help = "compare it with something, such as `name != ''`";
             self.state().errors.push(Diagnostic::error(&node.origin, message).help(help));
             Failed
         })
@@ -306,8 +313,11 @@ impl Evaluator {
     }
 
     /// Whether something gives the option a value.
-    pub fn has_value(&self, path: &str, declared: &Declared) -> bool {
-        matches!(declared.ty, Type::Nullable(_)) || default(declared).is_some() || self.definitions.contains_key(path)
+    pub fn has_value(self: &Arc<Self>, path: &str, declared: &Declared) -> bool {
+        let mut defs = self.definitions.get(path).into_iter().flatten();
+        matches!(declared.ty, Type::Nullable(_))
+            || default(declared).is_some()
+            || defs.any(|(_, module)| module.as_ref().is_none_or(|module| self.active(module) == Ok(true)))
     }
 
     fn missing(&self, path: &str, declared: &Declared) -> Failed {

@@ -17,8 +17,12 @@ use crate::origin::{Diagnostic, Origin, Source};
 
 /// Instructions that one template may take.
 const FUEL: u64 = 500_000;
-/// Deepest recursion of macros.
+/// Deepest nesting of blocks.
 const RECURSION: usize = 50;
+/// Longest text that a template or filter makes, in bytes.
+const MAX_TEXT: usize = 4 << 20;
+/// Statements that a template may use. Others name values and so can double a text without end.
+const STATEMENTS: [&str; 8] = ["if", "elif", "else", "endif", "for", "endfor", "raw", "endraw"];
 /// Deepest nesting of lists and maps that an expression gives.
 const MAX_DEPTH: usize = 32;
 
@@ -65,6 +69,8 @@ pub(super) fn engine() -> Environment<'static> {
         engine.set_syntax(syntax);
     }
     engine.add_function(compare::LIKE, like);
+    engine.add_filter("join", join);
+    engine.add_filter("replace", replace);
     engine.add_filter("bytes", |value: minijinja::Value| amount(&value, Unit::Bytes, 1));
     engine.add_filter("kib", |value: minijinja::Value| amount(&value, Unit::Bytes, 1 << 10));
     engine.add_filter("mib", |value: minijinja::Value| amount(&value, Unit::Bytes, 1 << 20));
@@ -93,6 +99,51 @@ fn write(out: &mut minijinja::Output, state: &mut State, value: &minijinja::Valu
 /// A boolean as YAML and configuration files write it.
 fn truth(value: &minijinja::Value) -> &'static str {
     if value.is_true() { "true" } else { "false" }
+}
+
+fn too_long() -> Error {
+    Error::new(ErrorKind::InvalidOperation, format!("the text is longer than {MAX_TEXT} bytes"))
+}
+
+/// The entries of a list as one text.
+fn join(list: minijinja::Value, between: Option<String>) -> Result<String, Error> {
+    let mut text = String::new();
+    for (index, item) in list.try_iter()?.enumerate() {
+        if index > 0 {
+            text += between.as_deref().unwrap_or("");
+        }
+        match item.kind() {
+            ValueKind::Bool => text += truth(&item),
+            ValueKind::String | ValueKind::Number | ValueKind::Plain => text += &item.to_string(),
+            kind => return Err(Error::new(ErrorKind::InvalidOperation, format!("{kind} cannot be joined"))),
+        }
+        if text.len() > MAX_TEXT {
+            return Err(too_long());
+        }
+    }
+    Ok(text)
+}
+
+fn replace(text: String, from: String, to: String) -> Result<String, Error> {
+    let longest = text.matches(&from).count().saturating_mul(to.len()).saturating_add(text.len());
+    if longest > MAX_TEXT { Err(too_long()) } else { Ok(text.replace(&from, &to)) }
+}
+
+/// Takes text until it is too long.
+struct Limited(Vec<u8>);
+
+impl std::io::Write for Limited {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        if self.0.len() + bytes.len() > MAX_TEXT {
+            return Err(std::io::ErrorKind::FileTooLarge.into());
+        }
+        self.0.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }
 
 fn quantity(value: &minijinja::Value) -> Option<Quantity> {
@@ -142,8 +193,9 @@ impl Template<'_> {
         let expression = self.engine.compile_expression(&rewritten.text).ok()?;
         let offset = if inner.starts_with('-') { 3 } else { 2 };
         let value = expression.eval(names).map_err(|error| self.explain(&error, &rewritten, offset));
+        let start = offset + trimmed.len() - trimmed.trim_start().len();
         Some(value.and_then(|value| match value.is_undefined() {
-            true => Err(self.undefined(trimmed.trim(), &(offset..offset + trimmed.len()))),
+            true => Err(self.undefined(trimmed.trim(), &(start..start + trimmed.trim().len()))),
             false => Ok(value),
         }))
     }
@@ -163,9 +215,20 @@ impl Template<'_> {
     /// Renders the text.
     pub fn render(&self, names: minijinja::Value) -> Result<String, Diagnostic> {
         let rewritten = compare::template(self.text);
+        if let Some((word, at)) = rewritten.statements.iter().find(|(word, _)| !STATEMENTS.contains(&word.as_str())) {
+            let error = Diagnostic::error(&(self.locate)(at.clone()), format!("templates have no statement `{word}`"));
+            return Err(error.help("there are if, for and raw; give names to values by options"));
+        }
+        let mut out = Limited(Vec::new());
         let template = self.engine.template_from_str(&rewritten.text);
-        let text = template.and_then(|template| template.render(names));
-        text.map_err(|error| self.explain(&error, &rewritten, 0))
+        let done = template.and_then(|template| template.render_captured_to(names, &mut out).map(drop));
+        match (done, String::from_utf8(out.0)) {
+            (Ok(()), Ok(text)) => Ok(text),
+            (Err(error), _) => Err(self.explain(&error, &rewritten, 0)),
+            (Ok(()), Err(_)) => {
+                Err(Diagnostic::error(&(self.locate)(0..self.text.len()), "the template gives no text"))
+            }
+        }
     }
 
     fn explain(&self, error: &Error, rewritten: &Rewritten, offset: usize) -> Diagnostic {
@@ -178,6 +241,7 @@ impl Template<'_> {
             return self.undefined(&name, &range);
         }
         let message = match (error.kind(), detail) {
+            (ErrorKind::WriteFailure, _) => format!("the template gives more than {MAX_TEXT} bytes"),
             (ErrorKind::OutOfFuel, _) => "the template computes too long".to_owned(),
             (kind, "") => format!("the template fails: {kind}"),
             (_, detail) => format!("the template fails: {}", detail.replace(compare::LIKE, "a comparison")),

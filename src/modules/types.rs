@@ -196,7 +196,9 @@ impl Reader<'_> {
         let known: Vec<&str> = COMMON.iter().chain(own).copied().collect();
         let entries: &[_] =
             if record { fields::entries(node, &format!("type {name}"), &known, self.errors) } else { &[] };
-        let ty = self.named(&name, &name_node.origin, entries, depth)?;
+        let own: Vec<(Key, Node)> =
+            entries.iter().filter(|(key, _)| known.contains(&key.text.as_str())).cloned().collect();
+        let ty = self.named(&name, &name_node.origin, &own, depth)?;
         let nullable =
             find(entries, "nullable").and_then(|node| fields::flag(node, "`nullable`", self.errors)).unwrap_or(false);
         Some(if nullable { Type::Nullable(Box::new(ty)) } else { ty })

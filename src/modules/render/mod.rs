@@ -220,7 +220,7 @@ impl<'a> Render<'a> {
 
     /// The value of an option that may not be declared, and where it was set.
     fn option(&self, path: &str) -> Option<(Value, Origin, OptionPath)> {
-        let declared = self.around.catalogue.get(path)?;
+        let declared = self.around.catalogue.get(path).filter(|declared| self.around.has_value(path, declared))?;
         let setting = self.around.setting(path).ok()?;
         let set = setting.definitions.first().map_or(&declared.origin, |definition| &definition.origin);
         Some((setting.value.clone(), set.clone(), path.parse().ok()?))
