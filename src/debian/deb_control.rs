@@ -117,3 +117,7 @@ fn control_file(packing: &str, packed: &[u8]) -> Result<String, DebError> {
     }
     Err(DebError::NotADeb("it has no control file"))
 }
+
+#[cfg(test)]
+#[path = "deb_control_tests.rs"]
+pub mod tests;

@@ -83,13 +83,9 @@ impl<'s, 'a> Graph<'s, 'a> {
         }
         for (from, cause, to) in &self.excludes {
             match cause {
-                ConflictCause::Constrains(set) => lines.push(format!(
-                    "{}, {} {}, but {}",
-                    self.chain(*from, None),
-                    self.label(*from),
-                    self.provider.constraint(*set),
-                    self.chain(*to, None)
-                )),
+                ConflictCause::Constrains(set) => {
+                    lines.push(self.exclusion(*from, &self.provider.constraint(*set), *to))
+                }
                 ConflictCause::ForbidMultipleInstances if from < to => {
                     lines.push(format!("{}, but {}", self.chain(*from, None), self.chain(*to, None)))
                 }
@@ -97,6 +93,16 @@ impl<'s, 'a> Graph<'s, 'a> {
             }
         }
         lines
+    }
+
+    /// `postfix is asked for, postfix 3 conflicts with mail-transport-agent, which exim4 4 is, but exim4 is asked for`.
+    fn exclusion(&self, from: usize, constraint: &str, to: usize) -> String {
+        let (excluding, excluded) = (self.label(from), self.label(to));
+        let name = |text: &str| text.split(' ').next().unwrap_or("").to_owned();
+        let target = constraint.trim_start_matches("conflicts with ").trim_start_matches("breaks ");
+        let provided =
+            if name(target) == name(&excluded) { String::new() } else { format!(", which {excluded} provides") };
+        format!("{}, {excluding} {constraint}{provided}, but {}", self.chain(from, None), self.chain(to, None))
     }
 
     /// How the root comes to need a node, or a requirement of it: `a is asked for, a 1 needs b`.

@@ -20,6 +20,8 @@ mod relation;
 pub mod release;
 pub mod resolve;
 mod solve;
+#[cfg(test)]
+mod test_archive;
 mod universe;
 
 pub use archive::{Accept, ArchiveRef, Base, Source};

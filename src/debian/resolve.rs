@@ -58,6 +58,33 @@ pub enum Update {
 /// Every InRelease must carry a valid signature by a trusted key and every index be covered by it; both are
 /// checked before they are read further.
 pub fn resolve(request: &Request, project: &Path, source: &dyn Source, report: &dyn Report) -> Result<Lock, Error> {
+    resolve_trusting(&Trust { main: keyrings::MAIN, security: keyrings::SECURITY }, request, project, source, report)
+}
+
+/// The armored certificates that may sign Debian's own archives.
+#[derive(Debug, Clone, Copy)]
+struct Trust<'a> {
+    main: &'a str,
+    security: &'a str,
+}
+
+impl<'a> Trust<'a> {
+    fn in_archive(&self, wanted: &Wanted<'a>) -> &'a str {
+        match (wanted.trusted, &wanted.archive.base) {
+            (Some(own), _) => own,
+            (None, Base::DebianSecurity) => self.security,
+            (None, _) => self.main,
+        }
+    }
+}
+
+fn resolve_trusting(
+    trust: &Trust,
+    request: &Request,
+    project: &Path,
+    source: &dyn Source,
+    report: &dyn Report,
+) -> Result<Lock, Error> {
     let wanted = wanted(request.archive);
     refuse_bad_names(&wanted)?;
     let debs = read_debs(&request.archive.debs, project)?;
@@ -65,7 +92,9 @@ pub fn resolve(request: &Request, project: &Path, source: &dyn Source, report: &
         let threads: Vec<_> = wanted
             .iter()
             .enumerate()
-            .map(|(number, wanted)| scope.spawn(move || read_archive(number, wanted, request, source, report)))
+            .map(|(number, wanted)| {
+                scope.spawn(move || read_archive(number, wanted, trust.in_archive(wanted), request, source, report))
+            })
             .collect();
         threads.into_iter().map(|t| t.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
     });
@@ -116,17 +145,14 @@ fn read_debs(paths: &[String], project: &Path) -> Result<Vec<(String, LocalDeb)>
 fn read_archive(
     number: usize,
     wanted: &Wanted,
+    trusted: &str,
     request: &Request,
     source: &dyn Source,
     report: &dyn Report,
 ) -> Result<(LockedArchive, Vec<Index>), Error> {
     let name = &wanted.archive.name;
     let work = Work::start(report, "read", name.as_str(), None);
-    let keyring = match wanted.trusted {
-        Some(armored) => Keyring::parse(armored),
-        None => keyrings::debian(wanted.archive.base == Base::DebianSecurity),
-    };
-    let keyring = keyring.map_err(|source| Error::Keyring { archive: name.clone(), source })?;
+    let keyring = Keyring::parse(trusted).map_err(|source| Error::Keyring { archive: name.clone(), source })?;
     let previous = request.previous.and_then(|lock| locked_date(lock, wanted));
     let verify = |bytes: &[u8]| -> Result<(Release, Vec<String>), Error> {
         let verified = keyring.verify(bytes, request.now);

@@ -183,3 +183,7 @@ impl Solving<'_> {
         Ok(self.accept(second)?.or(before))
     }
 }
+
+#[cfg(test)]
+#[path = "solve_tests.rs"]
+mod tests;
