@@ -1,12 +1,18 @@
 //! The lock file: which packages an image is made of, to the byte.
 
-use std::collections::BTreeSet;
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::archive::ArchiveRef;
-use crate::digest::Digest;
+use super::archive::{ArchiveRef, Base};
+use super::{lock_file, relation};
+use crate::digest::{Canonical, Digest};
 use crate::name::PackageName;
+use crate::origin::{Diagnostic, Source};
+use crate::system;
 
 /// The exact packages of an image and the signed archives that vouch for them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -131,13 +137,169 @@ pub enum Stale {
 }
 
 impl Lock {
+    /// Reads a lock file; all faults are told at once, each with its line.
+    pub fn parse(source: &Arc<Source>) -> Result<Self, Vec<Diagnostic>> {
+        lock_file::parse(source)
+    }
+
+    /// The lock file's text: YAML, sorted, one package a line. The same lock always gives the same text.
+    pub fn to_yaml(&self) -> String {
+        lock_file::write(self)
+    }
+
     /// The newest InRelease date in seconds since 1970: the clock of everything built from this lock.
     pub fn source_date_epoch(&self) -> i64 {
         self.archives.iter().map(|a| a.date.as_second()).max().unwrap_or(0)
+    }
+
+    /// A digest of what a build depends on: the packages' bytes and the clock. Where the bytes come from, and
+    /// who asked for them, does not count.
+    pub fn digest(&self) -> Digest {
+        let mut hash = Canonical::new("rave lock 1");
+        hash.field(self.source_date_epoch().to_le_bytes());
+        for package in &self.packages {
+            hash.field(package.name.as_str())
+                .field(&package.version)
+                .field(&package.architecture)
+                .field(package.size.to_le_bytes())
+                .field(package.sha256.as_bytes());
+        }
+        hash.finish()
     }
 
     /// The archive called `name`.
     pub fn archive(&self, name: &str) -> Option<&LockedArchive> {
         self.archives.iter().find(|a| a.archive.name == name)
     }
+
+    /// Why this lock does not answer a request; nothing if it does. The archives' content does not count: a
+    /// lock is there to outlive it.
+    pub fn stale(
+        &self,
+        archive: &system::Archive,
+        packages: &BTreeSet<PackageName>,
+        recommends: bool,
+    ) -> Option<Stale> {
+        let new: Vec<_> = packages.difference(&self.requested).cloned().collect();
+        let old: Vec<_> = self.requested.difference(packages).cloned().collect();
+        if !self.answers(archive) {
+            Some(Stale::Archives)
+        } else if !new.is_empty() {
+            Some(Stale::NotLocked(new))
+        } else if !old.is_empty() {
+            Some(Stale::NotRequested(old))
+        } else if recommends != self.recommends {
+            Some(Stale::Recommends)
+        } else if self.files() != archive.debs.iter().map(String::as_str).collect() {
+            Some(Stale::Debs)
+        } else {
+            None
+        }
+    }
+
+    /// Whether the same archives were read. Only the mirrors may differ.
+    fn answers(&self, archive: &system::Archive) -> bool {
+        let wanted = wanted(archive);
+        wanted.len() == self.archives.len()
+            && wanted.iter().zip(&self.archives).all(|(wanted, locked)| {
+                wanted.archive == locked.archive
+                    && wanted.suite == locked.suite
+                    && wanted.components == locked.components
+                    && wanted.trusted.map(|key| Digest::of(key.as_bytes())) == locked.key
+            })
+    }
+
+    fn files(&self) -> BTreeSet<&str> {
+        self.packages
+            .iter()
+            .filter_map(|p| if let Place::File(path) = &p.place { Some(&**path) } else { None })
+            .collect()
+    }
 }
+
+/// One suite that a request reads.
+#[derive(Debug, Clone)]
+pub(super) struct Wanted<'a> {
+    pub archive: ArchiveRef,
+    pub suite: String,
+    pub components: &'a [String],
+    /// The certificates that may sign it; nothing for Debian's own.
+    pub trusted: Option<&'a str>,
+}
+
+/// The suites that a request reads, in order of preference.
+pub(super) fn wanted(archive: &system::Archive) -> Vec<Wanted<'_>> {
+    let debian = |suffix: &str, base: Base| {
+        let suite = format!("{}{suffix}", archive.suite);
+        let reference = ArchiveRef { name: suite.clone(), base };
+        Wanted { archive: reference, suite, components: &archive.components, trusted: None }
+    };
+    let mut all =
+        vec![debian("", Base::Debian), debian("-updates", Base::Debian), debian("-security", Base::DebianSecurity)];
+    all.extend(archive.extra.iter().map(|extra| Wanted {
+        archive: ArchiveRef { name: extra.name.clone(), base: Base::Extra(extra.url.clone()) },
+        suite: extra.suite.clone(),
+        components: &extra.components,
+        trusted: Some(&extra.key),
+    }));
+    all
+}
+
+/// What has to change in `old` to get `new`, sorted by package name.
+pub fn changes(old: &Lock, new: &Lock) -> Vec<Change> {
+    let by_name = |lock: &'_ Lock| -> BTreeMap<PackageName, LockedPackage> {
+        lock.packages.iter().map(|p| (p.name.clone(), p.clone())).collect()
+    };
+    let (old, new) = (by_name(old), by_name(new));
+    let names: BTreeSet<&PackageName> = old.keys().chain(new.keys()).collect();
+    names.into_iter().filter_map(|name| change(old.get(name), new.get(name))).collect()
+}
+
+fn change(old: Option<&LockedPackage>, new: Option<&LockedPackage>) -> Option<Change> {
+    match (old, new) {
+        (None, None) => None,
+        (None, Some(new)) => Some(Change::Added { name: new.name.clone(), version: new.version.clone() }),
+        (Some(old), None) => Some(Change::Removed { name: old.name.clone(), version: old.version.clone() }),
+        (Some(old), Some(new)) if old.version == new.version => {
+            let is_same = (old.sha256, &old.architecture) == (new.sha256, &new.architecture);
+            (!is_same).then(|| Change::Rebuilt { name: new.name.clone(), version: new.version.clone() })
+        }
+        (Some(old), Some(new)) => {
+            let (name, from, to) = (new.name.clone(), old.version.clone(), new.version.clone());
+            let order = relation::version(&from).ok().cmp(&relation::version(&to).ok());
+            let is_older = order == Ordering::Greater;
+            Some(if is_older { Change::Downgraded { name, from, to } } else { Change::Upgraded { name, from, to } })
+        }
+    }
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Added { name, version } => write!(f, "added {name} {version}"),
+            Self::Removed { name, version } => write!(f, "removed {name} {version}"),
+            Self::Upgraded { name, from, to } => write!(f, "upgraded {name} {from} to {to}"),
+            Self::Downgraded { name, from, to } => write!(f, "downgraded {name} {from} to {to}"),
+            Self::Rebuilt { name, version } => write!(f, "rebuilt {name} {version}"),
+        }
+    }
+}
+
+impl fmt::Display for Stale {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let join = |names: &[PackageName]| names.iter().map(PackageName::as_str).collect::<Vec<_>>().join(", ");
+        match self {
+            Self::NotLocked(names) => write!(f, "the image asks for {}, which the lock lacks", join(names)),
+            Self::NotRequested(names) => {
+                write!(f, "the lock holds {}, which the image no longer asks for", join(names))
+            }
+            Self::Recommends => f.write_str("the image says otherwise than the lock whether to follow Recommends"),
+            Self::Archives => f.write_str("the image names other archives than the lock"),
+            Self::Debs => f.write_str("the image names other .deb files than the lock"),
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "lock_tests.rs"]
+mod tests;

@@ -1,13 +1,32 @@
 //! From package names to a configured root file system.
 
 pub mod archive;
+mod certificate;
+mod cleartext;
+pub mod deb822;
+pub mod deb_control;
 pub mod error;
 pub mod fetch;
 pub mod lock;
 pub mod mirrors;
+mod explain;
+pub mod index;
+pub mod keyrings;
+pub mod lock;
+mod lock_file;
+mod lock_yaml;
+pub mod openpgp;
+mod provider;
+mod relation;
+pub mod release;
 pub mod resolve;
+mod solve;
+mod universe;
 
 pub use archive::{Accept, ArchiveRef, Base, Source};
 pub use error::{Error, FetchError};
 pub use lock::{Change, Lock, LockedArchive, LockedPackage, Place, Stale};
 pub use resolve::{Request, Update, resolve};
+
+/// The architecture of all images, by Debian's name.
+pub const ARCHITECTURE: &str = "amd64";

@@ -1,16 +1,28 @@
 //! From names to a lock: reads the archives, verifies them, solves.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use jiff::Timestamp;
 
-use super::archive::Source;
+use super::archive::{Base, Source, is_safe_name, is_safe_path};
+use super::deb_control::{self, DebError, LocalDeb};
+use super::deb822::{Malformed, Stanza};
 use super::error::Error;
-use super::lock::Lock;
-use crate::event::Report;
+use super::lock::{Lock, LockedArchive, LockedPackage, Place, Wanted, wanted};
+use super::lock_file::is_safe_file;
+use super::openpgp::Keyring;
+use super::release::Release;
+use super::solve::{Unsolved, Wish, solve};
+use super::universe::{Index, Universe};
+use super::{index, keyrings, release::ReleaseError};
+use crate::digest::Digest;
+use crate::event::{Report, Work};
 use crate::name::PackageName;
 use crate::system;
+
+/// The largest InRelease file, in bytes; Debian's largest has under 1 MB.
+const INRELEASE_LIMIT: u64 = 16 << 20;
 
 /// What shall be locked.
 #[derive(Debug, Clone, Copy)]
@@ -40,11 +52,230 @@ pub enum Update {
     Some(BTreeSet<PackageName>),
 }
 
-/// Resolves a request to exact packages.
+/// Resolves a request to exact packages. `project` is the directory that `.deb` paths are relative to; every
+/// `.deb` that the image names is locked.
 ///
-/// Every InRelease must carry a signature by a trusted key, every index must be covered by it.
-/// `project` is the directory that `.deb` paths are relative to.
+/// Every InRelease must carry a valid signature by a trusted key and every index be covered by it; both are
+/// checked before they are read further.
 pub fn resolve(request: &Request, project: &Path, source: &dyn Source, report: &dyn Report) -> Result<Lock, Error> {
-    let _ = (request, project, source, report);
-    Ok(Lock { archives: Vec::new(), requested: BTreeSet::new(), recommends: false, packages: Vec::new() })
+    let wanted = wanted(request.archive);
+    refuse_bad_names(&wanted)?;
+    let debs = read_debs(&request.archive.debs, project)?;
+    let read: Vec<Result<_, Error>> = std::thread::scope(|scope| {
+        let threads: Vec<_> = wanted
+            .iter()
+            .enumerate()
+            .map(|(number, wanted)| scope.spawn(move || read_archive(number, wanted, request, source, report)))
+            .collect();
+        threads.into_iter().map(|t| t.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
+    });
+    let mut archives = Vec::new();
+    let mut indices = Vec::new();
+    for read in read {
+        let (archive, its_indices) = read?;
+        archives.push(archive);
+        indices.extend(its_indices);
+    }
+    let first_deb = indices.len();
+    indices.extend(debs.iter().map(|(_, deb)| Index { archive: wanted.len(), text: deb.control.clone() }));
+    let work = Work::start(report, "solve", format!("{} packages", request.packages.len() + debs.len()), None);
+    let world = World { archives: &archives, indices: &indices, debs: &debs, first_deb };
+    let packages = world.packages(request)?;
+    work.finish(format!("{} packages", packages.len()));
+    Ok(Lock { archives, requested: request.packages.clone(), recommends: request.recommends, packages })
 }
+
+/// Names become parts of paths; whatever the caller checked, they are checked here.
+fn refuse_bad_names(wanted: &[Wanted]) -> Result<(), Error> {
+    let mut seen = BTreeSet::new();
+    for wanted in wanted {
+        let names = [&wanted.archive.name, &wanted.suite].into_iter().chain(wanted.components);
+        if let Some(bad) = names.into_iter().find(|name| !is_safe_name(name)) {
+            return Err(Error::BadName(bad.clone()));
+        }
+        if !seen.insert(&wanted.archive.name) {
+            return Err(Error::SameName(wanted.archive.name.clone()));
+        }
+    }
+    Ok(())
+}
+
+fn read_debs(paths: &[String], project: &Path) -> Result<Vec<(String, LocalDeb)>, Error> {
+    let read = |path: &String| {
+        if !is_safe_file(path) {
+            return Err(DebError::Path);
+        }
+        deb_control::read(&project.join(path))
+    };
+    let read =
+        |path| read(path).map(|deb| (path.clone(), deb)).map_err(|source| Error::Deb { path: path.clone(), source });
+    paths.iter().map(read).collect()
+}
+
+/// Reads one suite: its InRelease file, then the index of each component.
+fn read_archive(
+    number: usize,
+    wanted: &Wanted,
+    request: &Request,
+    source: &dyn Source,
+    report: &dyn Report,
+) -> Result<(LockedArchive, Vec<Index>), Error> {
+    let name = &wanted.archive.name;
+    let work = Work::start(report, "read", name.as_str(), None);
+    let keyring = match wanted.trusted {
+        Some(armored) => Keyring::parse(armored),
+        None => keyrings::debian(wanted.archive.base == Base::DebianSecurity),
+    };
+    let keyring = keyring.map_err(|source| Error::Keyring { archive: name.clone(), source })?;
+    let previous = request.previous.and_then(|lock| locked_date(lock, wanted));
+    let verify = |bytes: &[u8]| -> Result<(Release, Vec<String>), Error> {
+        let verified = keyring.verify(bytes, request.now);
+        let verified = verified.map_err(|source| Error::Signature { archive: name.clone(), source })?;
+        let fail = |source: ReleaseError| Error::Release { archive: name.clone(), source };
+        let release = Release::parse(&verified.text).map_err(|e| fail(e.into()))?;
+        release.check(&wanted.suite, request.now, previous).map_err(fail)?;
+        Ok((release, verified.signed_by))
+    };
+    let path = format!("dists/{}/InRelease", wanted.suite);
+    let bytes = source.get(&wanted.archive, &path, INRELEASE_LIMIT, &|bytes| verify(bytes).map(|_| ()))?;
+    // The source was asked to check, but is not trusted with it.
+    let (release, signed_by) = verify(&bytes)?;
+    let mut indices = Vec::new();
+    for component in wanted.components {
+        let listed = index::listed(&release, component);
+        for listed in listed.map_err(|source| Error::Component { archive: name.clone(), source })? {
+            let text = index::read(&listed, &release, &wanted.archive, &wanted.suite, source)?;
+            indices.push(Index { archive: number, text });
+        }
+    }
+    work.finish(format!("of {}", release.date));
+    let archive = LockedArchive {
+        archive: wanted.archive.clone(),
+        suite: wanted.suite.clone(),
+        components: wanted.components.to_vec(),
+        date: release.date,
+        inrelease: Digest::of(&bytes),
+        signed_by,
+        key: wanted.trusted.map(|key| Digest::of(key.as_bytes())),
+    };
+    Ok((archive, indices))
+}
+
+/// The date of the same suite in an earlier lock: none older is accepted.
+fn locked_date(lock: &Lock, wanted: &Wanted) -> Option<Timestamp> {
+    let locked = lock.archive(&wanted.archive.name)?;
+    (locked.archive == wanted.archive && locked.suite == wanted.suite).then_some(locked.date)
+}
+
+/// All that was read.
+struct World<'a> {
+    archives: &'a [LockedArchive],
+    indices: &'a [Index],
+    debs: &'a [(String, LocalDeb)],
+    /// Number of the first deb's index; one for each follows.
+    first_deb: usize,
+}
+
+impl World<'_> {
+    fn packages(&self, request: &Request) -> Result<Vec<LockedPackage>, Error> {
+        let universe = Universe::new(self.indices, self.archives.len());
+        let universe = universe.map_err(|(index, source)| self.malformed(index, "a package", source))?;
+        let mut names: BTreeSet<&str> = request.packages.iter().map(PackageName::as_str).collect();
+        names.extend(self.deb_names()?);
+        let pins = pins(request);
+        let wish = Wish { packages: &names, recommends: request.recommends, pins: &pins };
+        let numbers = solve(&universe, &wish).map_err(|unsolved| self.unsolved(&universe, unsolved))?;
+        let lock =
+            |number: usize| self.package(&universe, number).map_err(|source| self.failed(&universe, number, source));
+        numbers.into_iter().map(lock).collect()
+    }
+
+    /// The packages in the `.deb` files; each must be for this architecture, and no two the same.
+    fn deb_names(&self) -> Result<BTreeSet<&str>, Error> {
+        let mut names = BTreeSet::new();
+        for (number, ((path, _), index)) in self.debs.iter().zip(&self.indices[self.first_deb..]).enumerate() {
+            let malformed = |source| self.malformed(self.first_deb + number, "the package", source);
+            let stanza = Stanza::parse(&index.text).map_err(malformed)?;
+            let name = stanza.require("Package").map_err(malformed)?;
+            let architecture = stanza.require("Architecture").map_err(malformed)?;
+            let fail = |source| Error::Deb { path: path.clone(), source };
+            if architecture != "all" && architecture != super::ARCHITECTURE {
+                return Err(fail(DebError::Architecture));
+            }
+            if !names.insert(name) {
+                return Err(fail(DebError::Twice(name.to_owned())));
+            }
+        }
+        Ok(names)
+    }
+
+    fn package(&self, universe: &Universe, number: usize) -> Result<LockedPackage, Malformed> {
+        let candidate = universe.candidate(number);
+        let stanza = universe.stanza(number)?;
+        let bad_name = |_| Malformed::value("Package", candidate.name, "a package name");
+        let deb = candidate.index.checked_sub(self.first_deb).and_then(|deb| self.debs.get(deb));
+        let (size, sha256, place) = match deb {
+            Some((path, deb)) => (deb.size, deb.sha256, Place::File(path.clone())),
+            None => {
+                let size = stanza.require("Size")?;
+                let digest = stanza.require("SHA256")?;
+                let path = stanza.require("Filename")?;
+                if !is_safe_path(path) {
+                    return Err(Malformed::value("Filename", path, "a path below the archive's base"));
+                }
+                let archive = self.archives[self.indices[candidate.index].archive].archive.name.clone();
+                (
+                    size.parse().map_err(|_| Malformed::value("Size", size, "a number of bytes"))?,
+                    digest.parse().map_err(|_| Malformed::value("SHA256", digest, "a SHA-256 digest"))?,
+                    Place::Archive { archive, path: path.to_owned() },
+                )
+            }
+        };
+        Ok(LockedPackage {
+            name: candidate.name.parse().map_err(bad_name)?,
+            version: candidate.version.to_owned(),
+            architecture: stanza.require("Architecture")?.to_owned(),
+            size,
+            sha256,
+            place,
+        })
+    }
+
+    fn unsolved(&self, universe: &Universe, unsolved: Unsolved) -> Error {
+        match unsolved {
+            Unsolved::Unknown(names) => Error::UnknownPackages(names),
+            Unsolved::Virtual(name, providers) => Error::Virtual { name, providers },
+            Unsolved::Unsatisfiable(lines) => Error::Unsatisfiable(lines),
+            Unsolved::Failed(failure) => self.failed(universe, failure.candidate, failure.source),
+        }
+    }
+
+    fn failed(&self, universe: &Universe, number: usize, source: Malformed) -> Error {
+        let candidate = universe.candidate(number);
+        self.malformed(candidate.index, &format!("{} {}", candidate.name, candidate.version), source)
+    }
+
+    fn malformed(&self, index: usize, package: &str, source: Malformed) -> Error {
+        let deb = index.checked_sub(self.first_deb).and_then(|deb| self.debs.get(deb));
+        let archive = match deb {
+            Some((path, _)) => path.clone(),
+            None => self.archives[self.indices[index].archive].archive.name.clone(),
+        };
+        Error::Package { archive, package: package.to_owned(), source }
+    }
+}
+
+/// The versions of the previous lock that shall stay.
+fn pins<'a>(request: &Request<'a>) -> BTreeMap<&'a str, &'a str> {
+    let may_move = |name: &PackageName| match request.update {
+        Update::None => false,
+        Update::All => true,
+        Update::Some(names) => names.contains(name),
+    };
+    let locked = request.previous.into_iter().flat_map(|lock| &lock.packages);
+    locked.filter(|p| !may_move(&p.name)).map(|p| (p.name.as_str(), p.version.as_str())).collect()
+}
+
+#[cfg(test)]
+#[path = "resolve_tests.rs"]
+mod tests;
