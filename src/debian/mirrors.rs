@@ -9,6 +9,7 @@ use std::path::Path;
 use jiff::{SignedDuration, Timestamp};
 
 use super::Base;
+use super::deb822::{self, Stanza};
 use crate::disk;
 
 /// The archive of everything that Debian ever published.
@@ -157,9 +158,11 @@ impl Host {
         text.lines().filter_map(parse_line).for_each(|entry| self.add(&entry));
     }
 
-    /// Adds the deb822 format: stanzas of fields.
+    /// Adds the deb822 format: stanzas of fields. A stanza that apt would refuse offers no mirror.
     pub fn add_stanzas(&mut self, text: &str) {
-        stanzas(text).iter().filter_map(parse_stanza).for_each(|entry| self.add(&entry));
+        let text: String = text.split_inclusive('\n').filter(|line| !line.starts_with('#')).collect();
+        let stanzas = deb822::stanzas(&text).filter_map(|stanza| Stanza::parse(stanza).ok());
+        stanzas.filter_map(|stanza| parse_stanza(&stanza)).for_each(|entry| self.add(&entry));
     }
 
     /// Adds the addresses of an entry that is Debian's: other archives end in `debian`, too, but have keys or
@@ -216,39 +219,18 @@ fn parse_line(line: &str) -> Option<Entry> {
     })
 }
 
-/// Fields of one stanza: names in lower case, values with their lines joined by spaces.
-type Stanza = Vec<(String, String)>;
-
-fn stanzas(text: &str) -> Vec<Stanza> {
-    let mut all = vec![Stanza::new()];
-    for line in text.lines().filter(|line| !line.starts_with('#')) {
-        let Some(stanza) = all.last_mut() else { continue };
-        if line.trim().is_empty() {
-            all.push(Stanza::new());
-        } else if line.starts_with(char::is_whitespace) {
-            if let Some((_, value)) = stanza.last_mut() {
-                value.push(' ');
-                value.push_str(line.trim());
-            }
-        } else if let Some((name, value)) = line.split_once(':') {
-            stanza.push((name.to_ascii_lowercase(), value.trim().to_owned()));
-        }
-    }
-    all
-}
-
 fn parse_stanza(stanza: &Stanza) -> Option<Entry> {
-    let field = |name: &str| {
-        let value = stanza.iter().find(|(found, _)| found == name).map_or("", |(_, value)| value);
-        value.split_whitespace().map(str::to_owned).collect::<Vec<_>>()
-    };
     let off = ["no", "false", "without", "off", "disable", "0"];
-    if field("enabled").iter().any(|value| off.contains(&value.to_ascii_lowercase().as_str())) {
+    if stanza.words("Enabled").iter().any(|value| off.contains(&value.to_ascii_lowercase().as_str())) {
         return None;
     }
-    let binary = field("types").iter().any(|kind| kind == "deb");
-    // A key that is written out in the field is one word that names no file of Debian's: not Debian's.
-    binary.then(|| Entry { uris: field("uris"), components: field("components"), signed_by: field("signed-by") })
+    let binary = stanza.words("Types").iter().any(|kind| kind == "deb");
+    // A key that is written out in the field names no file of Debian's.
+    binary.then(|| Entry {
+        uris: stanza.words("URIs"),
+        components: stanza.words("Components"),
+        signed_by: stanza.words("Signed-By"),
+    })
 }
 
 #[cfg(test)]

@@ -67,3 +67,21 @@ fn lines(path: &std::path::Path) -> disk::Result<Vec<Digest>> {
         Err(error) => Err(error),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_that_was_cut_off_does_not_spoil_the_next() {
+        let dir = tempfile::tempdir().unwrap();
+        let (one, two) = (Digest::of(b"one"), Digest::of(b"two"));
+        let mut lease = Lease::new(dir.path().to_owned());
+        lease.hold(one).unwrap();
+        lease.file.as_mut().unwrap().append(b"0123abc").unwrap();
+        lease.hold(two).unwrap();
+        assert_eq!(in_use(dir.path()).unwrap(), BTreeSet::from([one, two]));
+        drop(lease);
+        assert_eq!(in_use(dir.path()).unwrap(), BTreeSet::new());
+    }
+}

@@ -224,4 +224,6 @@ impl Store {
 }
 
 #[cfg(test)]
+mod full_tests;
+#[cfg(test)]
 mod tests;

@@ -9,19 +9,19 @@ use std::time::{Duration, SystemTime};
 use super::*;
 use crate::tool::Tool;
 
-const STEP: Kind = Kind::step("step");
+pub(super) const STEP: Kind = Kind::step("step");
 const BLOB: Kind = Kind::blob("blob");
 
 /// Tells a re-executed test which store to work on.
 const CHILD: &str = "RAVE_TEST_CHILD_STORE";
 
-fn store() -> (tempfile::TempDir, Store) {
+pub(super) fn store() -> (tempfile::TempDir, Store) {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(dir.path().join("store")).unwrap();
     (dir, store)
 }
 
-fn digest(text: &str) -> Digest {
+pub(super) fn digest(text: &str) -> Digest {
     Digest::of(text.as_bytes())
 }
 
@@ -29,14 +29,14 @@ fn write(bytes: &'static [u8]) -> impl FnOnce(&Path) -> disk::Result<()> {
     move |path| disk::write_atomic(path, bytes, 0o600)
 }
 
-fn tree(path: &Path) -> disk::Result<()> {
+pub(super) fn tree(path: &Path) -> disk::Result<()> {
     disk::create_dir_all(path.join("bin"))?;
     disk::write_atomic(path.join("bin/tool"), b"#!/bin/sh\n", 0o755)?;
     disk::write_atomic(path.join("plain"), b"text", 0o644)?;
     disk::symlink("bin/tool", path.join("link"))
 }
 
-fn names(directory: PathBuf) -> Vec<String> {
+pub(super) fn names(directory: PathBuf) -> Vec<String> {
     disk::list(directory).unwrap().iter().map(|path| object::last_part(path)).collect()
 }
 
@@ -308,71 +308,6 @@ fn only_stores_of_this_layout_are_opened() {
 }
 
 #[test]
-fn work_that_finds_the_disk_full_says_so_and_leaves_nothing() {
-    let (dir, store) = store();
-    let fill = |path: &Path| {
-        tree(path)?;
-        let mut full = disk::open_rw("/dev/full")?;
-        disk::context("write", path.join("plain"), full.write_all(&[0; 4096]))
-    };
-    let error = store.put(STEP, digest("a"), fill).unwrap_err();
-    assert!(matches!(&error, PutError::Store(e @ Error::Full { .. }) if e.hint().is_some()), "{error:?}");
-    assert!(names(dir.path().join("store/staging")).is_empty());
-}
-
-/// A file system of one megabyte, gone when dropped.
-struct Tiny(tempfile::TempDir);
-
-impl Tiny {
-    fn mount() -> rustix::io::Result<Self> {
-        let dir = tempfile::tempdir().unwrap();
-        let flags = rustix::mount::MountFlags::empty();
-        rustix::mount::mount("rave-test", dir.path(), "tmpfs", flags, Some(c"size=1m,mode=700"))?;
-        Ok(Self(dir))
-    }
-}
-
-impl Drop for Tiny {
-    fn drop(&mut self) {
-        rustix::mount::unmount(self.0.path(), rustix::mount::UnmountFlags::DETACH).unwrap();
-    }
-}
-
-#[test]
-fn a_full_file_system_is_told_survived_and_can_be_collected() {
-    let tiny = match Tiny::mount() {
-        Ok(tiny) => tiny,
-        // The same promise is held against /dev/full above.
-        Err(error) => return eprintln!("no file system can be mounted here ({error}): not tried on a real one"),
-    };
-    let open = || Store::open(tiny.0.path().join("store")).unwrap();
-    open().put(STEP, digest("small"), tree).unwrap();
-    let before = open().du().unwrap();
-    let fill = |path: &Path| disk::write_atomic(path, &[1; 2 << 20], 0o644);
-    let error = open().put(STEP, digest("large"), fill).unwrap_err();
-    assert!(matches!(error, PutError::Store(Error::Full { .. })), "{error:?}");
-    // A tool that does not say why it failed.
-    let store = open();
-    let silent = |path: &Path| {
-        drop(fill(path));
-        let mut file = disk::create(path)?;
-        drop(file.write_all(&[1; 2 << 20]));
-        disk::read("/nonexistent").map(|_| ())
-    };
-    let error = store.put(STEP, digest("large"), silent).unwrap_err();
-    assert!(matches!(error, PutError::Store(Error::Full { .. })), "{error:?}");
-    assert_eq!(store.du().unwrap(), before, "nothing is left");
-    assert_eq!(names(tiny.0.path().join("store/staging")), Vec::<String>::new());
-    drop(store);
-
-    let mut rest = disk::create(tiny.0.path().join("rest")).unwrap();
-    while rest.write(&[1; 512]).is_ok_and(|n| n > 0) {}
-    assert_eq!(disk::free_bytes(tiny.0.path()).unwrap(), 0);
-    assert!(matches!(open().put(STEP, digest("b"), tree), Err(PutError::Store(Error::Full { .. }))));
-    assert_eq!(open().gc(Keep::Nothing, SystemTime::now()).unwrap().kinds["step"].objects, 1);
-}
-
-#[test]
 fn permissions_of_single_files_do_not_depend_on_the_umask() {
     let (_dir, store) = store();
     for (name, before, after) in [("a", 0o600, 0o444), ("b", 0o666, 0o444), ("c", 0o700, 0o555)] {
@@ -407,4 +342,23 @@ fn what_is_handed_out_stays_while_others_collect() {
     assert_eq!(finished.load(Ordering::SeqCst), 2);
     drop(open());
     assert!(names(dir.path().join("store/staging")).is_empty() && names(dir.path().join("store/users")).is_empty());
+}
+
+#[test]
+fn gc_and_lookups_wait_for_each_other() {
+    let (_dir, store) = store();
+    store.put(STEP, digest("a"), tree).unwrap();
+    let waits = |lock: Lock, work: &(dyn Fn() + Sync)| {
+        std::thread::scope(|scope| {
+            let worker = scope.spawn(work);
+            std::thread::sleep(Duration::from_millis(50));
+            assert!(!worker.is_finished());
+            drop(lock);
+        });
+    };
+    waits(Lock::shared(store.layout.lock()).unwrap(), &|| drop(store.gc(Keep::Nothing, SystemTime::now()).unwrap()));
+    waits(Lock::exclusive(store.layout.lock()).unwrap(), &|| {
+        assert!(store.lookup(STEP, digest("a")).unwrap().is_some())
+    });
+    waits(Lock::exclusive(store.layout.lock()).unwrap(), &|| store.pin("a", &[]).unwrap());
 }
