@@ -84,10 +84,11 @@ pub async fn launch(
     let mut attempt = 1;
     loop {
         let forwards = ports::choose(&wanted, ports::is_free)?;
+        let next = forwards.iter().map(|f| Forward { host: f.host.saturating_add(1), ..*f }).collect();
         let decided = Decided { accelerator, forwards, confined };
         match start(machine, program, directory, decided).await {
             Err(Error::Refused { log, .. }) if attempt < ATTEMPTS && log.contains("host forwarding rule") => {
-                wanted = wanted.iter().map(|f| Forward { host: f.host.saturating_add(1), ..*f }).collect();
+                wanted = next;
             }
             Err(Error::Refused { log, .. }) if confined && log.contains("sandbox support is not enabled") => {
                 report.event(Event::Warning("this QEMU cannot confine its own system calls".to_owned()));
