@@ -5,6 +5,9 @@ use super::table::Finding;
 use super::{CheckReport, Target, Verdict};
 use crate::probe::{Answer, Answered};
 
+/// How much of what a machine says is told, in characters.
+const TOLD: usize = 2000;
+
 /// Judges the answers to a question's probes, which must be given in their order.
 pub fn judge(question: &Question, target: &Target, answers: &[&Answered]) -> CheckReport {
     let finding = no_answer(question, answers).unwrap_or_else(|| {
@@ -14,12 +17,22 @@ pub fn judge(question: &Question, target: &Target, answers: &[&Answered]) -> Che
     CheckReport {
         id: question.id.clone(),
         verdict: finding.verdict,
-        expected: finding.expected,
-        observed: finding.observed,
+        expected: told(&finding.expected),
+        observed: told(&finding.observed),
         option: question.option.as_ref().map(ToString::to_string),
-        evidence: finding.evidence,
+        evidence: told(&finding.evidence),
         ms: answers.iter().map(|answered| answered.ms).max().unwrap_or(0),
     }
+}
+
+/// What a machine says ends on somebody's terminal: bounded, and without control characters.
+fn told(text: &str) -> String {
+    let harmless = |c: char| if c.is_control() && c != '\n' { '\u{fffd}' } else { c };
+    let mut told: String = text.trim_end().chars().take(TOLD).map(harmless).collect();
+    if text.trim_end().chars().nth(TOLD).is_some() {
+        told.push('…');
+    }
+    told
 }
 
 /// The finding if an answer is missing: no judge ever sees that, so none can take it for a good sign.

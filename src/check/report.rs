@@ -47,7 +47,7 @@ pub fn stage_rows(report: &Report) -> Vec<StageRow> {
 pub fn trouble_rows(report: &Report) -> Vec<Row> {
     let checks = report.stages.iter().flat_map(|stage| &stage.checks);
     let mut rows: Vec<Row> = checks.filter(|check| check.verdict > Verdict::Healthy).map(row).collect();
-    rows.sort_by(|a, b| b.verdict.cmp(&a.verdict));
+    rows.sort_by_key(|row| std::cmp::Reverse(row.verdict));
     rows
 }
 

@@ -137,10 +137,12 @@ fn judge_clock(_: &Target, _: &str, answers: &[&Answer]) -> Finding {
         return Finding::misfit();
     };
     let difference = host.abs_diff(*guest);
-    let verdict = match difference {
-        0..=CLOCK_FINE => Verdict::Healthy,
-        ..=CLOCK_BAD => Verdict::Warning,
-        _ => Verdict::Unhealthy,
+    let verdict = if difference <= CLOCK_FINE {
+        Verdict::Healthy
+    } else if difference <= CLOCK_BAD {
+        Verdict::Warning
+    } else {
+        Verdict::Unhealthy
     };
     Finding::new(verdict, format!("within {CLOCK_FINE} s of the host's clock"), format!("{difference} s away"))
         .because(format!("{guest} in the machine, {host} outside"))

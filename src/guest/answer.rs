@@ -185,8 +185,8 @@ fn run(command: &[String]) -> Result<Answer, Trouble> {
     }))
 }
 
-/// Lines of `name=value`, the first of equal names.
-fn assignments<'a>(text: &'a str, separator: char) -> BTreeMap<&'a str, &'a str> {
+/// Lines of names and values with a separator between; of equal names the first.
+fn assignments(text: &str, separator: char) -> BTreeMap<&str, &str> {
     let mut map = BTreeMap::new();
     for (name, value) in text.lines().filter_map(|line| line.split_once(separator)) {
         map.entry(name.trim()).or_insert_with(|| value.trim());

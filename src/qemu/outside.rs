@@ -64,17 +64,22 @@ impl Outside {
 
     /// Answers probes, one answer for each, in order.
     pub fn answer(&self, probes: &[Probe]) -> Vec<Answered> {
+        let mut attempts = self.patience.attempts;
         let timed = |probe| {
             let started = Instant::now();
-            let answer = self.patiently(probe);
+            let answer = self.patiently(probe, attempts);
+            if matches!(answer, Answer::Unreachable { .. }) {
+                // Patience for one is patience for all: a machine that is down is not waited for again.
+                attempts = 1;
+            }
             Answered { answer, ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX) }
         };
         probes.iter().map(timed).collect()
     }
 
-    fn patiently(&self, probe: &Probe) -> Answer {
+    fn patiently(&self, probe: &Probe, attempts: u32) -> Answer {
         let mut answer = self.once(probe);
-        for _ in 1..self.patience.attempts {
+        for _ in 1..attempts {
             if !matches!(answer, Answer::Unreachable { .. }) {
                 break;
             }

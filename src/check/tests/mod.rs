@@ -178,6 +178,20 @@ fn equal_probes_are_put_to_the_machine_once() {
 }
 
 #[test]
+fn what_a_machine_says_is_bounded_and_cannot_drive_a_terminal() {
+    let target = target();
+    let mut world = healthy(&target);
+    world.insert(
+        Probe::SystemState,
+        Answer::SystemState { state: format!("\u{1b}[2J{}", "x".repeat(100_000)), jobs: 0 },
+    );
+    let wanted = Wanted { only: vec!["services.system".to_owned()], ..Wanted::default() };
+    let report = check(&target, &wanted, &world);
+    let observed = &report.stages[2].checks[0].observed;
+    assert!(observed.starts_with("\u{fffd}[2Jx") && observed.ends_with('…') && observed.len() < 3000);
+}
+
+#[test]
 fn waiting_ends_when_nothing_more_starts() {
     let state = |state: &str| progress(&Answer::SystemState { state: state.to_owned(), jobs: 3 });
     assert_eq!(state("starting"), Progress::Waiting("the system is starting, 3 jobs to do".to_owned()));

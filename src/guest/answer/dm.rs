@@ -18,6 +18,9 @@ const BUFFER: usize = 16 * 1024;
 const TABLE_STATUS: u8 = 12;
 const STATUS_TABLE: u32 = 1 << 4;
 
+/// The flag by which the kernel says that the answer did not fit.
+const BUFFER_FULL: u32 = 1 << 8;
+
 /// Places in `struct dm_ioctl`.
 const DATA_SIZE: usize = 12;
 const DATA_START: usize = 16;
@@ -79,6 +82,9 @@ fn request(name: &str, flags: u32) -> Result<Box<[u8; BUFFER]>, Trouble> {
 
 fn reply(buffer: &[u8]) -> Result<(String, String), Trouble> {
     let broken = || "device-mapper gave an answer of unknown form".to_owned();
+    if get(buffer, FLAGS).ok_or_else(broken)? & BUFFER_FULL != 0 {
+        return Err("the device-mapper table is too long".to_owned().into());
+    }
     let targets = get(buffer, TARGET_COUNT).ok_or_else(broken)?;
     if targets != 1 {
         return Err(format!("the root device has {targets} targets").into());
@@ -160,6 +166,9 @@ mod tests {
         let mut far = laid_out(1, b"verity", b"");
         put(&mut far, DATA_START, u32::MAX);
         assert!(reply(&far).is_err() && reply(&[]).is_err());
+        let mut full = laid_out(1, b"verity", b"x");
+        put(&mut full, FLAGS, BUFFER_FULL);
+        assert!(reply(&full).is_err());
     }
 
     #[test]

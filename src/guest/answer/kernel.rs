@@ -152,9 +152,10 @@ pub fn space(machine: &Machine) -> Result<Answer, Trouble> {
             continue;
         }
         let path = machine.root.join(mount.point.trim_start_matches('/')).join(".");
-        let Ok(status) = disk::space(path) else {
-            // Hidden below another mount, or gone by now; without any the judge sees an empty list.
-            continue;
+        let status = match disk::space(path) {
+            // Hidden below another mount, or gone by now.
+            Err(error) if error.is_not_found() => continue,
+            result => result?,
         };
         file_systems.push(FileSystem {
             read_only: mount.options.contains("ro"),

@@ -2,7 +2,7 @@
 
 use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::{Machine, TIME, Trouble, assignments, kernel};
 use crate::probe::{Answer, Cgroup, JournalEntry, Probe, Unit};
@@ -139,7 +139,7 @@ fn unit(shown: &BTreeMap<String, String>, wanted: &BTreeSet<String>) -> Option<(
 
 /// Files that are missing, since their controller is off or the unit has no process, are left out: the judge
 /// misses them.
-fn cgroup(directory: &PathBuf, process: &PathBuf) -> Cgroup {
+fn cgroup(directory: &Path, process: &Path) -> Cgroup {
     let mut files = Cgroup::new();
     let mut put = |name: &str, path: PathBuf| {
         if let Ok(text) = kernel::text(path) {
@@ -157,12 +157,20 @@ fn cgroup(directory: &PathBuf, process: &PathBuf) -> Cgroup {
     files
 }
 
-/// Journal entries of this boot of priority error or worse.
+/// Journal entries of this boot of priority error or worse. If there are none there must be others: a journal that
+/// nobody writes has no errors either.
 pub fn journal() -> Result<Answer, Trouble> {
-    let lines = format!("--lines={ENTRIES}");
-    let tool = Tool::new("journalctl").args(["--boot", "--priority=err", "--quiet", "--no-pager", "--output=json"]);
-    let text = output(tool.args(["--output-fields=SYSLOG_IDENTIFIER,_COMM,MESSAGE", &lines]))?;
+    let text = output(journalctl(ENTRIES).arg("--priority=err"))?;
+    if text.trim().is_empty() && output(journalctl(1))?.trim().is_empty() {
+        return Err("the journal has no entries of this boot".to_owned().into());
+    }
     entries(&text)
+}
+
+fn journalctl(lines: usize) -> Tool {
+    Tool::new("journalctl")
+        .args(["--boot", "--quiet", "--no-pager", "--output=json", &format!("--lines={lines}")])
+        .arg("--output-fields=SYSLOG_IDENTIFIER,_COMM,MESSAGE")
 }
 
 fn entries(text: &str) -> Result<Answer, Trouble> {
@@ -211,7 +219,7 @@ mod tests {
     #[test]
     fn units_are_read_from_blocks() {
         let text = "Id=ssh.service\nNames=ssh.service sshd.service\nLoadState=loaded\nActiveState=active\n\
-                    SubState=running\nResult=success\nNRestarts=2\nLimitNOFILE=1024\nControlGroup=/system.slice/ssh.service\n\
+                    SubState=running\nResult=success\nNRestarts=2\nLimitNOFILE=1024\nControlGroup=/a.slice\n\
                     \nId=-.mount\nNames=-.mount\nActiveState=active\n\nNames=x\n";
         let wanted: BTreeSet<String> = ["LimitNOFILE".to_owned(), "LimitCORE".to_owned()].into();
         let units: BTreeMap<String, Unit> = blocks(text).iter().filter_map(|shown| unit(shown, &wanted)).collect();
@@ -254,7 +262,7 @@ mod tests {
         for (file, text) in [("memory.max", "max\n"), ("memory.stat", "anon 5\ninactive_file 4096\n"), ("other", "x")] {
             crate::disk::write_atomic(dir.path().join(file), text.as_bytes(), 0o644).unwrap();
         }
-        let group = cgroup(&dir.path().into(), &dir.path().join("missing"));
+        let group = cgroup(dir.path(), &dir.path().join("missing"));
         let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
         assert_eq!(group, [pair("memory.max", "max"), pair("inactive_file", "4096")].into());
     }

@@ -1,0 +1,301 @@
+//! Answers to probes.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+/// An answer, and how long it took to find.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Answered {
+    /// The answer.
+    pub answer: Answer,
+    /// Milliseconds.
+    pub ms: u64,
+}
+
+/// The answer to a [`Probe`](super::Probe).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "answer", rename_all = "kebab-case")]
+pub enum Answer {
+    /// There is none. Never a good sign, whatever the question was.
+    Unavailable {
+        /// Why not.
+        reason: String,
+    },
+    /// The machine does not take part: it cannot be connected to, or closes the connection at once.
+    Unreachable {
+        /// What happened instead.
+        reason: String,
+    },
+    /// What the SSH port said.
+    SshOffer(SshOffer),
+    /// A login succeeded and the command ended.
+    SshLogin {
+        /// The key by which the server proved itself: type and base64, as in a known_hosts file.
+        host_key: String,
+        /// How the command ended.
+        ended: Ended,
+    },
+    /// What came of a login that should be refused.
+    SshRefusal(SshRefusal),
+    /// State of the service manager, as `systemctl is-system-running` prints it.
+    SystemState {
+        /// `running`, `degraded`, `starting` ...
+        state: String,
+        /// Jobs that wait or run.
+        jobs: u64,
+    },
+    /// Loaded units by name.
+    Units {
+        /// Every loaded unit under its own name.
+        units: BTreeMap<String, Unit>,
+    },
+    /// Journal entries, equal ones counted.
+    Journal {
+        /// The most recent entries, oldest first.
+        entries: Vec<JournalEntry>,
+        /// Whether there were more than are given here.
+        truncated: bool,
+    },
+    /// Waiting sockets.
+    Sockets {
+        /// All of them.
+        sockets: Vec<Socket>,
+    },
+    /// Mounts, in the order in which the kernel lists them: of two on one point the later one is seen.
+    Mounts {
+        /// All of them.
+        mounts: Vec<Mount>,
+    },
+    /// Kernel settings; a name that the kernel does not know is absent.
+    Sysctls {
+        /// Value by name, white space joined to single spaces.
+        values: BTreeMap<String, String>,
+    },
+    /// The kernel's command line.
+    CommandLine {
+        /// As the kernel gives it.
+        line: String,
+    },
+    /// Memory, processors, OOM kills and pressure.
+    Resources(Resources),
+    /// Control groups by unit; a unit without one is absent.
+    Cgroups {
+        /// Content of the files.
+        groups: BTreeMap<String, Cgroup>,
+    },
+    /// Space on mounted file systems.
+    Space {
+        /// One entry for each file system, at its first mount point.
+        file_systems: Vec<FileSystem>,
+    },
+    /// The device-mapper table below `/`.
+    Verity(Verity),
+    /// What came of an attempt to write.
+    Write {
+        /// Whether a file could be made; it was removed again.
+        written: bool,
+        /// What the kernel said, such as `Read-only file system`.
+        said: String,
+    },
+    /// A clock.
+    Clock {
+        /// Seconds since 1970-01-01 00:00 UTC.
+        unix_seconds: i64,
+        /// Seconds since the machine started.
+        uptime_seconds: u64,
+    },
+    /// What was found on the root file system.
+    Scan(Scan),
+    /// The public host key: type and base64.
+    HostKey {
+        /// As in the file, without the comment.
+        key: String,
+    },
+    /// How a command ended.
+    Run(Ended),
+}
+
+impl Answer {
+    /// There is no answer, because of `reason`.
+    pub fn unavailable(reason: impl std::fmt::Display) -> Self {
+        Self::Unavailable { reason: reason.to_string() }
+    }
+}
+
+/// How a command ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ended {
+    /// Exit status; none if a signal or the deadline ended it.
+    pub code: Option<i32>,
+    /// Beginning of standard output.
+    pub stdout: String,
+    /// Beginning of standard error.
+    pub stderr: String,
+}
+
+/// What an SSH server says before anybody logs in (RFC 4253, 4.2 and 7.1).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SshOffer {
+    /// Identification string, such as `SSH-2.0-OpenSSH_10.0`.
+    pub identification: String,
+    /// Key exchange algorithms, with the protocol's own markers.
+    pub kex: Vec<String>,
+    /// Host key algorithms.
+    pub host_keys: Vec<String>,
+    /// Ciphers from client to server.
+    pub ciphers_in: Vec<String>,
+    /// Ciphers from server to client.
+    pub ciphers_out: Vec<String>,
+    /// Message authentication codes from client to server.
+    pub macs_in: Vec<String>,
+    /// Message authentication codes from server to client.
+    pub macs_out: Vec<String>,
+}
+
+/// What came of a login that should be refused. A connection that failed is no refusal,
+/// but [`Answer::Unreachable`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SshRefusal {
+    /// Whether the login was refused.
+    pub refused: bool,
+    /// The methods by which the server would let this user try.
+    pub methods: Vec<String>,
+    /// What the ssh program said at the end.
+    pub said: String,
+}
+
+/// One unit of the service manager.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unit {
+    /// All names, with aliases.
+    pub names: BTreeSet<String>,
+    /// `loaded`, `not-found`, `masked` ...
+    pub load: String,
+    /// `active`, `failed` ...
+    pub active: String,
+    /// `running`, `exited`, `auto-restart` ...
+    pub sub: String,
+    /// `success`, or why it failed.
+    pub result: String,
+    /// How often it was restarted on its own.
+    pub restarts: u64,
+    /// The properties that were asked for besides.
+    pub properties: BTreeMap<String, String>,
+}
+
+/// Equal journal entries.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct JournalEntry {
+    /// Syslog identifier, or the name of the process.
+    pub identifier: String,
+    /// The message.
+    pub message: String,
+    /// How many of them there are.
+    pub count: u64,
+}
+
+/// A socket that waits for peers.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Socket {
+    /// `tcp`, `udp` or `raw`, of either address family.
+    pub protocol: String,
+    /// Local address.
+    pub address: std::net::IpAddr,
+    /// Local port; for `raw` the protocol number.
+    pub port: u16,
+    /// Name of a process that holds it, where it can be seen.
+    pub process: Option<String>,
+}
+
+/// A mounted file system (proc_pid_mountinfo(5)).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mount {
+    /// Mount point.
+    pub point: String,
+    /// Type.
+    pub fs: String,
+    /// Device, or another name of what is mounted.
+    pub source: String,
+    /// Device number, `major:minor`.
+    pub device: String,
+    /// Options of the mount and of the file system.
+    pub options: BTreeSet<String>,
+}
+
+/// Memory, processors, OOM kills and pressure.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Resources {
+    /// Memory that the kernel manages, in bytes.
+    pub memory_total: u64,
+    /// Memory that can be had without swapping, in bytes.
+    pub memory_available: u64,
+    /// Processors on line.
+    pub processors: u32,
+    /// Processes that the kernel killed for want of memory since boot.
+    pub oom_kills: u64,
+    /// Pressure by resource (`cpu`, `memory`, `io`); absent where the kernel does not measure it.
+    pub pressure: BTreeMap<String, Pressure>,
+}
+
+/// Pressure stall information: per cent of the last minute.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct Pressure {
+    /// In which some task waited.
+    pub some: f64,
+    /// In which all tasks waited.
+    pub full: f64,
+}
+
+/// Files of a control group by name, such as `memory.max`, trimmed. Of `memory.stat` there is only the value of
+/// `inactive_file`, under that name; `oom_score_adj` is that of the unit's main process.
+pub type Cgroup = BTreeMap<String, String>;
+
+/// Space on a file system.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileSystem {
+    /// Mount point.
+    pub point: String,
+    /// Type.
+    pub fs: String,
+    /// Whether nothing can be written.
+    pub read_only: bool,
+    /// Size in bytes.
+    pub total: u64,
+    /// Bytes that an ordinary user may still use.
+    pub available: u64,
+    /// Inodes; 0 where they are not counted.
+    pub inodes: u64,
+    /// Free inodes.
+    pub inodes_free: u64,
+}
+
+/// The device-mapper table below `/`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verity {
+    /// Name of the device.
+    pub name: String,
+    /// Type of its only target: `verity`.
+    pub target: String,
+    /// Table parameters, as the kernel's verity documentation orders them.
+    pub table: Vec<String>,
+    /// Status: `V` while every block read was right, else `C`.
+    pub status: String,
+}
+
+/// What was found on the root file system.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Scan {
+    /// Files seen.
+    pub files: u64,
+    /// Files whose content was searched.
+    pub searched: u64,
+    /// Whether the walk ended early, and why.
+    pub incomplete: Option<String>,
+    /// Files that hold a private key, with the kind of key.
+    pub keys: BTreeMap<String, String>,
+    /// Accounts that have a password, or need none: `shadow:root`.
+    pub passwords: BTreeSet<String>,
+    /// Files that change the user or group when run.
+    pub set_id: BTreeSet<String>,
+}
