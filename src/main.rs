@@ -1,8 +1,6 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    if let Some(code) = rave::sandbox::main_if_asked() {
-        return code;
-    }
-    ExitCode::FAILURE
+    let helper = rave::sandbox::main_if_asked().or_else(rave::debian::rootfs::main_if_asked);
+    helper.unwrap_or(ExitCode::FAILURE)
 }
