@@ -322,6 +322,45 @@ fn open_up(directory: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Writes a file at once and without waiting for the disk, for work that is thrown away when it fails. The
+/// permission bits are those given, whatever the umask.
+pub fn write(path: impl AsRef<Path>, bytes: &[u8], mode: u32) -> Result<()> {
+    context("write", &path, fs::write(&path, bytes))?;
+    set_mode(path, mode)
+}
+
+/// Replaces the content of an existing file in place; owner and mode stay.
+pub fn overwrite(path: impl AsRef<Path>, bytes: &[u8]) -> Result<()> {
+    let write = || OpenOptions::new().write(true).truncate(true).open(&path)?.write_all(bytes);
+    context("write", &path, write())
+}
+
+/// The extended attributes of a file, directory or link itself, sorted by name.
+pub fn attributes(path: impl AsRef<Path>) -> Result<Vec<(String, Vec<u8>)>> {
+    use rustix::fs::{lgetxattr, llistxattr};
+    use rustix::io::Errno;
+    let path = path.as_ref();
+    let read = || -> rustix::io::Result<Vec<(String, Vec<u8>)>> {
+        // The kernel's own bounds of a list of names and of a value.
+        let mut names = vec![0u8; 64 << 10];
+        let length = match llistxattr(path, &mut names) {
+            Err(Errno::OPNOTSUPP) => 0,
+            other => other?,
+        };
+        let mut found = Vec::new();
+        let names = names.get(..length).unwrap_or_default();
+        for name in names.split(|&byte| byte == 0).filter(|name| !name.is_empty()) {
+            let mut value = vec![0u8; 64 << 10];
+            let length = lgetxattr(path, name, &mut value)?;
+            value.truncate(length);
+            found.push((String::from_utf8_lossy(name).into_owned(), value));
+        }
+        found.sort();
+        Ok(found)
+    };
+    context("read the attributes of", path, read().map_err(io::Error::from))
+}
+
 /// A lock that other processes respect, released when dropped or when the process dies.
 #[derive(Debug)]
 pub struct Lock {

@@ -6,8 +6,6 @@ fn main() -> ExitCode {
     if rave::guest::is_init() {
         rave::guest::init::run();
     }
-    if let Some(code) = rave::sandbox::main_if_asked() {
-        return code;
-    }
-    rave::commands::main()
+    let helper = rave::sandbox::main_if_asked().or_else(rave::debian::rootfs::main_if_asked);
+    helper.unwrap_or_else(rave::commands::main)
 }

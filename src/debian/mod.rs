@@ -3,6 +3,7 @@
 pub mod archive;
 mod certificate;
 mod cleartext;
+pub mod deb;
 pub mod deb822;
 pub mod deb_control;
 pub mod error;
@@ -19,10 +20,13 @@ mod provider;
 mod relation;
 pub mod release;
 pub mod resolve;
+pub mod rootfs;
 mod solve;
+pub mod tools;
 #[cfg(test)]
 mod test_archive;
 mod universe;
+pub mod unpack;
 
 pub use archive::{Accept, ArchiveRef, Base, Source};
 pub use error::{Error, FetchError};
@@ -31,4 +35,3 @@ pub use resolve::{Request, Update, resolve};
 
 /// The architecture of all images, by Debian's name.
 pub const ARCHITECTURE: &str = "amd64";
-pub mod deb;

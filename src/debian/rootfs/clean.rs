@@ -1,0 +1,139 @@
+//! Takes away what must not be in an image: caches, logs, backups, and what identifies one machine.
+
+use std::ffi::OsStr;
+use std::os::unix::fs::FileTypeExt as _;
+use std::path::Path;
+
+use super::accounts;
+use crate::disk;
+
+/// Directories whose files go, while the directories in them stay.
+const EMPTIED: [&str; 8] =
+    ["var/cache", "var/log", "var/tmp", "var/backups", "var/lib/apt/lists", "run", "tmp", "var/lib/dpkg/updates"];
+/// Files that go: backups, locks, and what is random or one machine's own.
+const REMOVED: [&str; 20] = [
+    "etc/passwd-",
+    "etc/group-",
+    "etc/shadow-",
+    "etc/gshadow-",
+    "etc/subuid-",
+    "etc/subgid-",
+    "etc/.pwd.lock",
+    "etc/ssl/certs/ssl-cert-snakeoil.pem",
+    "etc/ssl/private/ssl-cert-snakeoil.key",
+    "var/lib/dbus/machine-id",
+    "var/lib/systemd/random-seed",
+    "var/lib/systemd/credential.secret",
+    "var/lib/urandom/random-seed",
+    "var/lib/dpkg/status-old",
+    "var/lib/dpkg/available-old",
+    "var/lib/dpkg/diversions-old",
+    "var/lib/dpkg/statoverride-old",
+    "var/lib/dpkg/lock",
+    "var/lib/dpkg/lock-frontend",
+    "var/lib/dpkg/triggers/Lock",
+];
+
+/// Cleans a configured root file system.
+pub fn clean(root: &Path, epoch: i64) -> disk::Result<()> {
+    EMPTIED.iter().try_for_each(|name| empty(&root.join(name)))?;
+    REMOVED.iter().try_for_each(|name| disk::remove_file(root.join(name)))?;
+    for key in list(&root.join("etc/ssh"))? {
+        let name = key.file_name().unwrap_or_default().to_string_lossy();
+        if name.starts_with("ssh_host_") && (name.ends_with("_key") || name.ends_with("_key.pub")) {
+            disk::remove_file(&key)?;
+        }
+    }
+    sockets(root)?;
+    // Empty, not missing: the machine gets its id at boot, and its first boot is not taken for an installation.
+    disk::remove_file(root.join("etc/machine-id"))?;
+    disk::write(root.join("etc/machine-id"), b"", 0o444)?;
+    let shadow = root.join("etc/shadow");
+    if disk::exists(&shadow) {
+        let text = accounts::without_dates(&disk::read_to_string(&shadow)?, epoch);
+        // Written in place, so that owner and mode stay.
+        disk::overwrite(&shadow, text.as_bytes())?;
+    }
+    Ok(())
+}
+
+/// Removes all that is not a directory.
+fn empty(directory: &Path) -> disk::Result<()> {
+    for path in list(directory)? {
+        if disk::metadata(&path)?.is_dir() { empty(&path)? } else { disk::remove_file(&path)? }
+    }
+    Ok(())
+}
+
+/// Removes sockets, which no archive can hold, and what interpreted programs may have cached with a date.
+fn sockets(directory: &Path) -> disk::Result<()> {
+    for path in list(directory)? {
+        let metadata = disk::metadata(&path)?;
+        if metadata.is_dir() {
+            sockets(&path)?;
+        } else if metadata.file_type().is_socket() || dated_bytecode(&path)? {
+            disk::remove_file(&path)?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether a file is Python bytecode that is checked by its source's date and not by its hash (PEP 552).
+fn dated_bytecode(path: &Path) -> disk::Result<bool> {
+    if path.extension() != Some(OsStr::new("pyc")) {
+        return Ok(false);
+    }
+    Ok(disk::read(path)?.get(4..8) == Some(&[0; 4]))
+}
+
+/// The names in a directory; none if it is missing or a link.
+fn list(directory: &Path) -> disk::Result<Vec<std::path::PathBuf>> {
+    match disk::metadata(directory) {
+        Ok(metadata) if metadata.is_dir() => disk::list(directory),
+        Ok(_) => Ok(Vec::new()),
+        Err(error) if error.is_not_found() => Ok(Vec::new()),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_belongs_to_one_machine_goes_and_the_rest_stays() {
+        let root = tempfile::tempdir().unwrap();
+        let put = |name: &str, text: &[u8]| {
+            let path = root.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        };
+        let gone = [
+            "etc/passwd-",
+            "etc/ssh/ssh_host_rsa_key",
+            "etc/ssh/ssh_host_rsa_key.pub",
+            "var/cache/apt/x",
+            "var/log/dpkg.log",
+            "var/lib/dpkg/status-old",
+            "usr/lib/dated.pyc",
+        ];
+        let kept = ["etc/ssh/sshd_config", "etc/passwd", "var/lib/dpkg/status", "usr/lib/hashed.pyc"];
+        gone.iter().chain(&kept).for_each(|name| put(name, b""));
+        put("usr/lib/dated.pyc", b"\xf3\x0d\x0d\x0a\0\0\0\0rest");
+        put("usr/lib/hashed.pyc", b"\xf3\x0d\x0d\x0a\x03\0\0\0rest");
+        put("etc/shadow", b"root:*:20000:0:99999:7:::\n");
+        put("etc/machine-id", b"0123");
+        let outside = tempfile::tempdir().unwrap();
+        std::fs::write(outside.path().join("stays"), "").unwrap();
+        std::os::unix::fs::symlink(outside.path(), root.path().join("var/tmp")).unwrap();
+        let socket = std::os::unix::net::UnixListener::bind(root.path().join("etc/socket")).unwrap();
+        clean(root.path(), 86_400).unwrap();
+        drop(socket);
+        gone.iter().for_each(|name| assert!(!disk::exists(root.path().join(name)), "{name}"));
+        kept.iter().for_each(|name| assert!(disk::exists(root.path().join(name)), "{name}"));
+        assert!(root.path().join("var/cache/apt").is_dir() && !disk::exists(root.path().join("etc/socket")));
+        assert!(disk::exists(outside.path().join("stays")));
+        assert_eq!(disk::read(root.path().join("etc/shadow")).unwrap(), b"root:*:1:0:99999:7:::\n");
+        assert_eq!(disk::read(root.path().join("etc/machine-id")).unwrap(), b"");
+    }
+}

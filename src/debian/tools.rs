@@ -1,0 +1,97 @@
+//! A tree of programs: the content of packages without running any of their scripts, as the calling user's own
+//! files. Programs are run in it by [`crate::sandbox::Sandbox::new`].
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+
+use rayon::prelude::*;
+
+use super::rootfs::relation;
+use super::unpack::{Error, Manner, Source, Unpacker};
+use crate::debian::deb::Deb;
+use crate::disk::{self, dir::Dir};
+
+/// Links that a merged system has in its root.
+const LINKS: [&str; 4] = ["bin", "sbin", "lib", "lib64"];
+/// Directories that a sandbox or a program looks for.
+const DIRECTORIES: [&str; 7] = ["proc", "dev", "tmp", "run", "root", "etc", "var"];
+/// Files that programs or binds look for, with their content.
+const FILES: [(&str, &str); 4] = [
+    ("etc/passwd", "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n"),
+    ("etc/group", "root:x:0:\ntty:x:5:\nnogroup:x:65534:\n"),
+    ("etc/hosts", "127.0.0.1 localhost\n"),
+    ("etc/resolv.conf", ""),
+];
+/// Where the dynamic linker looks without being told.
+const LIBRARIES: [&str; 4] = ["/lib", "/usr/lib", "/lib/x86_64-linux-gnu", "/usr/lib/x86_64-linux-gnu"];
+/// Where libraries from elsewhere are linked to.
+const LIBRARY_HOME: &str = "usr/lib/x86_64-linux-gnu";
+
+/// Unpacks `debs` into the existing, empty directory `dest`. /bin, /sbin, /lib and /lib64 are links into /usr, and
+/// libraries in directories that /etc/ld.so.conf.d names are found without a cache.
+pub fn unpack_tools(debs: &[PathBuf], dest: &Path) -> Result<(), Error> {
+    for name in LINKS {
+        disk::create_dir_all(dest.join("usr").join(name))?;
+        disk::symlink(Path::new("usr").join(name), dest.join(name))?;
+    }
+    for name in DIRECTORIES {
+        disk::create_dir_all(dest.join(name))?;
+    }
+    for (name, content) in FILES {
+        let path = dest.join(name);
+        if !disk::exists(&path) {
+            disk::write_atomic(&path, content.as_bytes(), 0o644)?;
+        }
+    }
+    // All this is there before the first package, whose links nothing below follows.
+    let sources = debs.par_iter().map(|path| Ok(Source { deb: Deb::open(path)?, conffiles: Default::default() }));
+    let sources = sources.collect::<Result<Vec<_>, Error>>()?;
+    let replaces = |a: usize, b: usize| match (sources.get(a), sources.get(b)) {
+        (Some(a), Some(b)) => replaces(&a.deb, &b.deb),
+        _ => false,
+    };
+    let mut unpacker = Unpacker::new(dest, Manner::Plain, &sources, &replaces)?;
+    unpacker.prepare(Default::default())?;
+    largest_first(&sources).into_par_iter().try_for_each(|index| unpacker.unpack(index).map(drop))?;
+    unpacker.finish()?;
+    link_libraries(dest)
+}
+
+/// Whether one package may take over files of another (Debian Policy, 7.6.1).
+pub fn replaces(deb: &Deb, other: &Deb) -> bool {
+    let field = deb.control.get("Replaces").unwrap_or_default();
+    relation::parse(field).iter().flatten().any(|r| r.name == other.name() && r.admits(other.version()))
+}
+
+/// The indices of packages in an order that keeps all processors busy to the end.
+pub fn largest_first(sources: &[Source]) -> Vec<usize> {
+    let mut indices: Vec<usize> = (0..sources.len()).collect();
+    indices.sort_by_key(|&index| std::cmp::Reverse(sources.get(index).map(|s| s.deb.compressed_size())));
+    indices
+}
+
+/// Gives libraries in unusual directories a link in a usual one.
+fn link_libraries(dest: &Path) -> Result<(), Error> {
+    let root = Dir::open(dest)?;
+    let Ok(configuration) = root.below(Path::new("etc/ld.so.conf.d")) else { return Ok(()) };
+    let home = root.below(Path::new(LIBRARY_HOME));
+    for file in disk::list(configuration.path())? {
+        if file.extension() != Some(OsStr::new("conf")) || !disk::metadata(&file)?.is_file() {
+            continue;
+        }
+        let text = disk::read_to_string(file)?;
+        for line in text.lines().map(str::trim).filter(|line| line.starts_with('/') && !LIBRARIES.contains(line)) {
+            let inside = if line.starts_with("/lib/") { Path::new("/usr").join(&line[1..]) } else { line.into() };
+            // A directory that is not there, or only through a link, has nothing to offer.
+            let Ok(directory) = root.below(inside.strip_prefix("/").unwrap_or(&inside)) else { continue };
+            for library in disk::list(directory.path())? {
+                let Some(name) = library.file_name() else { continue };
+                let Ok(home) = &home else { continue };
+                if name.to_string_lossy().contains(".so") && home.kind(name)?.is_none() {
+                    home.symlink(&inside.join(name), name)?;
+                }
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,406 @@
+//! Puts the content of packages into a directory, several packages at once.
+//!
+//! The result does not depend on which package is faster: files that two packages ship are given to the one that
+//! replaces the other, and a directory has the attributes that the first package in order gives it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::{OsStr, OsString};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard};
+
+use rustix::fs::FileType;
+
+use super::deb::{self, Deb, Entry, Kind};
+use crate::disk::{self, dir::Dir};
+
+/// Top-level directories that a merged system has below /usr.
+pub const MERGED: [&str; 7] = ["bin", "sbin", "lib", "lib32", "lib64", "libo32", "libx32"];
+
+/// Why packages could not be put into a directory.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A package is not good.
+    #[error(transparent)]
+    Deb(#[from] deb::Error),
+    /// A file could not be written.
+    #[error(transparent)]
+    Disk(#[from] disk::Error),
+    /// Two packages ship the same path, and neither replaces the other.
+    #[error("{path} is in both {one} and {other}")]
+    Conflict {
+        /// The path inside.
+        path: String,
+        /// One package.
+        one: String,
+        /// The other.
+        other: String,
+    },
+    /// A path leads through something that is not a directory.
+    #[error("{path} of {package} lies behind a symbolic link or below a file")]
+    Through {
+        /// The path inside.
+        path: String,
+        /// The package.
+        package: String,
+        /// What the system said.
+        source: disk::Error,
+    },
+}
+
+/// What was done with one package.
+#[derive(Debug, Default)]
+pub struct Unpacked {
+    /// The paths as the archive has them, absolute, for `dpkg -L`; `/.` stands for the root.
+    pub list: Vec<PathBuf>,
+    /// MD5 digests of the configuration files, in hexadecimal, by absolute path.
+    pub conffiles: BTreeMap<String, String>,
+    /// Files with setuid or setgid bits.
+    pub privileged: Vec<PathBuf>,
+}
+
+/// A package that is to be unpacked.
+#[derive(Debug)]
+pub struct Source {
+    /// The package.
+    pub deb: Deb,
+    /// Absolute paths of its configuration files.
+    pub conffiles: BTreeSet<String>,
+}
+
+/// Whose a path is, and what.
+#[derive(Debug, Clone, Copy)]
+struct Owner {
+    package: usize,
+    directory: bool,
+}
+
+/// What a directory shall be in the end.
+#[derive(Debug, Clone, Copy)]
+struct Attributes {
+    package: usize,
+    owner: (u32, u32),
+    mode: u32,
+}
+
+/// How files are put down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Manner {
+    /// With owners, permission bits and times as in the archive.
+    Faithful,
+    /// As the calling user's own, without setuid bits.
+    Plain,
+}
+
+/// A directory that packages are unpacked into.
+pub struct Unpacker<'a> {
+    root: Dir,
+    manner: Manner,
+    packages: &'a [Source],
+    replaces: &'a (dyn Fn(usize, usize) -> bool + Sync),
+    /// Links in the root directory to a directory of the same name in /usr.
+    merged: BTreeSet<OsString>,
+    /// Absolute path to where it goes, and for which package it does not.
+    diversions: BTreeMap<PathBuf, (PathBuf, String)>,
+    owners: Mutex<BTreeMap<PathBuf, Owner>>,
+    directories: Mutex<BTreeMap<PathBuf, Attributes>>,
+    lost: Mutex<BTreeMap<usize, BTreeSet<PathBuf>>>,
+}
+
+/// A panic in another thread ends the work anyway; what it left behind is not used.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+impl<'a> Unpacker<'a> {
+    /// Unpacks `packages` below `root`. `replaces(a, b)` tells whether package `a` may take over files of `b`.
+    pub fn new(
+        root: &Path,
+        manner: Manner,
+        packages: &'a [Source],
+        replaces: &'a (dyn Fn(usize, usize) -> bool + Sync),
+    ) -> Result<Self, Error> {
+        Ok(Self {
+            root: Dir::open(root)?,
+            manner,
+            packages,
+            replaces,
+            merged: BTreeSet::new(),
+            diversions: BTreeMap::new(),
+            owners: Mutex::default(),
+            directories: Mutex::default(),
+            lost: Mutex::default(),
+        })
+    }
+
+    /// Takes note of the links in the root directory and of diversions (dpkg-divert(1)), by absolute path:
+    /// where the file goes, and the package that it is not diverted for.
+    pub fn prepare(&mut self, diversions: BTreeMap<PathBuf, (PathBuf, String)>) -> Result<(), Error> {
+        self.diversions = diversions;
+        for name in MERGED {
+            if self.root.kind(OsStr::new(name))? == Some(FileType::Symlink)
+                && disk::read_link(self.root.path().join(name))? == Path::new("usr").join(name)
+            {
+                self.merged.insert(name.into());
+            }
+        }
+        Ok(())
+    }
+
+    /// Unpacks one package by its index.
+    pub fn unpack(&self, package: usize) -> Result<Unpacked, Error> {
+        let Some(source) = self.packages.get(package) else { return Ok(Unpacked::default()) };
+        let mut work = Work { all: self, package, source, parent: None, done: Unpacked::default() };
+        source.deb.unpack(|entry, reader| work.entry(entry, reader))?;
+        Ok(work.done)
+    }
+
+    /// Gives new directories their attributes; to be called after packages were unpacked, before they are used.
+    pub fn finish(&self) -> Result<(), Error> {
+        for (path, attributes) in std::mem::take(&mut *lock(&self.directories)) {
+            let (parent, name) = split(&path);
+            let dir = self.root.below(parent)?;
+            let name = if name.is_empty() { OsStr::new(".") } else { name };
+            if self.manner == Manner::Faithful {
+                dir.set_owner(name, attributes.owner.0, attributes.owner.1)?;
+                dir.set_mode(name, attributes.mode)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The paths that a package has lost to one that replaces it, absolute; to be left out of its list.
+    pub fn lost(&self, package: usize) -> BTreeSet<PathBuf> {
+        lock(&self.lost).get(&package).cloned().unwrap_or_default()
+    }
+
+    fn name(&self, package: usize) -> String {
+        self.packages.get(package).map(|source| source.deb.name().to_owned()).unwrap_or_default()
+    }
+
+    /// Where a member goes, relative to the root.
+    fn target(&self, entry: &Entry, package: &str) -> PathBuf {
+        if entry.kind != Kind::Directory
+            && let Some((to, owner)) = self.diversions.get(&absolute(&entry.path))
+            && owner != package
+        {
+            return self.merge(to.strip_prefix("/").unwrap_or(to), false);
+        }
+        self.merge(&entry.path, entry.kind != Kind::Directory)
+    }
+
+    /// Leads a path through the links in the root; `itself`: the path may be such a link.
+    fn merge(&self, path: &Path, itself: bool) -> PathBuf {
+        let mut components = path.components();
+        match components.next() {
+            Some(first) if self.merged.contains(first.as_os_str()) => {
+                if itself && components.as_path().as_os_str().is_empty() {
+                    return path.to_owned();
+                }
+                Path::new("usr").join(path)
+            }
+            _ => path.to_owned(),
+        }
+    }
+
+    /// Registers a path; false if it must not be written because the other package's file stays.
+    fn claim(&self, path: &Path, entry: &Entry, package: usize) -> Result<bool, Error> {
+        let directory = entry.kind == Kind::Directory;
+        let mut owners = lock(&self.owners);
+        let Some(&other) = owners.get(path) else {
+            owners.insert(path.to_owned(), Owner { package, directory });
+            return Ok(true);
+        };
+        if directory && other.directory {
+            return Ok(true);
+        }
+        let (takes, leaves) = ((self.replaces)(package, other.package), (self.replaces)(other.package, package));
+        if directory != other.directory || takes == leaves {
+            return Err(Error::Conflict {
+                path: absolute(path).display().to_string(),
+                one: self.name(package.min(other.package)),
+                other: self.name(package.max(other.package)),
+            });
+        }
+        let loser = if takes { other.package } else { package };
+        lock(&self.lost).entry(loser).or_default().insert(absolute(&entry.path));
+        if takes {
+            owners.insert(path.to_owned(), Owner { package, directory });
+        }
+        Ok(takes)
+    }
+
+    /// Whether a path still belongs to a package.
+    fn owns(&self, path: &Path, package: usize) -> bool {
+        lock(&self.owners).get(path).is_some_and(|owner| owner.package == package)
+    }
+
+    /// Makes a directory, or finds it. Without attributes it is one that the archive only implies.
+    fn directory(&self, path: &Path, attributes: Option<Attributes>) -> Result<(), disk::Error> {
+        let mut directories = lock(&self.directories);
+        let (parent, name) = split(path);
+        let new = if name.is_empty() { true } else { self.root.below(parent)?.make_dir(name)? };
+        match (directories.get_mut(path), attributes) {
+            (Some(known), Some(given)) if given.package < known.package => *known = given,
+            (None, given) if new => {
+                let implied = Attributes { package: usize::MAX, owner: (0, 0), mode: 0o755 };
+                directories.insert(path.to_owned(), given.unwrap_or(implied));
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+/// One package on its way.
+struct Work<'a> {
+    all: &'a Unpacker<'a>,
+    package: usize,
+    source: &'a Source,
+    /// The directory of the last file: the next one is mostly in the same.
+    parent: Option<(PathBuf, Dir)>,
+    done: Unpacked,
+}
+
+impl Work<'_> {
+    fn entry(&mut self, entry: &Entry, reader: &mut dyn Read) -> Result<(), Error> {
+        let name = absolute(&entry.path);
+        self.done.list.push(if entry.path.as_os_str().is_empty() { PathBuf::from("/.") } else { name.clone() });
+        let target = self.all.target(entry, self.source.deb.name());
+        if !self.all.claim(&target, entry, self.package)? {
+            self.done.list.pop();
+            return Ok(());
+        }
+        if entry.is_privileged() {
+            self.done.privileged.push(name.clone());
+        }
+        if entry.kind == Kind::Directory {
+            let attributes = Attributes { package: self.package, owner: (entry.uid, entry.gid), mode: entry.mode };
+            return self.made(&target, |work| work.all.directory(&target, Some(attributes)));
+        }
+        let (parent, file_name) = split(&target);
+        self.enter(parent, &target)?;
+        let Some((_, dir)) = &self.parent else { return Ok(()) };
+        let conffile = name.to_str().filter(|name| self.source.conffiles.contains(*name));
+        match self.write(dir, file_name, entry, reader, conffile.is_some()) {
+            Ok(Some(md5)) => drop(conffile.map(|name| self.done.conffiles.insert(name.to_owned(), md5))),
+            Ok(None) => {}
+            // The package that replaces this one has taken the path in the meantime.
+            Err(_) if !self.all.owns(&target, self.package) => {}
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    /// Opens the directory of the next file, making it if the archive does not mention it.
+    fn enter(&mut self, parent: &Path, target: &Path) -> Result<(), Error> {
+        if self.parent.as_ref().is_some_and(|(path, _)| path == parent) {
+            return Ok(());
+        }
+        let dir = match self.all.root.below(parent) {
+            Err(error) if error.is_not_found() => {
+                self.made(target, |work| {
+                    let mut ancestors: Vec<_> = parent.ancestors().filter(|a| !a.as_os_str().is_empty()).collect();
+                    ancestors.reverse();
+                    ancestors.into_iter().try_for_each(|ancestor| work.all.directory(ancestor, None))
+                })?;
+                self.all.root.below(parent)
+            }
+            result => result,
+        };
+        let dir = self.made(target, |_| dir)?;
+        self.parent = Some((parent.to_owned(), dir));
+        Ok(())
+    }
+
+    /// Tells a failure on the way to a path as what it mostly is.
+    fn made<T>(&self, path: &Path, make: impl FnOnce(&Self) -> Result<T, disk::Error>) -> Result<T, Error> {
+        make(self).map_err(|source| {
+            let kind = source.source.raw_os_error().map(rustix::io::Errno::from_raw_os_error);
+            match kind {
+                Some(rustix::io::Errno::LOOP | rustix::io::Errno::NOTDIR | rustix::io::Errno::EXIST) => {
+                    Error::Through {
+                        path: absolute(path).display().to_string(),
+                        package: self.source.deb.name().to_owned(),
+                        source,
+                    }
+                }
+                _ => source.into(),
+            }
+        })
+    }
+
+    /// Puts down a file or link; returns the MD5 of a configuration file. Such a file stays as it is if a script
+    /// has made it before.
+    fn write(
+        &self,
+        dir: &Dir,
+        name: &OsStr,
+        entry: &Entry,
+        reader: &mut dyn Read,
+        conffile: bool,
+    ) -> Result<Option<String>, Error> {
+        let faithful = self.all.manner == Manner::Faithful;
+        let mut stays = false;
+        if let Some(kind) = dir.kind(name)? {
+            stays = conffile && kind == FileType::RegularFile;
+            if !stays {
+                dir.remove(name)?;
+            }
+        }
+        match &entry.kind {
+            Kind::File(_) if conffile => {
+                let mut bytes = Vec::new();
+                disk::context("read", self.source.deb.path(), reader.read_to_end(&mut bytes))?;
+                if !stays {
+                    self.file(dir, name, entry, &mut bytes.as_slice())?;
+                }
+                return Ok(Some(md5(&bytes)));
+            }
+            Kind::File(_) => self.file(dir, name, entry, reader)?,
+            Kind::Symlink(to) => {
+                dir.symlink(to, name)?;
+                if faithful {
+                    if (entry.uid, entry.gid) != (0, 0) {
+                        dir.set_owner(name, entry.uid, entry.gid)?;
+                    }
+                    dir.set_mtime(name, entry.mtime)?;
+                }
+            }
+            Kind::HardLink(to) => {
+                let original = Entry { path: to.clone(), kind: Kind::File(0), ..entry.clone() };
+                let original = self.all.target(&original, self.source.deb.name());
+                let (parent, original_name) = split(&original);
+                dir.hard_link(&self.all.root.below(parent)?, original_name, name)?;
+            }
+            // Directories were made before it came to this.
+            Kind::Directory => {}
+        }
+        Ok(None)
+    }
+
+    fn file(&self, dir: &Dir, name: &OsStr, entry: &Entry, reader: &mut dyn Read) -> Result<(), Error> {
+        let path = dir.path().join(name);
+        let mut file = dir.create_new(name)?;
+        disk::context("write", &path, io::copy(reader, &mut file))?;
+        let (owner, mode) = match self.all.manner {
+            Manner::Faithful => (((entry.uid, entry.gid) != (0, 0)).then_some((entry.uid, entry.gid)), entry.mode),
+            Manner::Plain => (None, entry.mode & 0o755 | 0o600),
+        };
+        Ok(disk::dir::set_attributes(&file, &path, owner, mode, entry.mtime)?)
+    }
+}
+
+fn md5(bytes: &[u8]) -> String {
+    use md5::Digest as _;
+    md5::Md5::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn absolute(path: &Path) -> PathBuf {
+    Path::new("/").join(path)
+}
+
+/// The directory of a relative path and the name in it; both empty for the root.
+fn split(path: &Path) -> (&Path, &OsStr) {
+    (path.parent().unwrap_or(Path::new("")), path.file_name().unwrap_or_default())
+}
