@@ -1,5 +1,6 @@
 //! Locks: read, judged against what an image asks for, made and moved.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use jiff::Timestamp;
@@ -10,6 +11,7 @@ use crate::debian::mirrors::{Choice, Host, Mirrors};
 use crate::debian::{self, Change, Lock, Request, Stale, Update};
 use crate::disk;
 use crate::modules;
+use crate::name::PackageName;
 use crate::origin::Source;
 use crate::system::{Mode, System};
 use crate::ui::Tone;
@@ -26,6 +28,13 @@ pub struct Asked {
     pub named: Named,
     /// What it shall be.
     pub system: System,
+}
+
+impl Asked {
+    /// Packages to lock: those that ship and those that only configure others.
+    fn packages(&self) -> BTreeSet<PackageName> {
+        self.system.packages.union(&self.system.build_only).cloned().collect()
+    }
 }
 
 /// Evaluates an image, telling of warnings.
@@ -64,7 +73,7 @@ pub fn fitting(asked: &Asked) -> Result<std::result::Result<Lock, Unfit>> {
     let path = asked.named.lock();
     let Some(lock) = read(&path)? else { return Ok(Err(Unfit::Missing)) };
     let system = &asked.system;
-    Ok(match lock.stale(&system.archive, &system.packages, system.recommends) {
+    Ok(match lock.stale(&system.archive, &asked.packages(), system.recommends) {
         None => Ok(lock),
         Some(stale) => Err(Unfit::Stale(stale)),
     })
@@ -81,8 +90,7 @@ pub enum Unfit {
 
 impl std::fmt::Display for Unfit {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let names =
-            |names: &[crate::name::PackageName]| names.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        let names = |names: &[PackageName]| names.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         match self {
             Self::Missing => f.write_str("there is no lock"),
             Self::Stale(Stale::NotLocked(new)) => write!(f, "not locked yet: {}", names(new)),
@@ -115,7 +123,7 @@ pub fn lock(context: &Context, asked: &Asked, update: &Update) -> Result<Lock> {
     let system = &asked.system;
     let request = Request {
         archive: &system.archive,
-        packages: &system.packages,
+        packages: &asked.packages(),
         recommends: system.recommends,
         previous: previous.as_ref(),
         update,

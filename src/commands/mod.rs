@@ -1,5 +1,7 @@
 //! One file per verb, and what all verbs share: the context they run in and the ways in which they end.
 
+mod build;
+mod building;
 mod completions;
 mod context;
 mod failure;
@@ -45,6 +47,7 @@ pub fn main() -> ExitCode {
 fn dispatch(command: Command, context: &Context) -> Result<Status> {
     match command {
         Command::Completions { shell } => completions::completions(shell, context),
+        Command::Build(arguments) => build::run(&arguments, context),
         Command::Lock(arguments) => lock::run(&arguments, context),
         Command::Store(verb) => store::run(&verb, context),
         Command::Guest(crate::cli::Guest::Answer) => {

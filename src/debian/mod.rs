@@ -22,9 +22,9 @@ pub mod release;
 pub mod resolve;
 pub mod rootfs;
 mod solve;
-pub mod tools;
 #[cfg(test)]
 mod test_archive;
+pub mod tools;
 mod universe;
 pub mod unpack;
 

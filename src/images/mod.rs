@@ -2,6 +2,7 @@
 
 pub mod archive;
 pub mod assemble;
+pub mod compare;
 pub mod cpio;
 pub mod erofs;
 pub mod error;

@@ -10,8 +10,8 @@ pub mod agent;
 pub mod args;
 pub mod console;
 pub mod machine;
-pub mod outside;
 pub mod machines;
+pub mod outside;
 pub mod program;
 pub mod ssh;
 pub mod state;
@@ -30,4 +30,3 @@ mod qmp;
 mod ready;
 
 pub use error::{Error, LinkError, Peer, Result};
-

@@ -29,12 +29,7 @@ fn wait_for(events: &'static str, status: &'static str, log: &str, limit: Durati
 }
 
 /// QEMU's side: answers commands, then says `events`; the event `HANG-UP` closes the connection.
-async fn play_qemu(
-    listener: UnixListener,
-    events: &'static str,
-    status: &'static str,
-    _until: mpsc::Receiver<()>,
-) {
+async fn play_qemu(listener: UnixListener, events: &'static str, status: &'static str, _until: mpsc::Receiver<()>) {
     let (stream, _) = listener.accept().await.unwrap();
     let (read, mut write) = stream.into_split();
     let mut lines = BufReader::new(read).lines();

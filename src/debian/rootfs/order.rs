@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::debian::deb::Deb;
 use super::relation;
+use crate::debian::deb::Deb;
 
 /// Packages whose scripts make what the scripts of all others take for granted, in this order.
 const FIRST: [&str; 6] = ["base-passwd", "base-files", "libc6", "perl-base", "mawk", "debconf"];

@@ -1,0 +1,155 @@
+//! `rave build`: the disk image and its manifest, as links in a directory.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+
+use crate::cli::{self, DiskFormat};
+use crate::disk;
+use crate::event::bytes;
+use crate::images::assemble::{Assembled, kind};
+use crate::images::{Manifest, compare};
+use crate::store::Store;
+use crate::ui::Tone;
+
+use super::building::{Manner, Prepared};
+use super::locking::{self, Asked};
+use super::{Context, Failure, Result, Status, store};
+
+/// Builds an image, or shows what building it would do.
+pub fn run(arguments: &cli::Build, context: &Context) -> Result<Status> {
+    let manner = Manner { qcow2: arguments.format == DiskFormat::Qcow2, shell: arguments.shell };
+    let asked = locking::evaluate(context, &arguments.image, &arguments.set, arguments.mode)?;
+    let prepared = prepare(context, asked, manner)?;
+    let store = store::open(context)?;
+    if arguments.plan {
+        return show_plan(context, &store, &prepared);
+    }
+    let built = prepared.build(context, &store, manner)?;
+    if arguments.check {
+        return check(context, &prepared, &built, manner);
+    }
+    let links = link(&arguments.output, &built)?;
+    tell(context, &built, &links)?;
+    Ok(Status::Done)
+}
+
+/// Plans an image whose lock is there and fits.
+fn prepare(context: &Context, asked: Asked, manner: Manner) -> Result<Prepared> {
+    let tools = locking::tools(context, &asked.named)?;
+    let fit = |asked: &Asked| {
+        locking::fitting(asked)?.map_err(|unfit| {
+            Failure::request(format!("{}: {unfit}", asked.named.lock().display()))
+                .hint(format!("run `rave lock {}`", asked.named.name))
+        })
+    };
+    let (lock, tools) = (fit(&asked)?, fit(&tools)?);
+    Prepared::new(asked, lock, tools, manner)
+}
+
+fn show_plan(context: &Context, store: &Store, prepared: &Prepared) -> Result<Status> {
+    let mut steps = Vec::new();
+    for step in &prepared.plan.steps {
+        steps.push((step, store.lookup(kind(step.piece), step.digest)?.is_some()));
+    }
+    if context.ui.is_json() {
+        let steps: Vec<_> = steps
+            .iter()
+            .map(|(step, cached)| {
+                json!({"piece": step.piece, "digest": step.digest, "needs": step.needs, "cached": cached})
+            })
+            .collect();
+        context.ui.print_json(&json!({"image": prepared.asked.system.name, "steps": steps}));
+        return Ok(Status::Done);
+    }
+    let row = |(step, cached): &(&crate::images::plan::Step, bool)| {
+        let state = if *cached { ("in the store", Tone::Good) } else { ("to be made", Tone::Warn) };
+        vec![
+            (step.piece.name().to_owned(), Tone::Plain),
+            (step.digest.short(), Tone::Dim),
+            (state.0.to_owned(), state.1),
+        ]
+    };
+    context.ui.table(&["STEP", "DIGEST", "STATE"], &steps.iter().map(row).collect::<Vec<_>>());
+    Ok(Status::Done)
+}
+
+/// Builds once more in an empty store, and names the first file that differs.
+fn check(context: &Context, prepared: &Prepared, built: &Assembled, manner: Manner) -> Result<Status> {
+    let parent = disk::temp_dir_in(context.store.parent().unwrap_or(&context.store))?;
+    let second = Store::open(parent.path().join("store"))?;
+    let again = prepared.build(context, &second, manner)?;
+    let (first, second) = (read_manifest(&built.manifest)?, read_manifest(&again.manifest)?);
+    let difference = compare::first_difference(&first, &second);
+    let disks = [&first.disk.sha256, &second.disk.sha256];
+    if context.ui.is_json() {
+        context.ui.print_json(&json!({"reproducible": difference.is_none(), "disks": disks, "difference": difference}));
+    } else if let Some(difference) = &difference {
+        context.ui.error(format!("two builds differ: {difference}"));
+    } else {
+        context.ui.print(format!("reproducible: both disks have SHA-256 {}", first.disk.sha256));
+    }
+    Ok(if difference.is_none() { Status::Done } else { Status::Unwell })
+}
+
+/// Reads a manifest back.
+pub fn read_manifest(path: &Path) -> Result<Manifest> {
+    serde_json::from_slice(&disk::read(path)?).map_err(|e| Failure::error(format!("{}: {e}", path.display())))
+}
+
+/// Makes the directory of links; returns them.
+fn link(output: &Path, built: &Assembled) -> Result<Vec<PathBuf>> {
+    disk::create_dir_all(output)?;
+    let mut links = Vec::new();
+    let wanted = match &built.qcow2 {
+        Some(qcow2) => [("disk.qcow2", qcow2), ("manifest.json", &built.manifest)],
+        None => [("disk.raw", &built.disk), ("manifest.json", &built.manifest)],
+    };
+    for stale in ["disk.raw", "disk.qcow2", "manifest.json"] {
+        let path = output.join(stale);
+        match disk::metadata(&path) {
+            Ok(found) if !found.file_type().is_symlink() => {
+                return Err(Failure::request(format!("{} is in the way: it is not a link", path.display()))
+                    .hint("choose another directory with --output"));
+            }
+            _ => disk::remove_file(&path)?,
+        }
+    }
+    for (name, target) in wanted {
+        disk::symlink(target, output.join(name))?;
+        links.push(output.join(name));
+    }
+    Ok(links)
+}
+
+fn tell(context: &Context, built: &Assembled, links: &[PathBuf]) -> Result<()> {
+    let manifest = read_manifest(&built.manifest)?;
+    if context.ui.is_json() {
+        context.ui.print_json(&json!({
+            "event": "result",
+            "image": manifest.image,
+            "version": manifest.version,
+            "mode": manifest.mode,
+            "root_hash": manifest.root_hash,
+            "disk": manifest.disk,
+            "links": links,
+        }));
+        return Ok(());
+    }
+    for link in links {
+        context.ui.print(link.display());
+    }
+    let root = manifest.partitions.get(1).map_or(0, |partition| partition.content.size);
+    let text = format!(
+        "{} {} ({}): root {}, initrd {}, {} packages, root hash {}",
+        manifest.image,
+        manifest.version,
+        manifest.mode,
+        bytes(root),
+        bytes(manifest.initrd.size),
+        manifest.packages.len(),
+        manifest.root_hash.short()
+    );
+    context.ui.say(text);
+    Ok(())
+}

@@ -1,0 +1,223 @@
+//! From an evaluated image and its locks to a disk: fetch, configure, assemble. Shared by `build`, `run` and `up`.
+
+use std::collections::BTreeMap;
+use std::io::IsTerminal as _;
+use std::path::{Path, PathBuf};
+
+use crate::debian::{self, Lock, rootfs, tools};
+use crate::digest::{Canonical, Digest};
+use crate::disk;
+use crate::event::Work;
+use crate::images::assemble::{Assembled, Assembly, kind};
+use crate::images::plan::{Inputs, Piece, Plan, plan};
+use crate::name::PackageName;
+use crate::store::{PutError, Store};
+use crate::system::{Mode, System};
+
+use super::locking::{self, Asked};
+use super::{Context, Failure, Result};
+
+/// Changes whenever the same packages make another tree.
+const TOOLS_FORMAT: &str = "rave tools 1";
+/// Letters that a GPT label holds.
+const LABEL: usize = 36;
+/// The same for the configured root file system.
+const ROOTFS_FORMAT: &str = "rave rootfs 1";
+
+/// An image and all that decides over its bytes.
+pub struct Prepared {
+    /// What it shall be.
+    pub asked: Asked,
+    /// Its lock.
+    pub lock: Lock,
+    /// The lock of the tools.
+    pub tools: Lock,
+    /// What goes into the plan.
+    pub inputs: Inputs,
+    /// What has to be made.
+    pub plan: Plan,
+    /// The rave binary.
+    pub rave: PathBuf,
+}
+
+/// How a build goes about it.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Manner {
+    /// Whether QEMU's format is wanted too.
+    pub qcow2: bool,
+    /// Whether a shell opens where a maintainer script fails.
+    pub shell: bool,
+}
+
+impl Prepared {
+    /// Plans an image whose locks fit.
+    pub fn new(asked: Asked, lock: Lock, tools: Lock, manner: Manner) -> Result<Self> {
+        let label = format!("{}_{}_verity", asked.system.name, asked.system.version);
+        if label.len() > LABEL {
+            let text = format!("the name and version of {} are too long for a partition label", asked.named.name);
+            return Err(
+                Failure::request(text).hint(format!("together they may have {} letters", LABEL - "__verity".len()))
+            );
+        }
+        let rave = disk::canonical("/proc/self/exe")?;
+        let (rave_digest, _) = disk::context("read", &rave, Digest::of_reader(&mut disk::open(&rave)?))?;
+        let system = &asked.system;
+        let epoch = u64::try_from(lock.source_date_epoch()).unwrap_or(0);
+        let ships = |name: &PackageName| !system.build_only.contains(name);
+        let packages: BTreeMap<_, _> =
+            lock.packages.iter().filter(|p| ships(&p.name)).map(|p| (p.name.clone(), p.version.clone())).collect();
+        let inputs = Inputs {
+            tools: tools_digest(&tools),
+            rootfs: rootfs_digest(system, &lock)?,
+            rave: rave_digest,
+            packages,
+            epoch,
+        };
+        let plan = plan(system, &inputs, manner.qcow2)?;
+        Ok(Self { asked, lock, tools, inputs, plan, rave })
+    }
+
+    /// The tools tree, unpacked now if the store does not have it.
+    pub fn tools(&self, context: &Context, store: &Store) -> Result<PathBuf> {
+        if let Some(path) = store.lookup(kind(Piece::Tools), self.inputs.tools)? {
+            return Ok(path);
+        }
+        let debs = self.fetch(context, store, &self.tools, "tools")?;
+        let work = Work::start(context.ui.as_ref(), "unpack", "tools", None);
+        let path = store.put(kind(Piece::Tools), self.inputs.tools, |to| {
+            disk::create_dir_all(to)?;
+            tools::unpack_tools(&debs, to)
+        });
+        let path = path.map_err(making)?;
+        work.finish(format!("{} packages", debs.len()));
+        Ok(path)
+    }
+
+    fn rootfs(&self, context: &Context, store: &Store, manner: Manner) -> Result<PathBuf> {
+        if let Some(path) = store.lookup(kind(Piece::Rootfs), self.inputs.rootfs)? {
+            return Ok(path);
+        }
+        let debs = self.fetch(context, store, &self.lock, "packages")?;
+        let system = &self.asked.system;
+        let request = rootfs::Request {
+            debs: &debs,
+            users: &system.users,
+            groups: &system.groups,
+            epoch: self.lock.source_date_epoch(),
+            keep: manner.shell,
+            executable: None,
+        };
+        let made = store.put(kind(Piece::Rootfs), self.inputs.rootfs, |to| {
+            let parent = to.parent().unwrap_or(Path::new("."));
+            rootfs::build(&request, parent, to, context.ui.as_ref()).map(drop)
+        });
+        match made {
+            Ok(path) => Ok(path),
+            Err(PutError::Make(rootfs::Error::Script { root: Some(root), package, script, output })) => {
+                context.ui.error(format!("{script} of {package} failed:\n{output}"));
+                open_shell(context, &root)?;
+                Err(Failure::request(format!("{script} of {package} failed")))
+            }
+            Err(PutError::Make(error @ rootfs::Error::Script { .. })) => {
+                Err(Failure::error(error).hint("`rave build --shell` opens a shell where the script failed"))
+            }
+            Err(other) => Err(making(other)),
+        }
+    }
+
+    fn fetch(&self, context: &Context, store: &Store, lock: &Lock, what: &'static str) -> Result<Vec<PathBuf>> {
+        let fetcher = locking::fetcher(context, &self.asked.system, Some(lock))?;
+        let paths = fetcher.fetch_packages(lock, &self.asked.named.directory, store, context.ui.as_ref())?;
+        let find = |package: &debian::LockedPackage| paths.get(&package.sha256).cloned();
+        let debs: Vec<PathBuf> = lock.packages.iter().filter_map(find).collect();
+        if debs.len() == lock.packages.len() {
+            Ok(debs)
+        } else {
+            Err(Failure::error(format!("not all {what} of the lock were fetched")))
+        }
+    }
+
+    /// Makes whatever is missing.
+    pub fn build(&self, context: &Context, store: &Store, manner: Manner) -> Result<Assembled> {
+        if let Some(done) = self.done(store)? {
+            return Ok(done);
+        }
+        let tools = self.tools(context, store)?;
+        let rootfs = self.rootfs(context, store, manner)?;
+        let assembly = Assembly {
+            system: &self.asked.system,
+            inputs: &self.inputs,
+            plan: &self.plan,
+            store,
+            tools: &tools,
+            rootfs: &rootfs,
+            rave: &self.rave,
+            workers: workers(self.asked.system.mode),
+            report: context.ui.as_ref(),
+        };
+        let assembled = assembly.run()?;
+        let all: Vec<Digest> = self.plan.steps.iter().map(|step| step.digest).collect();
+        store.pin(&self.pin(), &all)?;
+        Ok(assembled)
+    }
+
+    /// The finished pieces, if the store has all of them.
+    fn done(&self, store: &Store) -> Result<Option<Assembled>> {
+        let find = |piece: Piece| match self.plan.digest(piece) {
+            Some(digest) => store.lookup(kind(piece), digest),
+            None => Ok(None),
+        };
+        let (Some(disk), Some(manifest)) = (find(Piece::Disk)?, find(Piece::Manifest)?) else { return Ok(None) };
+        let qcow2 = find(Piece::Qcow2)?;
+        let complete = qcow2.is_some() || self.plan.digest(Piece::Qcow2).is_none();
+        Ok(complete.then_some(Assembled { disk, manifest, qcow2 }))
+    }
+
+    /// The name under which the store keeps the newest build of this image.
+    fn pin(&self) -> String {
+        let place = Canonical::new("rave pin").field(self.asked.named.lock().to_string_lossy().as_bytes()).finish();
+        format!("{}-{}", self.asked.system.name, place.short())
+    }
+}
+
+fn open_shell(context: &Context, root: &Path) -> Result<()> {
+    if std::io::stdin().is_terminal() {
+        context.ui.say("a shell in the root file system as the script left it; it is removed when the shell ends");
+        let term = context.environment.term.clone().unwrap_or_else(|| "dumb".into());
+        let mut shell = rootfs::shell(root).env("TERM", term).command();
+        let status = shell.stdin(std::process::Stdio::inherit()).status();
+        disk::context("open a shell in", root, status)?;
+    } else {
+        context.ui.hint("--shell opens a shell on a terminal only");
+    }
+    rootfs::remove(root).map_err(Failure::error)
+}
+
+fn making<E: std::error::Error + Send + Sync + 'static>(error: PutError<E>) -> Failure {
+    match error {
+        PutError::Store(error) => error.into(),
+        PutError::Make(error) => Failure::error(error),
+    }
+}
+
+/// Processors that a build may use.
+fn workers(mode: Mode) -> u32 {
+    match mode {
+        Mode::Safe => 1,
+        Mode::FullPipe => std::thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(1)),
+    }
+}
+
+fn tools_digest(lock: &Lock) -> Digest {
+    let mut hash = Canonical::new(TOOLS_FORMAT);
+    lock.packages.iter().for_each(|package| {
+        hash.field(package.sha256.as_bytes());
+    });
+    hash.finish()
+}
+
+fn rootfs_digest(system: &System, lock: &Lock) -> Result<Digest> {
+    let mut hash = Canonical::new(ROOTFS_FORMAT);
+    hash.field(lock.digest().as_bytes()).json(&(&system.users, &system.groups))?;
+    Ok(hash.finish())
+}
