@@ -32,8 +32,10 @@ pub(super) fn limit(directive: &str, value: &str) -> Option<String> {
     };
     match directive {
         "MemoryMax" | "MemoryHigh" | "MemorySwapMax" | "TasksMax" if value == "infinity" => Some("max".into()),
-        "MemoryMax" | "MemoryHigh" | "MemorySwapMax" => quantity("size").map(|bytes| bytes.to_string()),
-        "TasksMax" => value.parse::<u64>().ok().map(|count| count.to_string()),
+        "MemoryMax" | "MemoryHigh" | "MemorySwapMax" | "MemoryMin" | "MemoryLow" => {
+            quantity("size").map(|bytes| bytes.to_string())
+        }
+        "TasksMax" | "CPUWeight" | "IOWeight" => value.parse::<u64>().ok().map(|count| count.to_string()),
         "CPUQuota" => quantity("percentage").map(|percent| format!("{} 100000", percent * 1000)),
         "OOMScoreAdjust" => value.parse::<i32>().ok().map(|score| score.to_string()),
         _ => None,

@@ -27,7 +27,8 @@ pub(super) fn record(value: &Value, origin: &Origin) -> Node {
         let of_another_kind =
             entries.iter().any(|(key, node)| KINDS[1..].contains(&key.text.as_str()) && !says_nothing(node));
         entries.retain(|(key, node)| match key.text.as_str() {
-            "text" => !node.is_null() && !(of_another_kind && says_nothing(node)),
+            "text" if of_another_kind => !says_nothing(node),
+            "text" => !node.is_null(),
             _ => !says_nothing(node),
         });
     }
