@@ -41,6 +41,10 @@ impl<'s, 'a> Graph<'s, 'a> {
                 ConflictEdge::Requires(requirement) => {
                     requires.entry(from.index()).or_default().insert((requirement, to.index()));
                 }
+                // This one has no direction; the solver may tell it either way or both.
+                ConflictEdge::Conflict(cause @ ConflictCause::ForbidMultipleInstances) => {
+                    excludes.insert((from.index().min(to.index()), cause, from.index().max(to.index())));
+                }
                 ConflictEdge::Conflict(cause) => {
                     excludes.insert((from.index(), cause, to.index()));
                 }
@@ -86,7 +90,7 @@ impl<'s, 'a> Graph<'s, 'a> {
                 ConflictCause::Constrains(set) => {
                     lines.push(self.exclusion(*from, &self.provider.constraint(*set), *to))
                 }
-                ConflictCause::ForbidMultipleInstances if from < to => {
+                ConflictCause::ForbidMultipleInstances => {
                     lines.push(format!("{}, but {}", self.chain(*from, None), self.chain(*to, None)))
                 }
                 _ => {}

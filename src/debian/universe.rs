@@ -45,6 +45,9 @@ impl Candidate<'_> {
     }
 }
 
+/// A candidate that provides a name, and the version of it that it provides.
+pub type Provided = (usize, Option<Version>);
+
 /// Packages by name and by what they provide.
 #[derive(Debug)]
 pub struct Universe<'a> {
@@ -135,7 +138,7 @@ impl<'a> Universe<'a> {
     }
 
     /// The candidates that provide `name`, each with one of the versions it provides.
-    pub fn providers(&self, name: &str) -> Result<Vec<(usize, Option<Version>)>, (usize, Malformed)> {
+    pub fn providers(&self, name: &str) -> Result<Vec<Provided>, (usize, Malformed)> {
         let start = self.provided.partition_point(|(other, _)| *other < name);
         let mut found = Vec::new();
         for (_, number) in self.provided[start..].iter().take_while(|(other, _)| *other == name) {
