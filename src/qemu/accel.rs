@@ -116,21 +116,23 @@ fn remember(root: &Path, boot: &str, program: &QemuProgram, found: Found) -> Res
 /// Starts the shortest machine and waits for a sign of life from the firmware or kernel. Returns why KVM is
 /// no good, or nothing.
 async fn try_kvm(program: &QemuProgram, firmware: &Firmware, root: &Path) -> Result<Option<String>> {
-    let directory = disk::temp_dir_in(root)?;
-    let directory = directory.path();
     let (host, name) = match firmware {
         Firmware::Uefi { code, .. } => (code, "code.fd"),
         Firmware::Direct { kernel, .. } => (kernel, "kernel"),
     };
-    let inside = program.file(host, name);
+    // A file that is missing says nothing about KVM, so it is found before anything is tried.
+    let host = disk::canonical(host)?;
+    let inside = program.file(&host, name);
     let boot = match firmware {
         Firmware::Uefi { .. } => Boot::Uefi(inside.clone()),
         Firmware::Direct { .. } => Boot::Direct(inside.clone(), PathBuf::new(), String::new()),
     };
+    let directory = disk::temp_dir_in(root)?;
+    let directory = directory.path();
     let paths =
         Paths { directory: program.directory(), disk: PathBuf::new(), boot: boot.clone(), credentials: Vec::new() };
     let views = vec![
-        View { host: host.clone(), inside, writable: false },
+        View { host, inside, writable: false },
         View { host: DEVICE.into(), inside: DEVICE.into(), writable: true },
     ];
     let mut command = program.tool(directory, views, false).args(args::probe(&paths)).command();
@@ -188,7 +190,7 @@ mod tests {
     }
 
     fn uefi() -> Firmware {
-        Firmware::Uefi { code: "/code.fd".into(), vars: "/vars.fd".into() }
+        Firmware::Uefi { code: "/dev/null".into(), vars: "/dev/null".into() }
     }
 
     /// A program that runs a shell script in the directory of the probe.
@@ -223,6 +225,14 @@ mod tests {
         let kernel = Boot::Direct(PathBuf::new(), PathBuf::new(), String::new());
         assert!(!is_sign_of_life(&kernel, b"KVM: entry failed"));
         assert!(is_sign_of_life(&kernel, b"[    0.000000] Linux version 6.12\n"));
+    }
+
+    #[test]
+    fn missing_firmware_says_nothing_about_kvm() {
+        let root = tempfile::tempdir().unwrap();
+        let firmware = Firmware::Uefi { code: "/nonexistent/code.fd".into(), vars: "/dev/null".into() };
+        let result = run(try_kvm(&script("exit 1"), &firmware, root.path()));
+        assert!(matches!(result, Err(Error::Disk(error)) if error.is_not_found()));
     }
 
     #[test]

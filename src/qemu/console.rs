@@ -26,6 +26,15 @@ pub fn log(directory: &Path) -> PathBuf {
     directory.join(file::CONSOLE_LOG)
 }
 
+/// How long a machine's console log is, in bytes; none yet is 0.
+pub fn length(directory: &Path) -> Result<u64> {
+    match disk::metadata(log(directory)) {
+        Ok(metadata) => Ok(metadata.len()),
+        Err(error) if error.is_not_found() => Ok(0),
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// The last lines of a log, readable: without escape sequences, control characters and empty lines.
 pub fn tail(log: &Path) -> Result<String> {
     let text = clean(&disk::tail(log, TAIL_BYTES)?);

@@ -113,8 +113,9 @@ async fn start(machine: &Machine, program: &QemuProgram, directory: &Path, decid
     disk::set_mode(&log, 0o600)?;
     let mut command = tool.command();
     command.stdout(disk::context("share", &log, output.try_clone())?).stderr(output);
-    for socket in [file::QMP, file::CONTROL, file::AGENT, file::CONSOLE, file::GDB] {
-        disk::remove_file(directory.join(socket))?;
+    // A log of an earlier run would be taken for what this guest says.
+    for stale in [file::QMP, file::CONTROL, file::AGENT, file::CONSOLE, file::GDB, file::CONSOLE_LOG] {
+        disk::remove_file(directory.join(stale))?;
     }
     let mut child = process::spawn(command, machine.detach)?;
     let qmp = answer(&mut child, directory, &tool).await?;

@@ -112,7 +112,7 @@ impl Machines {
         }
         unfinished.directory = None;
         let owner = Owner { machine, program, root: self.root.clone(), child: launched.child };
-        Ok(Vm::new(engine, directory, state, launched.qmp, Some(owner)))
+        Vm::new(engine, directory, state, launched.qmp, Some(owner))
     }
 
     /// Takes hold of a machine that runs, whoever started it. Dropping the result changes nothing.
@@ -123,7 +123,7 @@ impl Machines {
         }
         let engine = Engine::new()?;
         let qmp = engine.run(Qmp::connect(&known.directory, file::CONTROL))?;
-        Ok(Vm::new(engine, known.directory, known.state, qmp, None))
+        Vm::new(engine, known.directory, known.state, qmp, None)
     }
 
     /// Removes a machine with its disk, logs and keys. One that runs is refused, or with `force` ended at once.

@@ -42,6 +42,8 @@ pub struct Waiting<'a> {
     pub directory: &'a Path,
     /// Whether a console that stays silent for this long counts as failure of the accelerator.
     pub silence: Option<Duration>,
+    /// Bytes of the console log that are older than the wait and prove nothing.
+    pub skip: u64,
 }
 
 impl Waiting<'_> {
@@ -132,12 +134,13 @@ impl Waiting<'_> {
     }
 
     fn says_panic(&self) -> Result<bool> {
-        let tail = disk::tail(console::log(self.directory), 64 * 1024)?;
+        let fresh = console::length(self.directory)?.saturating_sub(self.skip);
+        let tail = disk::tail(console::log(self.directory), fresh.min(64 * 1024))?;
         Ok(tail.windows(PANIC.len()).any(|window| window == PANIC))
     }
 
     fn is_silent(&self) -> Result<bool> {
-        Ok(disk::tail(console::log(self.directory), 1)?.is_empty())
+        Ok(console::length(self.directory)? <= self.skip)
     }
 
     fn console(&self) -> Result<String> {

@@ -8,10 +8,21 @@ use tokio::net::UnixListener;
 const LONG: Duration = Duration::from_secs(60);
 
 /// Waits for a machine whose QEMU says `events` once it is connected to, reports `status`, and whose console
-/// shows `log`. `agent` is what its agent does with each line it gets.
+/// shows `log`. The agent never answers.
 fn wait_for(events: &'static str, status: &'static str, log: &str, limit: Duration) -> Result<()> {
+    wait_with(events, status, ("", log), None, limit)
+}
+
+/// The same, with a console log of which the first part is history.
+fn wait_with(
+    events: &'static str,
+    status: &'static str,
+    (history, log): (&str, &str),
+    silence: Option<Duration>,
+    limit: Duration,
+) -> Result<()> {
     let dir = tempfile::tempdir().unwrap();
-    disk::write_atomic(console::log(dir.path()), log.as_bytes(), 0o600).unwrap();
+    disk::write_atomic(console::log(dir.path()), format!("{history}{log}").as_bytes(), 0o600).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let qemu = UnixListener::bind(dir.path().join(file::QMP)).unwrap();
@@ -21,7 +32,7 @@ fn wait_for(events: &'static str, status: &'static str, log: &str, limit: Durati
         tokio::spawn(play_qemu(qemu, events, status, hung_up));
         let mut qmp = Qmp::connect(dir.path(), file::QMP).await.unwrap();
         let name: ImageName = "web".parse().unwrap();
-        let waiting = Waiting { name: &name, directory: dir.path(), silence: None };
+        let waiting = Waiting { name: &name, directory: dir.path(), silence, skip: history.len() as u64 };
         let result = waiting.wait(&mut qmp, Ready::Agent, limit, &Silent).await;
         drop(hang_up);
         result
@@ -89,4 +100,21 @@ fn a_machine_that_ends_is_told_with_the_reason() {
     assert!(matches!(&error, Error::Ended { why, .. } if why == "guest-shutdown"), "{error:?}");
     let error = wait_for("HANG-UP", "running", "", LONG).unwrap_err();
     assert!(matches!(&error, Error::Ended { .. }), "{error:?}");
+}
+
+#[test]
+fn a_console_that_stays_silent_is_a_sign_only_where_asked_for() {
+    let silence = Some(Duration::from_millis(10));
+    let limit = Duration::from_secs(2);
+    let error = wait_with("", "running", ("", ""), silence, LONG).unwrap_err();
+    assert!(matches!(&error, Error::Stopped { status, .. } if status == SILENT), "{error:?}");
+    let error = wait_with("", "running", ("", "Linux version"), silence, limit).unwrap_err();
+    assert!(matches!(error, Error::NotReady { .. }), "{error:?}");
+}
+
+#[test]
+fn a_panic_that_was_survived_is_history() {
+    let history = "Kernel panic - not syncing: slot A\n";
+    let error = wait_with("", "running", (history, "login:"), None, Duration::from_millis(100)).unwrap_err();
+    assert!(matches!(error, Error::NotReady { .. }), "{error:?}");
 }

@@ -39,6 +39,8 @@ pub struct Vm {
     state: State,
     qmp: Qmp,
     owner: Option<Owner>,
+    /// How much of the console log is history: a panic in there was survived.
+    history: u64,
 }
 
 /// What only the rave has that started a machine.
@@ -88,8 +90,15 @@ pub enum Stopped {
 }
 
 impl Vm {
-    pub(super) fn new(engine: Engine, directory: PathBuf, state: State, qmp: Qmp, owner: Option<Owner>) -> Self {
-        Self { engine, directory, state, qmp, owner }
+    pub(super) fn new(
+        engine: Engine,
+        directory: PathBuf,
+        state: State,
+        qmp: Qmp,
+        owner: Option<Owner>,
+    ) -> Result<Self> {
+        let history = if owner.is_some() { 0 } else { console::length(&directory)? };
+        Ok(Self { engine, directory, state, qmp, owner, history })
     }
 
     /// What is written down about it: name, accelerator, ports, notes.
@@ -129,8 +138,10 @@ impl Vm {
 
     fn wait_once(&mut self, until: Ready, limit: Duration, report: &dyn Report) -> Result<()> {
         let silence = self.may_fall_back("internal-error").then_some(SILENCE);
-        let waiting = Waiting { name: &self.state.name, directory: &self.directory, silence };
-        self.engine.run(waiting.wait(&mut self.qmp, until, limit, report))
+        let waiting = Waiting { name: &self.state.name, directory: &self.directory, silence, skip: self.history };
+        self.engine.run(waiting.wait(&mut self.qmp, until, limit, report))?;
+        self.history = console::length(&self.directory)?;
+        Ok(())
     }
 
     fn may_fall_back(&self, status: &str) -> bool {
@@ -147,7 +158,6 @@ impl Vm {
             self.engine.finish(end(&handle))?;
         }
         owner.child.exited()?;
-        disk::remove_file(console::log(&self.directory))?;
         if !owner.machine.persist {
             disk::remove_file(self.directory.join(file::OVERLAY))?;
         }
