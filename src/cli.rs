@@ -234,6 +234,9 @@ pub struct Host {
     /// QEMU to use instead of the one in the tools tree
     #[arg(long, value_name = "PATH", env = "RAVE_QEMU")]
     pub qemu: Option<PathBuf>,
+    /// age identity that the machine opens its secrets with; it is passed as a credential
+    #[arg(long, value_name = "FILE", env = "RAVE_IDENTITY")]
+    pub identity: Option<PathBuf>,
     /// How long the machine may take to come up, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 300)]
     pub timeout: u64,

@@ -2,11 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 type Undo = Box<dyn FnOnce() + Send>;
 
 static PENDING: Mutex<(u64, BTreeMap<u64, Undo>)> = Mutex::new((0, BTreeMap::new()));
+
+static DEFERRED: AtomicUsize = AtomicUsize::new(0);
 
 /// Exit status of a command that was interrupted.
 pub const STATUS: i32 = 130;
@@ -30,6 +33,23 @@ pub fn on_interrupt(undo: impl FnOnce() + Send + 'static) -> Registered {
     Registered(id)
 }
 
+/// While the returned value lives, a signal is left to the machine that is being run: its event loop ends what it
+/// is doing, and the command stops the machine properly. A second signal ends the process all the same.
+pub fn leave_to_machine() -> Deferred {
+    DEFERRED.fetch_add(1, Ordering::SeqCst);
+    Deferred(())
+}
+
+/// See [`leave_to_machine`].
+#[must_use]
+pub struct Deferred(());
+
+impl Drop for Deferred {
+    fn drop(&mut self) {
+        DEFERRED.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
 /// Starts to listen for SIGINT, SIGTERM and SIGHUP. Call once, early.
 pub fn listen() -> io::Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
@@ -43,13 +63,20 @@ pub fn listen() -> io::Result<()> {
     };
     std::thread::spawn(move || {
         let [interrupt, terminate, hangup] = &mut signals[..] else { return };
-        runtime.block_on(async {
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
-                _ = hangup.recv() => {}
+        let mut left = false;
+        loop {
+            runtime.block_on(async {
+                tokio::select! {
+                    _ = interrupt.recv() => {}
+                    _ = terminate.recv() => {}
+                    _ = hangup.recv() => {}
+                }
+            });
+            if left || DEFERRED.load(Ordering::SeqCst) == 0 {
+                break;
             }
-        });
+            left = true;
+        }
         let pending = std::mem::take(&mut PENDING.lock().unwrap_or_else(PoisonError::into_inner).1);
         // The newest first: what was built on top goes before what carries it.
         pending.into_values().rev().for_each(|undo| undo());

@@ -35,7 +35,7 @@ pub fn run(arguments: &cli::Build, context: &Context) -> Result<Status> {
 }
 
 /// Plans an image whose lock is there and fits.
-fn prepare(context: &Context, asked: Asked, manner: Manner) -> Result<Prepared> {
+pub fn prepare(context: &Context, asked: Asked, manner: Manner) -> Result<Prepared> {
     let tools = locking::tools(context, &asked.named)?;
     let fit = |asked: &Asked| {
         locking::fitting(asked)?.map_err(|unfit| {

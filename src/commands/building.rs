@@ -15,6 +15,7 @@ use crate::store::{PutError, Store};
 use crate::system::{Mode, System};
 
 use super::locking::{self, Asked};
+use super::project::Named;
 use super::{Context, Failure, Result};
 
 /// Changes whenever the same packages make another tree.
@@ -79,25 +80,14 @@ impl Prepared {
 
     /// The tools tree, unpacked now if the store does not have it.
     pub fn tools(&self, context: &Context, store: &Store) -> Result<PathBuf> {
-        if let Some(path) = store.lookup(kind(Piece::Tools), self.inputs.tools)? {
-            return Ok(path);
-        }
-        let debs = self.fetch(context, store, &self.tools, "tools")?;
-        let work = Work::start(context.ui.as_ref(), "unpack", "tools", None);
-        let path = store.put(kind(Piece::Tools), self.inputs.tools, |to| {
-            disk::create_dir_all(to)?;
-            tools::unpack_tools(&debs, to)
-        });
-        let path = path.map_err(making)?;
-        work.finish(format!("{} packages", debs.len()));
-        Ok(path)
+        unpack_tools(context, store, &self.asked, &self.tools)
     }
 
     fn rootfs(&self, context: &Context, store: &Store, manner: Manner) -> Result<PathBuf> {
         if let Some(path) = store.lookup(kind(Piece::Rootfs), self.inputs.rootfs)? {
             return Ok(path);
         }
-        let debs = self.fetch(context, store, &self.lock, "packages")?;
+        let debs = fetch(context, store, &self.asked, &self.lock)?;
         let system = &self.asked.system;
         let request = rootfs::Request {
             debs: &debs,
@@ -122,18 +112,6 @@ impl Prepared {
                 Err(Failure::error(error).hint("`rave build --shell` opens a shell where the script failed"))
             }
             Err(other) => Err(making(other)),
-        }
-    }
-
-    fn fetch(&self, context: &Context, store: &Store, lock: &Lock, what: &'static str) -> Result<Vec<PathBuf>> {
-        let fetcher = locking::fetcher(context, &self.asked.system, Some(lock))?;
-        let paths = fetcher.fetch_packages(lock, &self.asked.named.directory, store, context.ui.as_ref())?;
-        let find = |package: &debian::LockedPackage| paths.get(&package.sha256).cloned();
-        let debs: Vec<PathBuf> = lock.packages.iter().filter_map(find).collect();
-        if debs.len() == lock.packages.len() {
-            Ok(debs)
-        } else {
-            Err(Failure::error(format!("not all {what} of the lock were fetched")))
         }
     }
 
@@ -178,6 +156,44 @@ impl Prepared {
         let place = Canonical::new("rave pin").field(self.asked.named.lock().to_string_lossy().as_bytes()).finish();
         format!("{}-{}", self.asked.system.name, place.short())
     }
+}
+
+/// The tools of the project's images, for a disk that names none.
+pub fn any_tools(context: &Context, store: &Store) -> Result<PathBuf> {
+    let named = Named { name: locking::TOOLS.to_owned(), directory: context.project.join("images") };
+    let asked = locking::tools(context, &named)?;
+    let lock = locking::fitting(&asked)?.map_err(|unfit| {
+        Failure::request(format!("{}: {unfit}", asked.named.lock().display())).hint("run `rave lock` for an image")
+    })?;
+    unpack_tools(context, store, &asked, &lock)
+}
+
+/// The tools tree of a lock, unpacked now if the store does not have it.
+fn unpack_tools(context: &Context, store: &Store, asked: &Asked, lock: &Lock) -> Result<PathBuf> {
+    let digest = tools_digest(lock);
+    if let Some(path) = store.lookup(kind(Piece::Tools), digest)? {
+        return Ok(path);
+    }
+    let debs = fetch(context, store, asked, lock)?;
+    let work = Work::start(context.ui.as_ref(), "unpack", "tools", None);
+    let path = store.put(kind(Piece::Tools), digest, |to| {
+        disk::create_dir_all(to)?;
+        tools::unpack_tools(&debs, to)
+    });
+    let path = path.map_err(making)?;
+    work.finish(format!("{} packages", debs.len()));
+    Ok(path)
+}
+
+/// The packages of a lock, from the store or the mirrors, in the lock's order.
+fn fetch(context: &Context, store: &Store, asked: &Asked, lock: &Lock) -> Result<Vec<PathBuf>> {
+    let fetcher = locking::fetcher(context, &asked.system, Some(lock))?;
+    let paths = fetcher.fetch_packages(lock, &asked.named.directory, store, context.ui.as_ref())?;
+    let find = |package: &debian::LockedPackage| {
+        let missing = || Failure::error(format!("{} was not fetched", package.name));
+        paths.get(&package.sha256).cloned().ok_or_else(missing)
+    };
+    lock.packages.iter().map(find).collect()
 }
 
 fn open_shell(context: &Context, root: &Path) -> Result<()> {

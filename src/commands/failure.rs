@@ -27,6 +27,10 @@ pub enum Failure {
         /// What to do about it.
         hint: Option<String>,
     },
+    /// The user ended it. Exit status 130.
+    Interrupted,
+    /// Locked packages are on no mirror any more. Exit status 2; `rave up` locks anew instead.
+    Gone(crate::debian::fetch::Error),
     /// rave could not do its job. Exit status 2.
     Error {
         /// Why.
@@ -70,6 +74,12 @@ impl Failure {
                 ui.error(message);
                 hint.iter().for_each(|text| ui.hint(text));
                 ExitCode::from(1)
+            }
+            Self::Interrupted => ExitCode::from(u8::try_from(crate::interrupt::STATUS).unwrap_or(u8::MAX)),
+            Self::Gone(error) => {
+                ui.error(chain(error));
+                error.hint().iter().for_each(|text| ui.hint(text));
+                ExitCode::from(2)
             }
             Self::Error { error, hint } => {
                 ui.error(chain(error.as_ref()));
@@ -127,11 +137,30 @@ impl From<crate::debian::Error> for Failure {
 
 impl From<crate::debian::fetch::Error> for Failure {
     fn from(error: crate::debian::fetch::Error) -> Self {
+        if matches!(error, crate::debian::fetch::Error::Gone(_)) {
+            return Self::Gone(error);
+        }
         let hint = error.hint();
         let failure = Self::error(error);
         match hint {
             Some(text) => failure.hint(text),
             None => failure,
+        }
+    }
+}
+
+impl From<crate::qemu::Error> for Failure {
+    fn from(error: crate::qemu::Error) -> Self {
+        use crate::qemu::Error;
+        match error {
+            Error::Interrupted => Self::Interrupted,
+            Error::NoSuchMachine(_) => Self::request(error.to_string()).hint("`rave vm list` shows the machines"),
+            Error::Running(ref name) => {
+                let hint = format!("`rave vm stop {name}` stops it; --name gives the new one another name");
+                Self::request(error.to_string()).hint(hint)
+            }
+            Error::NotRunning(_) | Error::Keeps(_) | Error::OtherImage { .. } => Self::request(chain(&error)),
+            other => Self::error(other),
         }
     }
 }

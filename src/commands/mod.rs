@@ -2,13 +2,18 @@
 
 mod build;
 mod building;
+mod check;
 mod completions;
 mod context;
 mod failure;
 mod lock;
 mod locking;
 mod project;
+mod run;
+mod running;
 mod store;
+mod up;
+mod vm;
 
 use std::process::ExitCode;
 
@@ -55,6 +60,9 @@ fn dispatch(command: Command, context: &Context) -> Result<Status> {
             Ok(Status::Done)
         }
         Command::Man { dir } => completions::man(dir.as_deref(), context),
-        _ => Ok(Status::Done),
+        Command::Up(arguments) => up::run(&arguments, context),
+        Command::Run(arguments) => run::run(&arguments, context),
+        Command::Vm(verb) => vm::run(&verb, context),
+        Command::Check(arguments) => check::run(&arguments, context),
     }
 }

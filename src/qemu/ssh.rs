@@ -22,8 +22,9 @@ pub fn trust(directory: &Path, alias: &str, reported: &[u8]) -> Result<String> {
 }
 
 /// The `ssh` that logs in as `user` on a host port of the loopback interface, without the host user's own
-/// configuration, keys and agent. The remote command, if any, is added as arguments after this.
-pub fn client(directory: &Path, alias: &str, port: u16, user: &str) -> Tool {
+/// configuration, keys and agent. `ssh` is the program without arguments; the remote command, if any, is added
+/// as arguments after this.
+pub fn client(ssh: Tool, directory: &Path, alias: &str, port: u16, user: &str) -> Tool {
     let settings = [
         "BatchMode=yes".to_owned(),
         "IdentitiesOnly=yes".to_owned(),
@@ -36,7 +37,7 @@ pub fn client(directory: &Path, alias: &str, port: u16, user: &str) -> Tool {
         "LogLevel=ERROR".to_owned(),
         "ConnectTimeout=30".to_owned(),
     ];
-    let mut tool = Tool::new("ssh").args(["-F", "none", "-p", &port.to_string()]).arg("-i").arg(private_key(directory));
+    let mut tool = ssh.args(["-F", "none", "-p", &port.to_string()]).arg("-i").arg(private_key(directory));
     for setting in settings {
         tool = tool.arg("-o").arg(setting);
     }
@@ -59,7 +60,7 @@ mod tests {
 
     #[test]
     fn the_client_trusts_only_what_was_written_down() {
-        let tool = client(Path::new("/state/my vms/web"), "web", 2222, "agent").display();
+        let tool = client(Tool::new("ssh"), Path::new("/state/my vms/web"), "web", 2222, "agent").display();
         assert_eq!(
             tool,
             "ssh -F none -p 2222 -i '/state/my vms/web/id_ed25519' -o BatchMode=yes -o IdentitiesOnly=yes \

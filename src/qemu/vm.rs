@@ -198,11 +198,11 @@ impl Vm {
         ssh::trust(&self.directory, self.state.name.as_str(), &reported)
     }
 
-    /// The `ssh` that logs in as `user`; none if no host port leads to the guest's port 22. The remote command,
+    /// `ssh`, the program without arguments, made to log in as `user`; none if no host port leads to the guest's port 22. The remote command,
     /// if any, is added as arguments. Call [`Vm::trust_host_key`] once before.
-    pub fn ssh(&self, user: &str) -> Option<Tool> {
+    pub fn ssh(&self, ssh: Tool, user: &str) -> Option<Tool> {
         let port = self.state.host_port(22)?;
-        Some(ssh::client(&self.directory, self.state.name.as_str(), port, user))
+        Some(ssh::client(ssh, &self.directory, self.state.name.as_str(), port, user))
     }
 
     /// Waits until the machine ends by itself; returns QEMU's reason, such as `guest-shutdown`, if it is known.

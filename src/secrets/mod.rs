@@ -1,1 +1,3 @@
 //! Secrets, encrypted at rest.
+
+pub mod identity;

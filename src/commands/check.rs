@@ -1,0 +1,179 @@
+//! `rave check`: holds a running machine against its image.
+
+use std::path::Path;
+use std::time::Duration;
+
+use crate::check::{self, Report, Stage, StageReport, Target, Verdict, Wanted};
+use crate::cli;
+use crate::disk;
+use crate::event::Work;
+use crate::images::Manifest;
+use crate::interrupt;
+use crate::name::ImageName;
+use crate::probe::{Answer, Answered, Probe, Side};
+use crate::qemu::outside::{Outside, Patience};
+use crate::qemu::state::Condition;
+use crate::qemu::vm::Vm;
+use crate::ui::Tone;
+
+use super::building::Manner;
+use super::running::{self, Wish, machines};
+use super::{Context, Failure, Result, Status, build, locking, run as run_command, store};
+
+/// How long the guest may take for the answers of one stage.
+const ANSWERS: Duration = Duration::from_secs(120);
+
+/// Checks a machine that runs, or boots an image for it.
+pub fn run(arguments: &cli::Check, context: &Context) -> Result<Status> {
+    let wanted = wanted(arguments)?;
+    let running = arguments.target.parse::<ImageName>().ok().and_then(|name| machines(context).find(&name).ok());
+    let _left = interrupt::leave_to_machine();
+    let report = match running {
+        Some(known) if known.condition == Condition::Running => {
+            let vm = machines(context).attach(&known.state.name)?;
+            check(context, &vm, &wanted)?
+        }
+        _ => {
+            let store = store::open(context)?;
+            let asked = locking::evaluate(context, &arguments.target, &[], None)?;
+            let prepared = build::prepare(context, asked, Manner::default())?;
+            let bootable = run_command::of_image(context, &store, &prepared)?;
+            let wish = Wish { name: None, host: &arguments.host, direct: false, persist: false, detach: false };
+            let mut vm = running::start(context, &bootable, &wish)?;
+            let result = running::wait(context, &mut vm, &arguments.host).and_then(|()| check(context, &vm, &wanted));
+            running::stop(context, &mut vm)?;
+            result?
+        }
+    };
+    if let Some(path) = &arguments.junit {
+        disk::write_atomic(path, check::junit(&report, arguments.strict).as_bytes(), 0o644)?;
+    }
+    show(context, &report);
+    end(&report, arguments.strict)
+}
+
+/// What a report means for the exit status.
+pub fn end(report: &Report, strict: bool) -> Result<Status> {
+    match report.exit_status(strict) {
+        0 => Ok(Status::Done),
+        1 => Ok(Status::Unwell),
+        _ => Err(Failure::error("not every check had an answer").hint("the skipped checks say why")),
+    }
+}
+
+fn wanted(arguments: &cli::Check) -> Result<Wanted> {
+    let parse = |text: &String| text.parse::<Stage>().map_err(|e| Failure::request(e.to_string()));
+    let stages = arguments.stage.iter().map(parse).collect::<Result<_>>()?;
+    Ok(Wanted { stages, only: arguments.only.iter().cloned().collect() })
+}
+
+/// Asks a running machine, stage by stage.
+pub fn check(context: &Context, vm: &Vm, wanted: &Wanted) -> Result<Report> {
+    let manifest = running::manifest_of(vm)?;
+    let target = target(&manifest);
+    if let Some(unknown) = wanted.unknown(&target).first() {
+        return Err(Failure::request(format!("there is no check `{unknown}`")));
+    }
+    let outside = outside(vm)?;
+    let mut answer = |stage: Stage, probes: &[Probe]| {
+        let work = Work::start(context.ui.as_ref(), "check", stage.to_string(), None);
+        let answers = answer_all(vm, &outside, probes);
+        work.finish(format!("{} answers", answers.len()));
+        answers
+    };
+    Ok(check::run(&target, wanted, &mut answer, &mut |_: &StageReport| {}))
+}
+
+fn target(manifest: &Manifest) -> Target {
+    let root_hash = format!("roothash={}", manifest.root_hash);
+    let cmdline = manifest.cmdline.split(' ').filter(|word| *word != root_hash && !word.is_empty());
+    Target {
+        image: manifest.image.clone(),
+        version: manifest.version.clone(),
+        mode: manifest.mode,
+        machine: manifest.machine.clone(),
+        cmdline: cmdline.map(str::to_owned).collect(),
+        root_hash: manifest.root_hash,
+        expect: manifest.expect.clone(),
+    }
+}
+
+fn outside(vm: &Vm) -> Result<Outside> {
+    let port = vm.state().host_port(22).ok_or_else(|| Failure::error("the machine has no SSH port"))?;
+    let ssh = running::ssh(&running::tools_of(vm)?, vm.directory(), false);
+    Ok(Outside::new("127.0.0.1", port, &vm.private_key(), ssh, Patience::default())?)
+}
+
+/// Answers from outside and from inside at once, in the order of the probes.
+fn answer_all(vm: &Vm, outside: &Outside, probes: &[Probe]) -> Vec<Answered> {
+    let side = |wanted: Side| probes.iter().filter(|probe| probe.side() == wanted).cloned().collect::<Vec<_>>();
+    let (from_outside, from_inside) = (side(Side::Outside), side(Side::Inside));
+    let (mut seen, mut told) = std::thread::scope(|scope| {
+        let seen = scope.spawn(|| outside.answer(&from_outside));
+        let told = inside(vm, &from_inside);
+        let seen = seen.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        (seen.into_iter(), told.into_iter())
+    });
+    let silence = || Answered { answer: Answer::unavailable("no answer"), ms: 0 };
+    let next = |probe: &Probe| match probe.side() {
+        Side::Outside => seen.next().unwrap_or_else(silence),
+        Side::Inside => told.next().unwrap_or_else(silence),
+    };
+    probes.iter().map(next).collect()
+}
+
+/// Has rave answer inside the machine, all probes in one go.
+fn inside(vm: &Vm, probes: &[Probe]) -> Vec<Answered> {
+    if probes.is_empty() {
+        return Vec::new();
+    }
+    let ask = || -> std::result::Result<Vec<Answered>, String> {
+        let input = serde_json::to_vec(probes).map_err(|e| e.to_string())?;
+        let output =
+            vm.exec("/usr/bin/rave", &["guest", "answer"], &input, ANSWERS).map_err(|e| super::failure::chain(&e))?;
+        serde_json::from_slice(&output.stdout).map_err(|e| {
+            format!("the machine gave no answers ({e}): {}", String::from_utf8_lossy(&output.stderr).trim())
+        })
+    };
+    ask().unwrap_or_else(|reason| {
+        let nothing = || Answered { answer: Answer::unavailable(&reason), ms: 0 };
+        probes.iter().map(|_| nothing()).collect()
+    })
+}
+
+/// Shows a report: the table of stages, and what is not healthy.
+pub fn show(context: &Context, report: &Report) {
+    if context.ui.is_json() {
+        context.ui.print_json(report);
+        return;
+    }
+    let tone = |verdict: Verdict| match verdict {
+        Verdict::Healthy => Tone::Good,
+        Verdict::NotApplicable => Tone::Dim,
+        Verdict::Warning => Tone::Warn,
+        Verdict::Skipped | Verdict::Unhealthy => Tone::Bad,
+    };
+    let stages = check::stage_rows(report).into_iter().map(|row| {
+        vec![
+            (row.stage.to_string(), Tone::Strong),
+            (row.verdict.to_string(), tone(row.verdict)),
+            (row.checks, Tone::Plain),
+        ]
+    });
+    context.ui.table(&["STAGE", "VERDICT", "CHECKS"], &stages.collect::<Vec<_>>());
+    let trouble = check::trouble_rows(report);
+    if trouble.is_empty() {
+        return;
+    }
+    let rows = trouble.into_iter().map(|row| {
+        let option = if row.option.is_empty() { String::new() } else { format!(" ({})", row.option) };
+        vec![
+            (row.id, Tone::Plain),
+            (row.verdict.to_string(), tone(row.verdict)),
+            (format!("{}{option}", row.expected), Tone::Plain),
+            (row.observed, Tone::Plain),
+        ]
+    });
+    context.ui.print("");
+    context.ui.table(&["CHECK", "VERDICT", "EXPECTED", "OBSERVED"], &rows.collect::<Vec<_>>());
+}

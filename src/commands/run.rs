@@ -1,0 +1,100 @@
+//! `rave run`: boots an image or a disk.
+
+use std::path::Path;
+
+use serde_json::json;
+
+use crate::cli;
+use crate::images::assemble::kind;
+use crate::images::plan::Piece;
+use crate::interrupt;
+use crate::name::ImageName;
+use crate::qemu::vm::Vm;
+use crate::store::Store;
+
+use super::building::{Manner, Prepared};
+use super::running::{self, Bootable, Wish};
+use super::{Context, Failure, Result, Status, build, locking, store};
+
+/// Boots, and stays until the machine or the user ends it, unless detached.
+pub fn run(arguments: &cli::Run, context: &Context) -> Result<Status> {
+    let store = store::open(context)?;
+    let name = arguments.name.as_deref().map(str::parse::<ImageName>).transpose();
+    let name = name.map_err(|e| Failure::request(e.to_string()))?;
+    let (bootable, pins) = bootable(arguments, context, &store)?;
+    let wish = Wish {
+        name,
+        host: &arguments.host,
+        direct: arguments.direct,
+        persist: arguments.persist,
+        detach: arguments.detach,
+    };
+    let _left = interrupt::leave_to_machine();
+    let mut vm = running::start(context, &bootable, &wish)?;
+    if arguments.detach {
+        store.pin(&pin(&vm.state().name), &pins)?;
+    }
+    if let Err(failure) = running::wait(context, &mut vm, &arguments.host) {
+        running::stop(context, &mut vm)?;
+        return Err(failure);
+    }
+    tell(context, &vm);
+    if arguments.detach {
+        return Ok(Status::Done);
+    }
+    context.ui.say("Ctrl-C stops it");
+    match vm.wait_end() {
+        Ok(reason) => {
+            context.ui.say(format!("the machine ended: {}", reason.as_deref().unwrap_or("no reason given")));
+            Ok(Status::Done)
+        }
+        Err(error) => {
+            running::stop(context, &mut vm)?;
+            Err(error.into())
+        }
+    }
+}
+
+/// The name under which the store keeps what a detached machine runs from.
+pub fn pin(name: &ImageName) -> String {
+    format!("vm-{name}")
+}
+
+fn bootable(arguments: &cli::Run, context: &Context, store: &Store) -> Result<(Bootable, Vec<crate::digest::Digest>)> {
+    let path = Path::new(&arguments.target);
+    if path.extension().is_some_and(|extension| extension == "raw") {
+        let (manifest, uki) = running::beside(path)?;
+        // A disk says nothing of tools, so they are those of the project.
+        let tools = super::building::any_tools(context, store)?;
+        return Ok((Bootable { disk: crate::disk::canonical(path)?, manifest, uki, tools }, Vec::new()));
+    }
+    let asked = locking::evaluate(context, &arguments.target, &[], arguments.mode)?;
+    let prepared = build::prepare(context, asked, Manner::default())?;
+    let bootable = of_image(context, store, &prepared)?;
+    Ok((bootable, prepared.plan.steps.iter().map(|step| step.digest).collect()))
+}
+
+/// Builds an image as far as it is not, for booting.
+pub fn of_image(context: &Context, store: &Store, prepared: &Prepared) -> Result<Bootable> {
+    let built = prepared.build(context, store, Manner::default())?;
+    let tools = prepared.tools(context, store)?;
+    let digest = prepared.plan.digest(Piece::Uki);
+    let uki = digest.map(|digest| store.lookup(kind(Piece::Uki), digest)).transpose()?.flatten();
+    let uki = uki.ok_or_else(|| Failure::error("the unified kernel image left the store"))?;
+    Ok(Bootable { disk: built.disk, manifest: built.manifest, uki, tools })
+}
+
+fn tell(context: &Context, vm: &Vm) {
+    let state = vm.state();
+    if context.ui.is_json() {
+        context.ui.print_json(&json!({
+            "event": "result",
+            "name": state.name,
+            "accelerator": state.accelerator.to_string(),
+            "ssh": state.host_port(22),
+            "https": state.host_port(3002),
+        }));
+    } else {
+        context.ui.print(format!("{} is up: {}", state.name, running::addresses(vm)));
+    }
+}

@@ -1,0 +1,198 @@
+//! From a built disk to a running machine. Shared by `run`, `check` and `up`.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::cli::{self, Accel};
+use crate::disk;
+use crate::images::{Manifest, uki};
+use crate::name::ImageName;
+use crate::qemu::machine::{Choice, Credentials, Firmware, Forward, Machine, Profile};
+use crate::qemu::machines::Machines;
+use crate::qemu::program::QemuProgram;
+use crate::qemu::vm::{Patience, Ready, Vm};
+use crate::sandbox::Sandbox;
+use crate::secrets::identity::Identity;
+use crate::tool::Tool;
+
+use super::{Context, Failure, Result};
+
+/// Note of a machine's state: where the manifest of its image is.
+pub const MANIFEST: &str = "manifest";
+/// The same for the tools tree that it was started with.
+pub const TOOLS: &str = "tools";
+/// Credential that holds the age identity.
+const IDENTITY: &str = "rave.identity";
+/// Ports of the guest that are made reachable, and the host ports tried first.
+const FORWARDS: [Forward; 2] = [Forward { host: 2222, guest: 22 }, Forward { host: 3002, guest: 3002 }];
+
+/// A disk to boot, with what belongs to it.
+pub struct Bootable {
+    /// The raw disk.
+    pub disk: PathBuf,
+    /// Its manifest.
+    pub manifest: PathBuf,
+    /// Its unified kernel image, for direct boot.
+    pub uki: PathBuf,
+    /// The tools tree.
+    pub tools: PathBuf,
+}
+
+/// How a machine is run.
+pub struct Wish<'a> {
+    /// Its name; nothing: the image's.
+    pub name: Option<ImageName>,
+    /// What it runs on.
+    pub host: &'a cli::Host,
+    /// Whether it boots without firmware.
+    pub direct: bool,
+    /// Whether its state is kept.
+    pub persist: bool,
+    /// Whether it outlives this command.
+    pub detach: bool,
+}
+
+/// All machines of this user.
+pub fn machines(context: &Context) -> Machines {
+    Machines::new(context.state.join("vms"))
+}
+
+/// Starts a machine; it boots while this returns.
+pub fn start(context: &Context, bootable: &Bootable, wish: &Wish<'_>) -> Result<Vm> {
+    let manifest = super::build::read_manifest(&bootable.manifest)?;
+    let kernel = if wish.direct { Some(unpack_uki(&bootable.uki)?) } else { None };
+    let firmware = match &kernel {
+        Some(folder) => Firmware::Direct {
+            kernel: folder.path().join("linux"),
+            initrd: folder.path().join("initrd"),
+            cmdline: manifest.cmdline.clone(),
+        },
+        None => Firmware::Uefi {
+            code: bootable.tools.join("usr/share/OVMF/OVMF_CODE_4M.fd"),
+            vars: bootable.tools.join("usr/share/OVMF/OVMF_VARS_4M.fd"),
+        },
+    };
+    let user = manifest.expect.ssh.as_ref().map(|ssh| format!("ssh.authorized_keys.{}", ssh.user));
+    let machine = Machine {
+        name: wish.name.clone().unwrap_or_else(|| manifest.image.clone()),
+        disk: bootable.disk.clone(),
+        disk_size: manifest.disk_size,
+        profile: Profile {
+            memory: manifest.machine.memory,
+            vcpus: manifest.machine.vcpus,
+            ..Profile::of(manifest.mode)?
+        },
+        firmware,
+        forwards: FORWARDS.to_vec(),
+        credentials: credentials(wish.host)?,
+        ssh_credential: user,
+        accelerator: match wish.host.accel {
+            Accel::Auto => Choice::Auto,
+            Accel::Kvm => Choice::Kvm,
+            Accel::Tcg => Choice::Tcg,
+        },
+        persist: wish.persist,
+        detach: wish.detach,
+        debug: false,
+    };
+    let notes = BTreeMap::from([
+        (MANIFEST.to_owned(), bootable.manifest.display().to_string()),
+        (TOOLS.to_owned(), bootable.tools.display().to_string()),
+    ]);
+    let program = program(wish.host, &bootable.tools);
+    let vm = machines(context).start(machine, notes, program, context.ui.as_ref())?;
+    Ok(vm)
+}
+
+/// Waits until a machine is up.
+pub fn wait(context: &Context, vm: &mut Vm, host: &cli::Host) -> Result<()> {
+    Ok(vm.wait_ready(Ready::Settled, Duration::from_secs(host.timeout), context.ui.as_ref())?)
+}
+
+/// Stops a machine that this command started.
+pub fn stop(context: &Context, vm: &mut Vm) -> Result<()> {
+    vm.stop(Patience::default(), context.ui.as_ref())?;
+    Ok(())
+}
+
+/// Where the machine can be reached, for people.
+pub fn addresses(vm: &Vm) -> String {
+    let port = |guest| vm.state().host_port(guest).map_or("none".to_owned(), |port| format!("127.0.0.1:{port}"));
+    format!("SSH at {}, HTTPS at {}", port(22), port(3002))
+}
+
+fn credentials(host: &cli::Host) -> Result<Credentials> {
+    let mut credentials = Credentials::default();
+    if let Some(path) = &host.identity {
+        let identity = Identity::read(path)
+            .map_err(|e| Failure::request(super::failure::chain(&e)).hint("`age-keygen -o FILE` makes an identity"))?;
+        credentials.0.insert(IDENTITY.to_owned(), identity.expose().to_vec());
+    }
+    Ok(credentials)
+}
+
+/// QEMU of the tools tree in a sandbox that sees only the machine's files, or the one that the user names.
+fn program(host: &cli::Host, tools: &Path) -> QemuProgram {
+    match &host.qemu {
+        Some(path) => QemuProgram::host(path),
+        None => {
+            let root = tools.to_owned();
+            QemuProgram::sandbox(tools, move |views, detach| {
+                let sandbox = Sandbox::new(&root).network(true).outlives_caller(detach);
+                let bind = |sandbox: Sandbox, view: &crate::qemu::program::View| {
+                    sandbox.bind(&view.host, &view.inside, view.writable)
+                };
+                views.iter().fold(sandbox, bind).directory("/run/vm").tool("/usr/bin/qemu-system-x86_64")
+            })
+        }
+    }
+}
+
+/// `ssh` of the tools tree, which sees the machine's key and the directory for temporary files.
+pub fn ssh(tools: &Path, machine: &Path, terminal: bool) -> Tool {
+    let temporary = std::env::temp_dir();
+    Sandbox::new(tools)
+        .network(true)
+        .terminal(terminal)
+        .bind(&temporary, &temporary, true)
+        .bind(machine, machine, true)
+        .tool("/usr/bin/ssh")
+}
+
+/// Takes kernel and initrd out of a unified kernel image.
+fn unpack_uki(path: &Path) -> Result<tempfile::TempDir> {
+    let image = disk::read(path)?;
+    let sections = uki::sections(&image).map_err(Failure::error)?;
+    let folder = disk::temp_dir()?;
+    for (section, name) in [(".linux", "linux"), (".initrd", "initrd")] {
+        let bytes = sections.iter().find(|(found, _)| found == section).map(|(_, bytes)| *bytes);
+        let bytes = bytes.ok_or_else(|| Failure::error(format!("{} has no section {section}", path.display())))?;
+        disk::write_atomic(folder.path().join(name), bytes, 0o644)?;
+    }
+    Ok(folder)
+}
+
+/// What is beside a disk that `rave build` has made.
+pub fn beside(disk: &Path) -> Result<(PathBuf, PathBuf)> {
+    let folder = disk.parent().unwrap_or(Path::new("."));
+    let (manifest, uki) = (folder.join("manifest.json"), folder.join("uki.efi"));
+    if !disk::exists(&manifest) {
+        return Err(Failure::request(format!("there is no manifest.json beside {}", disk.display()))
+            .hint("run a disk where `rave build` has put it, or an image"));
+    }
+    Ok((manifest, uki))
+}
+
+/// The manifest that a machine was started from.
+pub fn manifest_of(vm: &Vm) -> Result<Manifest> {
+    let path = vm.state().notes.get(MANIFEST);
+    let path = path.ok_or_else(|| Failure::error(format!("machine {} has no manifest", vm.state().name)))?;
+    super::build::read_manifest(Path::new(path))
+}
+
+/// The tools tree that a machine was started with.
+pub fn tools_of(vm: &Vm) -> Result<PathBuf> {
+    let path = vm.state().notes.get(TOOLS);
+    path.map(PathBuf::from).ok_or_else(|| Failure::error(format!("machine {} has no tools", vm.state().name)))
+}

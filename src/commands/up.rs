@@ -1,0 +1,70 @@
+//! `rave up`: lock, build, boot and check in one go.
+
+use crate::check::Wanted;
+use crate::cli;
+use crate::debian::{Lock, Update};
+use crate::interrupt;
+use crate::store::Store;
+
+use super::building::{Manner, Prepared};
+use super::locking::{self, Asked};
+use super::running::{self, Bootable, Wish};
+use super::{Context, Failure, Result, Status, check, run as run_command, store};
+
+/// Does all of it.
+pub fn run(arguments: &cli::Up, context: &Context) -> Result<Status> {
+    let asked = || locking::evaluate(context, &arguments.image, &[], arguments.mode);
+    let store = store::open(context)?;
+    let prepared =
+        Prepared::new(asked()?, lock(context, &asked()?)?, tools_lock(context, &asked()?)?, Manner::default())?;
+    let (prepared, bootable) = match run_command::of_image(context, &store, &prepared) {
+        Err(Failure::Gone(error)) => {
+            context.ui.warn(format!("{error}; locking anew"));
+            again(context, &store, asked()?)?
+        }
+        other => (prepared, other?),
+    };
+    let wish = Wish { name: None, host: &arguments.host, direct: false, persist: false, detach: arguments.keep };
+    let _left = interrupt::leave_to_machine();
+    let mut vm = running::start(context, &bootable, &wish)?;
+    if arguments.keep {
+        let digests: Vec<_> = prepared.plan.steps.iter().map(|step| step.digest).collect();
+        store.pin(&run_command::pin(&vm.state().name), &digests)?;
+    }
+    let checked =
+        running::wait(context, &mut vm, &arguments.host).and_then(|()| check::check(context, &vm, &Wanted::default()));
+    if !arguments.keep || checked.is_err() {
+        running::stop(context, &mut vm)?;
+    }
+    let report = checked?;
+    check::show(context, &report);
+    if arguments.keep {
+        let name = &vm.state().name;
+        context.ui.say(format!("{name} goes on: {}; `rave vm ssh {name}` enters it", running::addresses(&vm)));
+    }
+    check::end(&report, false)
+}
+
+/// The image's lock, made if there is none that fits.
+fn lock(context: &Context, asked: &Asked) -> Result<Lock> {
+    match locking::fitting(asked)? {
+        Ok(lock) => Ok(lock),
+        Err(unfit) => {
+            context.ui.say(format!("{}: {unfit}; locking", asked.named.lock().display()));
+            locking::lock(context, asked, &Update::None)
+        }
+    }
+}
+
+fn tools_lock(context: &Context, asked: &Asked) -> Result<Lock> {
+    lock(context, &locking::tools(context, &asked.named)?)
+}
+
+/// Locks everything anew and builds from that.
+fn again(context: &Context, store: &Store, asked: Asked) -> Result<(Prepared, Bootable)> {
+    let tools = locking::lock(context, &locking::tools(context, &asked.named)?, &Update::None)?;
+    let lock = locking::lock(context, &asked, &Update::None)?;
+    let prepared = Prepared::new(asked, lock, tools, Manner::default())?;
+    let bootable = run_command::of_image(context, store, &prepared)?;
+    Ok((prepared, bootable))
+}
