@@ -136,7 +136,6 @@ impl<'a> Unpacker<'a> {
     /// Takes note of the links in the root directory and of diversions (dpkg-divert(1)), by absolute path:
     /// where the file goes, and the package that it is not diverted for.
     pub fn prepare(&mut self, diversions: BTreeMap<PathBuf, (PathBuf, String)>) -> Result<(), Error> {
-        self.diversions = diversions;
         for name in MERGED {
             if self.root.kind(OsStr::new(name))? == Some(FileType::Symlink)
                 && disk::read_link(self.root.path().join(name))? == Path::new("usr").join(name)
@@ -144,6 +143,19 @@ impl<'a> Unpacker<'a> {
                 self.merged.insert(name.into());
             }
         }
+        let mut owners = lock(&self.owners);
+        for (from, (to, package)) in &diversions {
+            let place = |path: &Path| self.merge(path.strip_prefix("/").unwrap_or(path), true);
+            let from = place(from);
+            // What was unpacked before it was diverted has been moved away, and its path is free.
+            if owners.get(&from).is_some_and(|owner| self.name(owner.package) != *package)
+                && let Some(owner) = owners.remove(&from)
+            {
+                owners.insert(place(to), owner);
+            }
+        }
+        drop(owners);
+        self.diversions = diversions;
         Ok(())
     }
 
@@ -404,3 +416,6 @@ fn absolute(path: &Path) -> PathBuf {
 fn split(path: &Path) -> (&Path, &OsStr) {
     (path.parent().unwrap_or(Path::new("")), path.file_name().unwrap_or_default())
 }
+
+#[cfg(test)]
+mod tests;

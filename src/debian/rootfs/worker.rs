@@ -221,6 +221,7 @@ impl Build<'_> {
         let accounts = accounts::seed(&passwd, &group, &self.job.users, &self.job.groups, self.job.epoch);
         let accounts = accounts.map_err(Error::Accounts)?;
         let etc = self.root.join("etc");
+        disk::create_dir_all(&etc)?;
         disk::write(etc.join("passwd"), accounts.passwd.as_bytes(), 0o644)?;
         disk::write(etc.join("group"), accounts.group.as_bytes(), 0o644)?;
         let dir = disk::dir::Dir::open(&etc)?;
@@ -262,7 +263,7 @@ impl Build<'_> {
     fn configure(&self, order: &Order) -> Result<(), Error> {
         let names = order.all.iter().filter_map(|&index| Some(database::qualified(&self.sources.get(index)?.deb)));
         let tool = chroot::tool(&chroot::sandbox(self.root), "/usr/bin/dpkg", self.job.epoch)
-            .args(["--force-confold", "--force-confdef", "--force-unsafe-io", "--configure", "--"])
+            .args(["--force-confold", "--force-confdef", "--force-unsafe-io", "--abort-after=1", "--configure", "--"])
             .args(names);
         let mut failed = None;
         let mut done = 0;
