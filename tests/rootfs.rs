@@ -208,3 +208,34 @@ fn scripts_have_no_network_and_no_host() {
     let devices: Vec<_> = files["net"].0.lines().skip(2).map(|line| line.trim().split(':').next().unwrap()).collect();
     assert_eq!(devices, ["lo"]);
 }
+
+#[test]
+fn a_full_disk_is_told_as_such() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let (dir, mut debs) = system(Vec::new());
+    debs.push(Package::new("large", "").file("large", vec![1; 64 << 20], 0o644).write(dir.path()));
+    // A small file system of its own, in a mount namespace of its own that ends with the process.
+    let script = "mount -t tmpfs -o size=32m tmpfs \"$1\" && shift && exec \"$@\"";
+    let small = dir.path().join("small");
+    std::fs::create_dir(&small).unwrap();
+    let test = std::env::current_exe().unwrap();
+    let run = Tool::new("unshare").args(["-m", "sh", "-c", script, "sh"]).arg(&small).arg(test);
+    let run = run.args(["--ignored", "--exact", "inside_a_small_file_system", "--nocapture"]).env("SMALL", &small);
+    let output = String::from_utf8(run.env("DEBS", dir.path()).output().unwrap()).unwrap();
+    assert!(output.contains("1 passed"), "{output}");
+}
+
+/// Started by the test above.
+#[test]
+#[ignore = "needs the small file system that another test makes"]
+fn inside_a_small_file_system() {
+    let (small, debs) = (std::env::var("SMALL").unwrap(), std::env::var("DEBS").unwrap());
+    let entries = std::fs::read_dir(debs).unwrap().map(|entry| entry.unwrap().path());
+    let mut debs: Vec<_> = entries.filter(|path| path.extension().is_some_and(|e| e == "deb")).collect();
+    debs.sort();
+    let error = build(&debs, Path::new(&small), false).unwrap_err();
+    assert!(matches!(error, Error::Full(_)), "{error}");
+    assert_eq!(std::fs::read_dir(small).unwrap().count(), 0);
+}

@@ -46,6 +46,9 @@ pub enum Error {
         /// The root file system as the script left it, if it was to be kept; see [`shell`] and [`remove`].
         root: Option<PathBuf>,
     },
+    /// There is no space left where the work was done.
+    #[error("no space left for the root file system: {0}")]
+    Full(String),
     /// The work itself failed.
     #[error("{0}")]
     Failed(String),
@@ -136,6 +139,7 @@ fn run(request: &Request<'_>, work: &Path, report: &dyn Report) -> Result<Summar
             let root = request.keep.then(|| work.join(ROOT));
             Err(Error::Script { package, script, output, root })
         }
+        Some(Line::Full(message)) => Err(Error::Full(message)),
         Some(Line::Failed(message)) => Err(Error::Failed(message)),
         _ => Err(tool.failed(status, &stderr).into()),
     }

@@ -41,6 +41,7 @@ pub fn run() -> ExitCode {
     let line = match result {
         Ok(summary) => Line::Finished(summary),
         Err(Error::Script { package, script, output }) => Line::Script { package, script, output },
+        Err(error) if is_full(&error) => Line::Full(chain(&error)),
         Err(error) => Line::Failed(chain(&error)),
     };
     let code = if matches!(line, Line::Finished(_)) { ExitCode::SUCCESS } else { ExitCode::FAILURE };
@@ -68,6 +69,19 @@ fn chain(error: &dyn std::error::Error) -> String {
         cause = error.source();
     }
     text
+}
+
+/// Whether the cause is a full disk, or a user's full share of it.
+fn is_full(error: &dyn std::error::Error) -> bool {
+    let full = [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded];
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        if error.downcast_ref::<io::Error>().is_some_and(|error| full.contains(&error.kind())) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }
 
 /// Says a line to rave. When rave is gone the sandbox ends, so that nobody needs to know.
@@ -300,5 +314,20 @@ pub fn main(arguments: &[std::ffi::OsString]) -> ExitCode {
     match arguments {
         [verb, name] if verb == "remove" => remove(&PathBuf::from(name)),
         _ => run(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_told_apart() {
+        let of = |kind: io::ErrorKind| {
+            let error = disk::context::<()>("write", "/x", Err(kind.into())).unwrap_err();
+            is_full(&Error::from(unpack::Error::from(error)))
+        };
+        assert!(of(io::ErrorKind::StorageFull) && of(io::ErrorKind::QuotaExceeded));
+        assert!(!of(io::ErrorKind::PermissionDenied) && !is_full(&Error::Missing("base-files")));
     }
 }
