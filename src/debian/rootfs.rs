@@ -83,6 +83,8 @@ pub struct Request<'a> {
 pub fn build(request: &Request<'_>, temporary: &Path, archive: &Path, report: &dyn Report) -> Result<Summary, Error> {
     let made = tempfile::Builder::new().prefix("rootfs-").tempdir_in(temporary);
     let work = disk::context("create a directory in", temporary, made)?.keep();
+    // Setuid files and others' passwords lie in it for a while.
+    disk::create_private_dir(&work)?;
     let result = run(request, &work, report).and_then(|summary| {
         disk::rename(work.join(ARCHIVE), archive)?;
         Ok(summary)

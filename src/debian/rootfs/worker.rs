@@ -54,7 +54,8 @@ pub fn remove(name: &Path) -> ExitCode {
     match disk::remove_dir_all(Path::new(WORK).join(name)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            say(&Line::Failed(chain(&error)));
+            // Rave shows what its helper wrote here; if it is gone, nobody asks.
+            let _ = writeln!(io::stderr(), "{}", chain(&error));
             ExitCode::FAILURE
         }
     }
