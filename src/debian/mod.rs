@@ -35,3 +35,7 @@ pub use resolve::{Request, Update, resolve};
 
 /// The architecture of all images, by Debian's name.
 pub const ARCHITECTURE: &str = "amd64";
+/// Packages for tests; shared with the tests of the whole program.
+#[cfg(test)]
+#[path = "../../tests/support/deb.rs"]
+mod samples;

@@ -47,6 +47,9 @@ pub enum Error {
         /// The root file system as the script left it, if it was to be kept; see [`shell`] and [`remove`].
         root: Option<PathBuf>,
     },
+    /// There is no space left where the work was done.
+    #[error("no space left for the root file system: {0}")]
+    Full(String),
     /// The work itself failed.
     #[error("{0}")]
     Failed(String),
@@ -81,6 +84,8 @@ pub struct Request<'a> {
 pub fn build(request: &Request<'_>, temporary: &Path, archive: &Path, report: &dyn Report) -> Result<Summary, Error> {
     let made = tempfile::Builder::new().prefix("rootfs-").tempdir_in(temporary);
     let work = disk::context("create a directory in", temporary, made)?.keep();
+    // Setuid files and others' passwords lie in it for a while.
+    disk::create_private_dir(&work)?;
     let result = run(request, &work, report).and_then(|summary| {
         disk::rename(work.join(ARCHIVE), archive)?;
         Ok(summary)
@@ -137,6 +142,7 @@ fn run(request: &Request<'_>, work: &Path, report: &dyn Report) -> Result<Summar
             let root = request.keep.then(|| work.join(ROOT));
             Err(Error::Script { package, script, output, root })
         }
+        Some(Line::Full(message)) => Err(Error::Full(message)),
         Some(Line::Failed(message)) => Err(Error::Failed(message)),
         _ => Err(tool.failed(status, &stderr).into()),
     }

@@ -34,7 +34,7 @@ pub fn unpack_tools(debs: &[PathBuf], dest: &Path) -> Result<(), Error> {
         disk::create_dir_all(dest.join("usr").join(name))?;
         disk::symlink(Path::new("usr").join(name), dest.join(name))?;
     }
-    for name in DIRECTORIES {
+    for name in DIRECTORIES.into_iter().chain([LIBRARY_HOME]) {
         disk::create_dir_all(dest.join(name))?;
     }
     for (name, content) in FILES {
@@ -94,4 +94,41 @@ fn link_libraries(dest: &Path) -> Result<(), Error> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::debian::samples::Package;
+
+    #[test]
+    fn tools_are_ready_to_run_and_nobody_elses() {
+        use std::os::unix::fs::MetadataExt as _;
+        let (debs, dest) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let packages = [
+            Package::new("a", "").dir("bin", 0o700, (0, 42)).file("bin/su", "x", 0o4711),
+            Package::new("b", "")
+                .file("etc/ld.so.conf.d/b.conf", "# comment\n/usr/lib/special\n/lib/old\n/../../etc\n", 0o644)
+                .file("usr/lib/special/libspecial.so.1", "x", 0o644)
+                .file("lib/old/libold.so", "x", 0o644),
+        ];
+        let debs: Vec<_> = packages.into_iter().map(|package| package.write(debs.path())).collect();
+        unpack_tools(&debs, dest.path()).unwrap();
+        let su = disk::metadata(dest.path().join("usr/bin/su")).unwrap();
+        assert_eq!((su.mode() & 0o7777, su.uid()), (0o711, rustix::process::geteuid().as_raw()));
+        let link = |name: &str| disk::read_link(dest.path().join(LIBRARY_HOME).join(name));
+        assert_eq!(link("libspecial.so.1").unwrap(), Path::new("/usr/lib/special/libspecial.so.1"));
+        assert_eq!(link("libold.so").unwrap(), Path::new("/usr/lib/old/libold.so"));
+        assert!(disk::read_to_string(dest.path().join("etc/passwd")).unwrap().starts_with("root:x:0:0:"));
+        assert!(disk::exists(dest.path().join("proc")));
+    }
+
+    #[test]
+    fn a_hostile_link_leads_nowhere() {
+        let (debs, dest) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let outside = tempfile::tempdir().unwrap();
+        let package = Package::new("a", "").symlink("etc", outside.path().to_str().unwrap()).write(debs.path());
+        assert!(unpack_tools(&[package], dest.path()).is_err());
+        assert!(disk::list(outside.path()).unwrap().is_empty());
+    }
 }

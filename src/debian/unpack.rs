@@ -3,9 +3,10 @@
 //! The result does not depend on which package is faster: files that two packages ship are given to the one that
 //! replaces the other, and a directory has the attributes that the first package in order gives it.
 
+mod package;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
-use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard};
 
@@ -136,7 +137,6 @@ impl<'a> Unpacker<'a> {
     /// Takes note of the links in the root directory and of diversions (dpkg-divert(1)), by absolute path:
     /// where the file goes, and the package that it is not diverted for.
     pub fn prepare(&mut self, diversions: BTreeMap<PathBuf, (PathBuf, String)>) -> Result<(), Error> {
-        self.diversions = diversions;
         for name in MERGED {
             if self.root.kind(OsStr::new(name))? == Some(FileType::Symlink)
                 && disk::read_link(self.root.path().join(name))? == Path::new("usr").join(name)
@@ -144,15 +144,26 @@ impl<'a> Unpacker<'a> {
                 self.merged.insert(name.into());
             }
         }
+        let mut owners = lock(&self.owners);
+        for (from, (to, package)) in &diversions {
+            let place = |path: &Path| self.merge(path.strip_prefix("/").unwrap_or(path), true);
+            let from = place(from);
+            // What was unpacked before it was diverted has been moved away, and its path is free.
+            if owners.get(&from).is_some_and(|owner| self.name(owner.package) != *package)
+                && let Some(owner) = owners.remove(&from)
+            {
+                owners.insert(place(to), owner);
+            }
+        }
+        drop(owners);
+        self.diversions = diversions;
         Ok(())
     }
 
     /// Unpacks one package by its index.
     pub fn unpack(&self, package: usize) -> Result<Unpacked, Error> {
         let Some(source) = self.packages.get(package) else { return Ok(Unpacked::default()) };
-        let mut work = Work { all: self, package, source, parent: None, done: Unpacked::default() };
-        source.deb.unpack(|entry, reader| work.entry(entry, reader))?;
-        Ok(work.done)
+        package::unpack(self, package, source)
     }
 
     /// Gives new directories their attributes; to be called after packages were unpacked, before they are used.
@@ -161,9 +172,12 @@ impl<'a> Unpacker<'a> {
             let (parent, name) = split(&path);
             let dir = self.root.below(parent)?;
             let name = if name.is_empty() { OsStr::new(".") } else { name };
-            if self.manner == Manner::Faithful {
-                dir.set_owner(name, attributes.owner.0, attributes.owner.1)?;
-                dir.set_mode(name, attributes.mode)?;
+            match self.manner {
+                Manner::Faithful => {
+                    dir.set_owner(name, attributes.owner.0, attributes.owner.1)?;
+                    dir.set_mode(name, attributes.mode)?;
+                }
+                Manner::Plain => dir.set_mode(name, 0o755)?,
             }
         }
         Ok(())
@@ -252,150 +266,6 @@ impl<'a> Unpacker<'a> {
     }
 }
 
-/// One package on its way.
-struct Work<'a> {
-    all: &'a Unpacker<'a>,
-    package: usize,
-    source: &'a Source,
-    /// The directory of the last file: the next one is mostly in the same.
-    parent: Option<(PathBuf, Dir)>,
-    done: Unpacked,
-}
-
-impl Work<'_> {
-    fn entry(&mut self, entry: &Entry, reader: &mut dyn Read) -> Result<(), Error> {
-        let name = absolute(&entry.path);
-        self.done.list.push(if entry.path.as_os_str().is_empty() { PathBuf::from("/.") } else { name.clone() });
-        let target = self.all.target(entry, self.source.deb.name());
-        if !self.all.claim(&target, entry, self.package)? {
-            self.done.list.pop();
-            return Ok(());
-        }
-        if entry.is_privileged() {
-            self.done.privileged.push(name.clone());
-        }
-        if entry.kind == Kind::Directory {
-            let attributes = Attributes { package: self.package, owner: (entry.uid, entry.gid), mode: entry.mode };
-            return self.made(&target, |work| work.all.directory(&target, Some(attributes)));
-        }
-        let (parent, file_name) = split(&target);
-        self.enter(parent, &target)?;
-        let Some((_, dir)) = &self.parent else { return Ok(()) };
-        let conffile = name.to_str().filter(|name| self.source.conffiles.contains(*name));
-        match self.write(dir, file_name, entry, reader, conffile.is_some()) {
-            Ok(Some(md5)) => drop(conffile.map(|name| self.done.conffiles.insert(name.to_owned(), md5))),
-            Ok(None) => {}
-            // The package that replaces this one has taken the path in the meantime.
-            Err(_) if !self.all.owns(&target, self.package) => {}
-            Err(error) => return Err(error),
-        }
-        Ok(())
-    }
-
-    /// Opens the directory of the next file, making it if the archive does not mention it.
-    fn enter(&mut self, parent: &Path, target: &Path) -> Result<(), Error> {
-        if self.parent.as_ref().is_some_and(|(path, _)| path == parent) {
-            return Ok(());
-        }
-        let dir = match self.all.root.below(parent) {
-            Err(error) if error.is_not_found() => {
-                self.made(target, |work| {
-                    let mut ancestors: Vec<_> = parent.ancestors().filter(|a| !a.as_os_str().is_empty()).collect();
-                    ancestors.reverse();
-                    ancestors.into_iter().try_for_each(|ancestor| work.all.directory(ancestor, None))
-                })?;
-                self.all.root.below(parent)
-            }
-            result => result,
-        };
-        let dir = self.made(target, |_| dir)?;
-        self.parent = Some((parent.to_owned(), dir));
-        Ok(())
-    }
-
-    /// Tells a failure on the way to a path as what it mostly is.
-    fn made<T>(&self, path: &Path, make: impl FnOnce(&Self) -> Result<T, disk::Error>) -> Result<T, Error> {
-        make(self).map_err(|source| {
-            let kind = source.source.raw_os_error().map(rustix::io::Errno::from_raw_os_error);
-            match kind {
-                Some(rustix::io::Errno::LOOP | rustix::io::Errno::NOTDIR | rustix::io::Errno::EXIST) => {
-                    Error::Through {
-                        path: absolute(path).display().to_string(),
-                        package: self.source.deb.name().to_owned(),
-                        source,
-                    }
-                }
-                _ => source.into(),
-            }
-        })
-    }
-
-    /// Puts down a file or link; returns the MD5 of a configuration file. Such a file stays as it is if a script
-    /// has made it before.
-    fn write(
-        &self,
-        dir: &Dir,
-        name: &OsStr,
-        entry: &Entry,
-        reader: &mut dyn Read,
-        conffile: bool,
-    ) -> Result<Option<String>, Error> {
-        let faithful = self.all.manner == Manner::Faithful;
-        let mut stays = false;
-        if let Some(kind) = dir.kind(name)? {
-            stays = conffile && kind == FileType::RegularFile;
-            if !stays {
-                dir.remove(name)?;
-            }
-        }
-        match &entry.kind {
-            Kind::File(_) if conffile => {
-                let mut bytes = Vec::new();
-                disk::context("read", self.source.deb.path(), reader.read_to_end(&mut bytes))?;
-                if !stays {
-                    self.file(dir, name, entry, &mut bytes.as_slice())?;
-                }
-                return Ok(Some(md5(&bytes)));
-            }
-            Kind::File(_) => self.file(dir, name, entry, reader)?,
-            Kind::Symlink(to) => {
-                dir.symlink(to, name)?;
-                if faithful {
-                    if (entry.uid, entry.gid) != (0, 0) {
-                        dir.set_owner(name, entry.uid, entry.gid)?;
-                    }
-                    dir.set_mtime(name, entry.mtime)?;
-                }
-            }
-            Kind::HardLink(to) => {
-                let original = Entry { path: to.clone(), kind: Kind::File(0), ..entry.clone() };
-                let original = self.all.target(&original, self.source.deb.name());
-                let (parent, original_name) = split(&original);
-                dir.hard_link(&self.all.root.below(parent)?, original_name, name)?;
-            }
-            // Directories were made before it came to this.
-            Kind::Directory => {}
-        }
-        Ok(None)
-    }
-
-    fn file(&self, dir: &Dir, name: &OsStr, entry: &Entry, reader: &mut dyn Read) -> Result<(), Error> {
-        let path = dir.path().join(name);
-        let mut file = dir.create_new(name)?;
-        disk::context("write", &path, io::copy(reader, &mut file))?;
-        let (owner, mode) = match self.all.manner {
-            Manner::Faithful => (((entry.uid, entry.gid) != (0, 0)).then_some((entry.uid, entry.gid)), entry.mode),
-            Manner::Plain => (None, entry.mode & 0o755 | 0o600),
-        };
-        Ok(disk::dir::set_attributes(&file, &path, owner, mode, entry.mtime)?)
-    }
-}
-
-fn md5(bytes: &[u8]) -> String {
-    use md5::Digest as _;
-    md5::Md5::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 fn absolute(path: &Path) -> PathBuf {
     Path::new("/").join(path)
 }
@@ -404,3 +274,6 @@ fn absolute(path: &Path) -> PathBuf {
 fn split(path: &Path) -> (&Path, &OsStr) {
     (path.parent().unwrap_or(Path::new("")), path.file_name().unwrap_or_default())
 }
+
+#[cfg(test)]
+mod tests;

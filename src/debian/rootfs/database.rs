@@ -144,6 +144,7 @@ pub fn unfinished(status: &str) -> Vec<(String, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::debian::samples::Package;
 
     #[test]
     fn interests_are_read_and_hostile_names_are_not() {
@@ -152,6 +153,36 @@ mod tests {
         for other in ["", "# x", "activate ldconfig", "interest", "interest ../../etc/passwd", "interest .hidden"] {
             assert_eq!(interest(other), None, "{other:?}");
         }
+    }
+
+    #[test]
+    fn a_package_is_entered_as_dpkg_would() {
+        let (root, dir) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let package = Package::new("demo", "Multi-Arch: same\nStatus: deinstall ok installed")
+            .control("conffiles", "/etc/demo\nremove-on-upgrade /etc/old\n")
+            .control("postinst", "#!/bin/sh\n")
+            .control("triggers", "interest-noawait /usr/x\ninterest named\n");
+        let deb = Deb::open(package.write(dir.path())).unwrap();
+        let unpacked = Unpacked {
+            list: vec!["/.".into(), "/etc".into(), "/etc/demo".into(), "/lost".into()],
+            conffiles: BTreeMap::from([("/etc/demo".to_owned(), "0123".to_owned())]),
+            privileged: Vec::new(),
+        };
+        assert_eq!(conffiles(&deb), BTreeSet::from(["/etc/demo".to_owned()]));
+        create(root.path()).unwrap();
+        enter(root.path(), &deb, &unpacked, &BTreeSet::from(["/lost".into()])).unwrap();
+        write_status(root.path(), [(&deb, &unpacked)].into_iter()).unwrap();
+        write_triggers(root.path(), [&deb].into_iter()).unwrap();
+        let read = |name: &str| disk::read_to_string(root.path().join(PLACE).join(name)).unwrap();
+        assert_eq!(read("info/demo:all.list"), "/.\n/etc\n/etc/demo\n");
+        assert_eq!(read("info/demo:all.postinst"), "#!/bin/sh\n");
+        assert_eq!(
+            (read("triggers/File"), read("triggers/named")),
+            ("/usr/x demo:all/noawait\n".into(), "demo:all\n".into())
+        );
+        let status = read("status");
+        assert!(status.starts_with("Package: demo\nStatus: install ok unpacked\nVersion: 1\n"), "{status}");
+        assert!(status.ends_with("Conffiles:\n /etc/demo 0123\n\n") && !status.contains("deinstall"), "{status}");
     }
 
     #[test]

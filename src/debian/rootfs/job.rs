@@ -47,6 +47,8 @@ pub enum Line {
         /// The end of what it printed.
         output: String,
     },
+    /// There is no space left: on what.
+    Full(String),
     /// Something else failed.
     Failed(String),
     /// All is done.

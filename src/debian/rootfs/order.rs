@@ -84,3 +84,39 @@ impl Walk<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::debian::samples::Package;
+
+    fn names_in_order(packages: Vec<Package>) -> (Vec<String>, usize) {
+        let dir = tempfile::tempdir().unwrap();
+        let debs: Vec<Deb> = packages.into_iter().map(|p| Deb::open(p.write(dir.path())).unwrap()).collect();
+        let debs: Vec<&Deb> = debs.iter().collect();
+        let order = order(&debs);
+        (order.all.iter().map(|&index| debs[index].name().to_owned()).collect(), order.essential.len())
+    }
+
+    #[test]
+    fn dependencies_come_first_and_essential_packages_before_all() {
+        let (names, essential) = names_in_order(vec![
+            Package::new("aa", "Depends: zz, virtual (>= 1) | none"),
+            Package::new("bash", "Essential: yes\nPre-Depends: libtinfo6"),
+            Package::new("base-files", "Essential: yes\nPre-Depends: awk"),
+            Package::new("libtinfo6", ""),
+            Package::new("mawk", "Provides: awk"),
+            Package::new("real", "Provides: virtual (= 2)"),
+            Package::new("zz", "Depends: real"),
+        ]);
+        assert_eq!(names, ["mawk", "base-files", "libtinfo6", "bash", "real", "zz", "aa"]);
+        assert_eq!(essential, 4);
+    }
+
+    #[test]
+    fn cycles_and_missing_packages_end() {
+        let (names, _) =
+            names_in_order(vec![Package::new("aa", "Depends: bb, gone"), Package::new("bb", "Depends: aa, bb")]);
+        assert_eq!(names, ["bb", "aa"]);
+    }
+}

@@ -41,6 +41,7 @@ pub fn run() -> ExitCode {
     let line = match result {
         Ok(summary) => Line::Finished(summary),
         Err(Error::Script { package, script, output }) => Line::Script { package, script, output },
+        Err(error) if is_full(&error) => Line::Full(chain(&error)),
         Err(error) => Line::Failed(chain(&error)),
     };
     let code = if matches!(line, Line::Finished(_)) { ExitCode::SUCCESS } else { ExitCode::FAILURE };
@@ -53,7 +54,8 @@ pub fn remove(name: &Path) -> ExitCode {
     match disk::remove_dir_all(Path::new(WORK).join(name)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            say(&Line::Failed(chain(&error)));
+            // Rave shows what its helper wrote here; if it is gone, nobody asks.
+            let _ = writeln!(io::stderr(), "{}", chain(&error));
             ExitCode::FAILURE
         }
     }
@@ -68,6 +70,19 @@ fn chain(error: &dyn std::error::Error) -> String {
         cause = error.source();
     }
     text
+}
+
+/// Whether the cause is a full disk, or a user's full share of it.
+fn is_full(error: &dyn std::error::Error) -> bool {
+    let full = [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded];
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        if error.downcast_ref::<io::Error>().is_some_and(|error| full.contains(&error.kind())) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }
 
 /// Says a line to rave. When rave is gone the sandbox ends, so that nobody needs to know.
@@ -221,6 +236,7 @@ impl Build<'_> {
         let accounts = accounts::seed(&passwd, &group, &self.job.users, &self.job.groups, self.job.epoch);
         let accounts = accounts.map_err(Error::Accounts)?;
         let etc = self.root.join("etc");
+        disk::create_dir_all(&etc)?;
         disk::write(etc.join("passwd"), accounts.passwd.as_bytes(), 0o644)?;
         disk::write(etc.join("group"), accounts.group.as_bytes(), 0o644)?;
         let dir = disk::dir::Dir::open(&etc)?;
@@ -262,7 +278,7 @@ impl Build<'_> {
     fn configure(&self, order: &Order) -> Result<(), Error> {
         let names = order.all.iter().filter_map(|&index| Some(database::qualified(&self.sources.get(index)?.deb)));
         let tool = chroot::tool(&chroot::sandbox(self.root), "/usr/bin/dpkg", self.job.epoch)
-            .args(["--force-confold", "--force-confdef", "--force-unsafe-io", "--configure", "--"])
+            .args(["--force-confold", "--force-confdef", "--force-unsafe-io", "--abort-after=1", "--configure", "--"])
             .args(names);
         let mut failed = None;
         let mut done = 0;
@@ -299,5 +315,20 @@ pub fn main(arguments: &[std::ffi::OsString]) -> ExitCode {
     match arguments {
         [verb, name] if verb == "remove" => remove(&PathBuf::from(name)),
         _ => run(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_told_apart() {
+        let of = |kind: io::ErrorKind| {
+            let error = disk::context::<()>("write", "/x", Err(kind.into())).unwrap_err();
+            is_full(&Error::from(unpack::Error::from(error)))
+        };
+        assert!(of(io::ErrorKind::StorageFull) && of(io::ErrorKind::QuotaExceeded));
+        assert!(!of(io::ErrorKind::PermissionDenied) && !is_full(&Error::Missing("base-files")));
     }
 }
