@@ -117,7 +117,7 @@ fn logs(context: &Context, name: &ImageName, follow: bool) -> Result<Status> {
         return Ok(Status::Done);
     }
     let running = || Ok(machines(context).find(name)?.condition == Condition::Running);
-    console::follow(&known.directory, &running, &mut |bytes| {
+    console::follow(&known.directory, &running, &mut |bytes: &[u8]| {
         let mut out = std::io::stdout().lock();
         out.write_all(bytes).and_then(|()| out.flush())
     })?;
