@@ -35,6 +35,11 @@ pub fn main() -> ExitCode {
         Color::Never => anstream::ColorChoice::Never.write_global(),
     }
     let style = Style { json: cli.global.json, quiet: cli.global.quiet, verbose: cli.global.verbose };
+    // Inside a machine there is no home, no store and nobody who interrupts.
+    if let Command::Guest(verb) = &cli.command {
+        let ui = Ui::new(style);
+        return guest(verb).map_or_else(|failure| failure.show(&ui), |()| ExitCode::SUCCESS);
+    }
     let context = match Context::new(&cli.global, Environment::of_process(), Ui::new(style)) {
         Ok(context) => context,
         Err((ui, failure)) => return failure.show(&ui),
@@ -55,14 +60,19 @@ fn dispatch(command: Command, context: &Context) -> Result<Status> {
         Command::Build(arguments) => build::run(&arguments, context),
         Command::Lock(arguments) => lock::run(&arguments, context),
         Command::Store(verb) => store::run(&verb, context),
-        Command::Guest(crate::cli::Guest::Answer) => {
-            crate::guest::answer::serve(std::io::stdin().lock(), std::io::stdout().lock()).map_err(Failure::error)?;
-            Ok(Status::Done)
-        }
+        Command::Guest(verb) => guest(&verb).map(|()| Status::Done),
         Command::Man { dir } => completions::man(dir.as_deref(), context),
         Command::Up(arguments) => up::run(&arguments, context),
         Command::Run(arguments) => run::run(&arguments, context),
         Command::Vm(verb) => vm::run(&verb, context),
         Command::Check(arguments) => check::run(&arguments, context),
+    }
+}
+
+fn guest(verb: &crate::cli::Guest) -> Result<()> {
+    match verb {
+        crate::cli::Guest::Answer => {
+            crate::guest::answer::serve(std::io::stdin().lock(), std::io::stdout().lock()).map_err(Failure::error)
+        }
     }
 }

@@ -139,7 +139,7 @@ fn program(host: &cli::Host, tools: &Path) -> QemuProgram {
         None => {
             let root = tools.to_owned();
             QemuProgram::sandbox(tools, move |views, detach| {
-                let sandbox = Sandbox::new(&root).network(true).outlives_caller(detach);
+                let sandbox = Sandbox::new(&root).network(true).tmpfs("/run").outlives_caller(detach);
                 let bind = |sandbox: Sandbox, view: &crate::qemu::program::View| {
                     sandbox.bind(&view.host, &view.inside, view.writable)
                 };
@@ -152,12 +152,14 @@ fn program(host: &cli::Host, tools: &Path) -> QemuProgram {
 /// `ssh` of the tools tree, which sees the machine's key and the directory for temporary files.
 pub fn ssh(tools: &Path, machine: &Path, terminal: bool) -> Tool {
     let temporary = std::env::temp_dir();
-    Sandbox::new(tools)
-        .network(true)
-        .terminal(terminal)
-        .bind(&temporary, &temporary, true)
-        .bind(machine, machine, true)
-        .tool("/usr/bin/ssh")
+    let mut sandbox = Sandbox::new(tools).network(true).terminal(terminal);
+    // The tools tree is read-only, so paths that it does not have need a place to be made in.
+    for path in [temporary.as_path(), machine] {
+        if let Some(top) = path.iter().nth(1) {
+            sandbox = sandbox.tmpfs(&format!("/{}", top.to_string_lossy()));
+        }
+    }
+    sandbox.bind(&temporary, &temporary, true).bind(machine, machine, true).tool("/usr/bin/ssh")
 }
 
 /// Takes kernel and initrd out of a unified kernel image.

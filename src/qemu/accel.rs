@@ -113,6 +113,9 @@ fn remember(root: &Path, boot: &str, program: &QemuProgram, found: Found) -> Res
     Ok(disk::write_atomic(path, &bytes, 0o600)?)
 }
 
+/// Exit statuses of a sandbox or a shell that could not start QEMU, which say nothing about KVM.
+const NOT_STARTED: [i32; 3] = [125, 126, 127];
+
 /// Starts the shortest machine and waits for a sign of life from the firmware or kernel. Returns why KVM is
 /// no good, or nothing.
 async fn try_kvm(program: &QemuProgram, firmware: &Firmware, root: &Path) -> Result<Option<String>> {
@@ -146,6 +149,10 @@ async fn try_kvm(program: &QemuProgram, firmware: &Firmware, root: &Path) -> Res
             return Ok(None);
         }
         if let Some(status) = child.exited()? {
+            if status.code().is_some_and(|code| NOT_STARTED.contains(&code)) {
+                let stderr = console::tail(&log)?;
+                return Err(program.tool(directory, Vec::new(), false).failed(status, stderr.as_bytes()).into());
+            }
             return Ok(Some(format!("QEMU ended with {status}: {}", last_line(&console::tail(&log)?))));
         }
         if qmp.is_none() {

@@ -127,7 +127,7 @@ impl<'a> Render<'a> {
         let enable = format!("{prefix}.enable");
         let option = match module.options.contains_key(&enable) {
             true => enable,
-            false => module.options.keys().next().cloned().unwrap_or(prefix),
+            false => prefix,
         };
         let folder = module.path.rsplit_once('/').map_or("modules".to_owned(), |(dir, _)| format!("modules/{dir}"));
         // Module paths and option names were checked when they were read.
