@@ -27,6 +27,8 @@ pub struct System {
     pub build_only: BTreeSet<PackageName>,
     /// Paths of packages that do not ship. `*` matches within one part, `**` any number of parts.
     pub exclude: Vec<String>,
+    /// Programs that keep their set-user-id and set-group-id bits; all others lose them.
+    pub set_id: BTreeSet<GuestPath>,
     /// Users, with static ids, made before any package is configured.
     pub users: BTreeMap<String, User>,
     /// Groups, with static ids.
@@ -175,6 +177,8 @@ pub struct Expect {
     pub open: BTreeMap<String, OptionPath>,
     /// Sockets that may listen on loopback only.
     pub local: BTreeMap<String, OptionPath>,
+    /// Programs that run as another user or group than their caller.
+    pub set_id: BTreeSet<GuestPath>,
     /// sysctl settings, by dotted name.
     pub sysctl: BTreeMap<String, (String, OptionPath)>,
     /// Mount points and the options each must have.

@@ -11,10 +11,6 @@ use crate::probe::{Answer, Probe, Scan};
 /// Directories in which nothing may ever be written.
 const READ_ONLY: [&str; 2] = ["/etc", "/usr"];
 
-/// Set-id programs that an image may hold: one way to become root, the check of one's own password that screen
-/// lockers need, and an agent that must not be traced.
-const SET_ID: [&str; 3] = ["/usr/bin/ssh-agent", "/usr/bin/sudo", "/usr/sbin/unix_chkpwd"];
-
 /// Kernel parameters that depend on how the machine is started, not on the image.
 const START_PARAMETERS: [&str; 4] = ["BOOT_IMAGE=", "console=", "initrd=", "roothash="];
 
@@ -98,10 +94,10 @@ pub static CHECKS: [Check; 11] = [
         about: "few programs change the user when run",
         unreachable: Verdict::Skipped,
         ask: |_| Subject::only(Probe::Scan),
-        judge: |_, _, answers| {
-            let surplus =
-                |scan: &Scan| scan.set_id.iter().filter(|path| !SET_ID.contains(&path.as_str())).cloned().collect();
-            judge_scan(answers, "no set-id program but the known", Verdict::Warning, surplus)
+        judge: |target, _, answers| {
+            let known = |path: &&String| target.expect.set_id.iter().any(|kept| kept.as_str() == path.as_str());
+            let surplus = |scan: &Scan| scan.set_id.iter().filter(|path| !known(path)).cloned().collect();
+            judge_scan(answers, "no set-id program but the known", Verdict::Unhealthy, surplus)
         },
     },
     module::check("security", |target| module::subjects(Stage::Security, target)),
@@ -213,7 +209,7 @@ fn judge_mount(target: &Target, subject: &str, answers: &[&Answer]) -> Finding {
     }
 }
 
-fn judge_scan(answers: &[&Answer], expected: &str, bad: Verdict, find: fn(&Scan) -> Vec<String>) -> Finding {
+fn judge_scan(answers: &[&Answer], expected: &str, bad: Verdict, find: impl Fn(&Scan) -> Vec<String>) -> Finding {
     let [Answer::Scan(scan)] = answers else { return Finding::misfit() };
     let found = find(scan);
     let evidence = format!("{} files seen, {} searched", scan.files, scan.searched);

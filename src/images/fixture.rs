@@ -21,6 +21,7 @@ pub fn system() -> System {
         recommends: false,
         build_only: BTreeSet::new(),
         exclude: vec![],
+        set_id: BTreeSet::new(),
         users: BTreeMap::new(),
         groups: BTreeMap::new(),
         tree: BTreeMap::new(),

@@ -25,6 +25,9 @@ const MOUNT_POINTS: [(&str, u32); 7] = [
     ("/etc", 0o755),
 ];
 
+/// The set-user-id and set-group-id bits.
+const SET_ID: u32 = 0o6000;
+
 /// Where a file's bytes come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Bytes {
@@ -128,7 +131,11 @@ fn shipped(archive: &Archive, system: &System) -> Result<Finals, Error> {
                 _ => return Err(Error::Root { what: format!("{path} is a second name of {first}, which is no file") }),
             },
         };
-        finals.insert(path.clone(), Final::of(member, node));
+        let mut item = Final::of(member, node);
+        if !system.set_id.iter().any(|kept| kept.as_str() == path) && item.node != Node::Directory {
+            item.mode &= !SET_ID;
+        }
+        finals.insert(path.clone(), item);
     }
     remove_bereft(&mut finals, bereft);
     Ok(finals)

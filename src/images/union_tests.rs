@@ -15,7 +15,7 @@ fn archive(members: &[(&str, char, &str)]) -> Archive {
     ];
     for (name, kind, content) in base.iter().chain(members) {
         let mut header = tar::Header::new_ustar();
-        header.set_mode(0o755);
+        header.set_mode(if content.starts_with("set-id") { 0o4755 } else { 0o755 });
         header.set_uid(0);
         header.set_gid(0);
         let (kind, size) = match kind {
@@ -135,4 +135,13 @@ fn second_names_keep_their_bytes() {
     let archive = archive(&[("usr/bin/perl", 'f', "x"), ("usr/bin/perl5", 'h', "usr/bin/perl")]);
     let finals = unite(&archive, &system(&[])).unwrap();
     assert_eq!(finals["/usr/bin/perl"].node, finals["/usr/bin/perl5"].node);
+}
+
+#[test]
+fn only_named_programs_keep_their_set_id_bits() {
+    let archive = archive(&[("usr/bin/sudo", 'f', "set-id"), ("usr/bin/mount", 'f', "set-id")]);
+    let mut system = system(&[]);
+    system.set_id = ["/usr/bin/sudo".parse().unwrap()].into();
+    let finals = unite(&archive, &system).unwrap();
+    assert_eq!((finals["/usr/bin/sudo"].mode, finals["/usr/bin/mount"].mode), (0o4755, 0o755));
 }

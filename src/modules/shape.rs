@@ -75,6 +75,7 @@ pub(super) static MODULE: Shape = Record(&[
     may("packages", List(&Text)),
     may("build-packages", List(&Text)),
     may("exclude", List(&Text)),
+    may("set-id", List(&Text)),
     may("groups", Map(&Record(GROUP))),
     may("users", Map(&Record(USER))),
     may("files", Map(&FILE)),

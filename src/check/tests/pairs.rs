@@ -252,6 +252,6 @@ pub const PAIRS: &[Pair] = &[
         Unhealthy,
         spoil!(Answer::Scan(scan) => { scan.passwords.insert("shadow:root".to_owned()); }),
     ),
-    ("security.set-id", Warning, spoil!(Answer::Scan(scan) => { scan.set_id.insert("/usr/bin/su".to_owned()); })),
+    ("security.set-id", Unhealthy, spoil!(Answer::Scan(scan) => { scan.set_id.insert("/usr/bin/su".to_owned()); })),
     ("security.nftables.security", Unhealthy, |world| module(world, "security", |ended| ended.code = Some(1))),
 ];

@@ -51,6 +51,7 @@ pub fn target() -> Target {
         open: [("tcp/22".to_owned(), option("services.ssh.port")), ("udp/68".to_owned(), option("network.dhcp"))]
             .into(),
         local: [("tcp/9090".to_owned(), option("services.prometheus.port"))].into(),
+        set_id: ["/usr/bin/sudo".parse().unwrap()].into(),
         sysctl: [("kernel.sysrq".to_owned(), ("0".to_owned(), option("kernel.sysrq")))].into(),
         mounts: [("/tmp".parse().unwrap(), (set(&["nosuid", "nodev"]), option("filesystem.tmp")))].into(),
         limits: [("ssh.service".to_owned(), limits.into())].into(),

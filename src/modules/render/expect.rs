@@ -46,12 +46,12 @@ impl Render<'_> {
     /// A socket that may listen, on loopback only or not.
     pub(super) fn port(&mut self, section: &str, text: String, origin: &Origin, by: &By) {
         let good = text.split_once('/').is_some_and(|(protocol, port)| {
-            ["tcp", "udp"].contains(&protocol)
+            ["tcp", "udp", "raw"].contains(&protocol)
                 && Scalar::named("port").is_some_and(|ty| ty.read(port, Style::Rendered).is_ok())
         });
         if !good {
             let error = Diagnostic::error(origin, format!("{text:?} is not a port"));
-            self.errors.push(error.help("write the protocol and the number, such as tcp/22"));
+            self.errors.push(error.help("write the protocol (tcp, udp or raw) and the number, such as tcp/22"));
             return;
         }
         if let Some((_, first)) = self.ports.insert(text.clone(), ((), origin.clone())) {

@@ -46,6 +46,7 @@ pub(super) struct Render<'a> {
     exclude: BTreeSet<String>,
     cmdline: Vec<String>,
     initrd_modules: BTreeSet<String>,
+    set_id: BTreeSet<GuestPath>,
     files: BTreeMap<GuestPath, (Entry, Origin)>,
     users: Claims<crate::system::User>,
     groups: Claims<crate::system::Group>,
@@ -99,6 +100,7 @@ impl<'a> Render<'a> {
             exclude: BTreeSet::new(),
             cmdline: Vec::new(),
             initrd_modules: BTreeSet::new(),
+            set_id: BTreeSet::new(),
             files: BTreeMap::new(),
             users: Claims::new(),
             groups: Claims::new(),
@@ -143,7 +145,8 @@ impl<'a> Render<'a> {
 
     fn section(&mut self, name: &str, node: &Node, by: &By) {
         match name {
-            "packages" | "build-packages" | "exclude" | "cmdline" | "initrd-modules" | "open" | "local" | "stages" => {
+            "packages" | "build-packages" | "exclude" | "set-id" | "cmdline" | "initrd-modules" | "open" | "local"
+            | "stages" => {
                 for (text, origin) in self.texts(name, node, by) {
                     self.word(name, text, &origin, by);
                 }
@@ -170,6 +173,10 @@ impl<'a> Render<'a> {
             "build-packages" => drop(self.package(&text, origin).map(|name| self.build_only.insert(name))),
             "exclude" if !text.starts_with('/') => self.refuse(origin, "a path that does not ship must begin with /"),
             "exclude" => drop(self.exclude.insert(text)),
+            "set-id" => match text.parse::<GuestPath>() {
+                Ok(path) => drop(self.set_id.insert(path)),
+                Err(error) => self.refuse(origin, error.to_string()),
+            },
             "cmdline" if text.chars().any(char::is_control) || text.is_empty() => {
                 self.refuse(origin, "a word of the kernel command line must be one line");
             }
@@ -317,6 +324,7 @@ impl<'a> Render<'a> {
             Some((option, OptionValue { value: value.json(), origin: origin.to_string() }))
         });
         let options = options.collect();
+        self.expect.set_id = self.set_id.clone();
         self.expect.sysctl = std::mem::take(&mut self.sysctl).into_iter().map(|(key, (set, _))| (key, set)).collect();
         System {
             name: image.name.clone(),
@@ -332,6 +340,7 @@ impl<'a> Render<'a> {
             tree: std::mem::take(&mut self.files).into_iter().map(|(path, (entry, _))| (path, entry)).collect(),
             cmdline: std::mem::take(&mut self.cmdline),
             initrd_modules: std::mem::take(&mut self.initrd_modules),
+            set_id: self.set_id.clone(),
             disk: fixed.disk,
             machine: fixed.machine,
             expect: std::mem::take(&mut self.expect),

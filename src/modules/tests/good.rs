@@ -285,7 +285,7 @@ fn the_rest_of_a_machine() {
     assert_eq!(format!("{:?}", system.expect.mounts.values().next().unwrap().0), "{\"nodev\", \"nosuid\"}");
     assert_eq!(
         format!("{:?} {:?}", system.expect.open, system.expect.local),
-        "{\"tcp/22\": \"a.extra\"} {\"udp/53\": \"a.extra\"}"
+        "{\"tcp/22\": \"a\"} {\"udp/53\": \"a\"}"
     );
     assert_eq!(system.expect.ssh.as_ref().unwrap().kex, ["bb"]);
     assert_eq!(system.expect.probes.len(), 1);
