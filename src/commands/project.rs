@@ -58,9 +58,9 @@ fn find(project: &mut Project, root: &Path, image: &str) -> Result<Named> {
             return Ok(Named { name: image.to_owned(), directory: root.join("images") });
         }
         let names: Vec<&str> = project.images.keys().map(String::as_str).collect();
-        let close = names.iter().max_by(|a, b| strsim::jaro(a, image).total_cmp(&strsim::jaro(b, image)));
+        let close = names.iter().map(|name| (strsim::osa_distance(name, image), name)).min();
         let hint = match close {
-            Some(name) if strsim::jaro(name, image) > 0.7 => format!("did you mean `{name}`?"),
+            Some((distance, name)) if distance <= 1 + name.len() / 4 => format!("did you mean `{name}`?"),
             _ => format!("there are: {}", names.join(", ")),
         };
         return Err(
