@@ -186,14 +186,6 @@ pub fn remove_file(path: impl AsRef<Path>) -> Result<()> {
     }
 }
 
-/// Removes a directory and all that is in it; one that is gone already is fine.
-pub fn remove_dir_all(path: impl AsRef<Path>) -> Result<()> {
-    match fs::remove_dir_all(&path) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
-        result => context("remove", &path, result),
-    }
-}
-
 /// Sets the permission bits.
 pub fn set_mode(path: impl AsRef<Path>, mode: u32) -> Result<()> {
     context("protect", &path, fs::set_permissions(&path, fs::Permissions::from_mode(mode)))
@@ -250,20 +242,21 @@ pub fn free_bytes(path: impl AsRef<Path>) -> Result<u64> {
     Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
 }
 
-/// Removes a file, a link, or a directory with all that is in it, also below directories of the caller's
-/// that forbid it; what is gone already is fine.
-pub fn remove_all(path: impl AsRef<Path>) -> Result<()> {
+/// Removes a directory with all that is in it, also below directories of the caller's that forbid it. What is not
+/// a directory is removed as well; what is gone already is fine.
+pub fn remove_dir_all(path: impl AsRef<Path>) -> Result<()> {
     match fs::symlink_metadata(&path) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(source) => return context("remove", &path, Err(source)),
         Ok(found) if !found.is_dir() => return remove_file(&path),
         Ok(_) => {}
     }
-    match fs::remove_dir_all(&path) {
-        Err(e) if e.kind() == io::ErrorKind::PermissionDenied => {
-            open_up(path.as_ref())?;
-            remove_dir_all(path)
-        }
+    let mut removed = fs::remove_dir_all(&path);
+    if removed.as_ref().is_err_and(|e| e.kind() == io::ErrorKind::PermissionDenied) {
+        open_up(path.as_ref())?;
+        removed = fs::remove_dir_all(&path);
+    }
+    match removed {
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
         result => context("remove", &path, result),
     }
@@ -365,10 +358,10 @@ mod tests {
         set_mode(tree.join("a"), 0o555).unwrap();
         open_up(&tree).unwrap();
         assert_eq!(metadata(tree.join("a/b")).unwrap().mode() & 0o777, 0o700);
-        remove_all(&tree).unwrap();
-        remove_all(&tree).unwrap();
+        remove_dir_all(&tree).unwrap();
+        remove_dir_all(&tree).unwrap();
         assert!(!exists(&tree) && exists(outside.join("kept")));
-        remove_all(outside.join("kept")).unwrap();
+        remove_dir_all(outside.join("kept")).unwrap();
         assert!(list(&outside).unwrap().is_empty());
     }
 }

@@ -19,12 +19,6 @@ impl Package {
         Self { control, files: Vec::new(), data: Vec::new() }
     }
 
-    /// For another architecture than all.
-    pub fn architecture(mut self, name: &str) -> Self {
-        self.control = self.control.replace("Architecture: all", &format!("Architecture: {name}"));
-        self
-    }
-
     /// Adds a control file such as `postinst`.
     pub fn control(mut self, name: &str, text: &str) -> Self {
         self.files.push((name.into(), text.into()));
