@@ -1,13 +1,20 @@
 //! The host's file system. The only room that uses `std::fs`, so that every failure names the path and
 //! every file that matters is written whole or not at all.
 
+#![allow(clippy::disallowed_methods, reason = "this is the room that the other rooms are sent to")]
+
+mod copy;
 pub mod dir;
+mod lock;
 
 pub use std::fs::File;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+
+pub use copy::copy_at;
+pub use lock::Lock;
 
 /// Something that the file system refused.
 #[derive(Debug, thiserror::Error)]
@@ -84,14 +91,19 @@ pub fn open_rw(path: impl AsRef<Path>) -> Result<File> {
     context("open", &path, OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path))
 }
 
-/// Opens a device node for reading and writing; never creates a file.
-pub fn open_device(path: &Path) -> Result<File> {
-    context("open", path, OpenOptions::new().read(true).write(true).open(path))
+/// Opens an existing file or device for reading and writing; never creates one.
+pub fn open_existing_rw(path: impl AsRef<Path>) -> Result<File> {
+    context("open", &path, OpenOptions::new().read(true).write(true).open(&path))
 }
 
-/// A new directory for temporary files that only its owner may enter, removed with all that is in it when dropped.
+/// A directory in the usual place for temporary files; see [`temp_dir_in`].
 pub fn temp_dir() -> Result<tempfile::TempDir> {
-    context("create a directory in", std::env::temp_dir(), tempfile::Builder::new().prefix("rave-").tempdir())
+    temp_dir_in(std::env::temp_dir())
+}
+
+/// A new directory that only its owner may enter, removed with all that is in it when dropped.
+pub fn temp_dir_in(parent: impl AsRef<Path>) -> Result<tempfile::TempDir> {
+    context("create a directory in", &parent, tempfile::Builder::new().prefix(".rave-").tempdir_in(&parent))
 }
 
 /// Makes a directory and its parents; existing ones are fine.
@@ -102,7 +114,7 @@ pub fn create_dir_all(path: impl AsRef<Path>) -> Result<()> {
 /// Makes a directory that only its owner may enter.
 pub fn create_private_dir(path: impl AsRef<Path>) -> Result<()> {
     create_dir_all(&path)?;
-    context("protect", &path, fs::set_permissions(&path, fs::Permissions::from_mode(0o700)))
+    set_mode(path, 0o700)
 }
 
 /// Whether something is there; a path that cannot be looked at counts as absent.
@@ -129,19 +141,9 @@ pub fn canonical(path: impl AsRef<Path>) -> Result<PathBuf> {
     context("find", &path, fs::canonicalize(&path))
 }
 
-/// Opens an existing file or device for reading and writing.
-pub fn open_existing_rw(path: impl AsRef<Path>) -> Result<File> {
-    context("open", &path, OpenOptions::new().read(true).write(true).open(&path))
-}
-
-/// Makes a directory for its owner only, which is removed with its content when dropped.
-pub fn temp_dir_in(parent: impl AsRef<Path>) -> Result<tempfile::TempDir> {
-    context("create a directory in", &parent, tempfile::Builder::new().prefix(".rave-").tempdir_in(&parent))
-}
-
 /// At most the last `limit` bytes of a file; nothing if it does not exist.
 pub fn tail(path: impl AsRef<Path>, limit: u64) -> Result<Vec<u8>> {
-    use std::io::{Read as _, Seek as _, SeekFrom};
+    use std::io::{Seek as _, SeekFrom};
     let mut file = match open(&path) {
         Err(error) if error.is_not_found() => return Ok(Vec::new()),
         file => file?,
@@ -166,50 +168,6 @@ pub fn copy(from: impl AsRef<Path>, to: impl AsRef<Path>) -> Result<u64> {
     context("copy a file to", &to, fs::copy(&from, &to))
 }
 
-/// Copies all bytes of `from` into `to`, beginning at `offset`, without writing its holes; blocks are shared
-/// where the file system can. Returns the length of `from`.
-pub fn copy_at(from: impl AsRef<Path>, to: &File, offset: u64) -> Result<u64> {
-    let source = open(&from)?;
-    context("copy", &from, copy_data_at(&source, to, offset))
-}
-
-fn copy_data_at(from: &File, to: &File, offset: u64) -> io::Result<u64> {
-    use rustix::fs::{SeekFrom, seek};
-    let length = from.metadata()?.len();
-    let mut at = 0;
-    while at < length {
-        let start = match seek(from, SeekFrom::Data(at)) {
-            Ok(start) => start,
-            Err(rustix::io::Errno::NXIO) => break, // nothing but a hole is left
-            Err(rustix::io::Errno::INVAL) => at,   // this file system does not know holes
-            Err(error) => return Err(error.into()),
-        };
-        let end = seek(from, SeekFrom::Hole(start)).unwrap_or(length).min(length);
-        copy_range(from, start, to, offset + start, end.saturating_sub(start))?;
-        at = end.max(start + 1);
-    }
-    Ok(length)
-}
-
-fn copy_range(from: &File, start: u64, to: &File, offset: u64, length: u64) -> io::Result<()> {
-    let (mut source, mut target) = (start, offset);
-    while source < start + length {
-        let left = usize::try_from(start + length - source).unwrap_or(usize::MAX);
-        match rustix::fs::copy_file_range(from, Some(&mut source), to, Some(&mut target), left) {
-            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-            Ok(_) | Err(rustix::io::Errno::INTR) => {}
-            // Not between these two files: through memory then.
-            Err(_) => {
-                let mut buffer = vec![0; left.min(1 << 20)];
-                from.read_exact_at(&mut buffer, source)?;
-                to.write_all_at(&buffer, target)?;
-                (source, target) = (source + buffer.len() as u64, target + buffer.len() as u64);
-            }
-        }
-    }
-    Ok(())
-}
-
 /// Makes a symbolic link.
 pub fn symlink(target: impl AsRef<Path>, link: impl AsRef<Path>) -> Result<()> {
     context("link", &link, std::os::unix::fs::symlink(target, &link))
@@ -223,14 +181,6 @@ pub fn read_link(path: impl AsRef<Path>) -> Result<PathBuf> {
 /// Removes a file or link; one that is gone already is fine.
 pub fn remove_file(path: impl AsRef<Path>) -> Result<()> {
     match fs::remove_file(&path) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
-        result => context("remove", &path, result),
-    }
-}
-
-/// Removes a directory and all that is in it; one that is gone already is fine.
-pub fn remove_dir_all(path: impl AsRef<Path>) -> Result<()> {
-    match fs::remove_dir_all(&path) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
         result => context("remove", &path, result),
     }
@@ -288,24 +238,25 @@ pub fn touch(path: impl AsRef<Path>) -> Result<()> {
 
 /// Bytes that an ordinary user may still write to the file system that holds `path`.
 pub fn free_bytes(path: impl AsRef<Path>) -> Result<u64> {
-    let stat = context("examine", &path, rustix::fs::statvfs(path.as_ref()).map_err(io::Error::from))?;
+    let stat = space(path)?;
     Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
 }
 
-/// Removes a file, a link, or a directory with all that is in it, also below directories of the caller's
-/// that forbid it; what is gone already is fine.
-pub fn remove_all(path: impl AsRef<Path>) -> Result<()> {
+/// Removes a directory with all that is in it, also below directories of the caller's that forbid it. What is not
+/// a directory is removed as well; what is gone already is fine.
+pub fn remove_dir_all(path: impl AsRef<Path>) -> Result<()> {
     match fs::symlink_metadata(&path) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(source) => return context("remove", &path, Err(source)),
         Ok(found) if !found.is_dir() => return remove_file(&path),
         Ok(_) => {}
     }
-    match fs::remove_dir_all(&path) {
-        Err(e) if e.kind() == io::ErrorKind::PermissionDenied => {
-            open_up(path.as_ref())?;
-            remove_dir_all(path)
-        }
+    let mut removed = fs::remove_dir_all(&path);
+    if removed.as_ref().is_err_and(|e| e.kind() == io::ErrorKind::PermissionDenied) {
+        open_up(path.as_ref())?;
+        removed = fs::remove_dir_all(&path);
+    }
+    match removed {
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
         result => context("remove", &path, result),
     }
@@ -361,80 +312,10 @@ pub fn attributes(path: impl AsRef<Path>) -> Result<Vec<(String, Vec<u8>)>> {
     context("read the attributes of", path, read().map_err(io::Error::from))
 }
 
-/// A lock that other processes respect, released when dropped or when the process dies.
-#[derive(Debug)]
-pub struct Lock {
-    file: File,
-    path: PathBuf,
-}
-
-impl Lock {
-    /// Waits for the lock named by `path`, which is created and stays in place unless removed.
-    pub fn exclusive(path: impl AsRef<Path>) -> Result<Self> {
-        Self::wait(path.as_ref(), File::lock)
-    }
-
-    /// Takes the lock if nobody holds it.
-    pub fn try_exclusive(path: impl AsRef<Path>) -> Result<Option<Self>> {
-        let path = path.as_ref();
-        loop {
-            let file = Self::file(path)?;
-            match file.try_lock() {
-                Ok(()) => {}
-                Err(fs::TryLockError::WouldBlock) => return Ok(None),
-                Err(fs::TryLockError::Error(source)) => return context("lock", path, Err(source)),
-            }
-            if let Some(lock) = Self::confirm(file, path)? {
-                return Ok(Some(lock));
-            }
-        }
-    }
-
-    /// Waits for a share of the lock; holders of shares exclude only exclusive holders.
-    pub fn shared(path: impl AsRef<Path>) -> Result<Self> {
-        Self::wait(path.as_ref(), File::lock_shared)
-    }
-
-    /// Takes the lock's file away while holding it: who waited for it takes a new one.
-    pub fn remove(self) -> Result<()> {
-        remove_file(&self.path)
-    }
-
-    /// Adds to the content of the lock's file, which others may read.
-    pub fn append(&mut self, bytes: &[u8]) -> Result<()> {
-        context("write", &self.path, self.file.write_all(bytes))
-    }
-
-    fn wait(path: &Path, lock: fn(&File) -> io::Result<()>) -> Result<Self> {
-        loop {
-            let file = Self::file(path)?;
-            context("lock", path, lock(&file))?;
-            if let Some(lock) = Self::confirm(file, path)? {
-                return Ok(lock);
-            }
-        }
-    }
-
-    fn file(path: &Path) -> Result<File> {
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path);
-        context("open", path, file)
-    }
-
-    /// The lock, if the locked file is still the one that the path names: its last holder may have removed it.
-    fn confirm(file: File, path: &Path) -> Result<Option<Self>> {
-        let ours = context("examine", path, file.metadata())?;
-        match metadata(path) {
-            Ok(named) if (named.dev(), named.ino()) == (ours.dev(), ours.ino()) => {
-                Ok(Some(Self { file, path: path.to_owned() }))
-            }
-            Err(error) if !error.is_not_found() => Err(error),
-            _ => Ok(None),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::MetadataExt as _;
+
     use super::*;
 
     #[test]
@@ -466,51 +347,6 @@ mod tests {
     }
 
     #[test]
-    fn a_lock_excludes_and_is_released() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("lock");
-        let held = Lock::exclusive(&path).unwrap();
-        assert!(Lock::try_exclusive(&path).unwrap().is_none());
-        drop(held);
-        assert!(Lock::try_exclusive(&path).unwrap().is_some());
-    }
-
-    #[test]
-    fn copying_into_a_file_keeps_bytes_and_holes() {
-        let dir = tempfile::tempdir().unwrap();
-        let (from, to) = (dir.path().join("from"), dir.path().join("to"));
-        let source = create(&from).unwrap();
-        source.write_all_at(b"data", 3 << 20).unwrap();
-        source.set_len(5 << 20).unwrap();
-        let target = create(&to).unwrap();
-        target.set_len(8 << 20).unwrap();
-        assert_eq!(copy_at(&from, &target, 1 << 20).unwrap(), 5 << 20);
-        let bytes = read(&to).unwrap();
-        assert_eq!(&bytes[4 << 20..(4 << 20) + 4], b"data");
-        assert_eq!(bytes.iter().filter(|byte| **byte != 0).count(), 4);
-        let blocks = std::os::unix::fs::MetadataExt::blocks(&metadata(&to).unwrap());
-        assert!(blocks * 512 < 1 << 20, "{blocks} blocks");
-    }
-
-    #[test]
-    fn a_removed_lock_is_not_mistaken_for_the_one_that_follows() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("lock");
-        let first = Lock::exclusive(&path).unwrap();
-        let waiter = Lock::file(&path).unwrap();
-        first.remove().unwrap();
-        waiter.lock().unwrap();
-        assert!(Lock::confirm(waiter, &path).unwrap().is_none(), "the path names nothing");
-        let waiter = Lock::file(&path).unwrap();
-        remove_file(&path).unwrap();
-        let second = Lock::exclusive(&path).unwrap();
-        assert!(Lock::confirm(waiter, &path).unwrap().is_none(), "the path names another file");
-        assert!(Lock::try_exclusive(&path).unwrap().is_none());
-        drop(second);
-        assert!(Lock::confirm(Lock::file(&path).unwrap(), &path).unwrap().is_some());
-    }
-
-    #[test]
     fn everything_can_be_removed_except_through_links() {
         let dir = tempfile::tempdir().unwrap();
         let (outside, tree) = (dir.path().join("outside"), dir.path().join("tree"));
@@ -522,10 +358,10 @@ mod tests {
         set_mode(tree.join("a"), 0o555).unwrap();
         open_up(&tree).unwrap();
         assert_eq!(metadata(tree.join("a/b")).unwrap().mode() & 0o777, 0o700);
-        remove_all(&tree).unwrap();
-        remove_all(&tree).unwrap();
+        remove_dir_all(&tree).unwrap();
+        remove_dir_all(&tree).unwrap();
         assert!(!exists(&tree) && exists(outside.join("kept")));
-        remove_all(outside.join("kept")).unwrap();
+        remove_dir_all(outside.join("kept")).unwrap();
         assert!(list(&outside).unwrap().is_empty());
     }
 }

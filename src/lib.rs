@@ -1,4 +1,5 @@
 #![doc = include_str!("ARCHITECTURE.md")]
+#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests prepare files as they need them"))]
 
 // words: types that every room may know
 pub mod digest;

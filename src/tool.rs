@@ -120,6 +120,7 @@ impl Tool {
 
     /// The prepared command, for callers that need the running process: standard input closed, standard
     /// output and error inherited.
+    #[expect(clippy::disallowed_methods, reason = "this is where programs are run")]
     pub fn command(&self) -> Command {
         let mut command = match &self.wrapper {
             None => Command::new(&self.program),

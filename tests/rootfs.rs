@@ -1,5 +1,6 @@
 //! Whole root file systems, made by the rave binary from small packages. The shell, dpkg and what they need are the
 //! host's own, put into a package; the host must be a Debian with dpkg.
+#![allow(clippy::disallowed_methods, reason = "tests look from outside")]
 
 #[path = "support/deb.rs"]
 mod deb;

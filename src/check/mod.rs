@@ -1,4 +1,4 @@
-//! The six stages: what to ask a machine, and what to think of its answers. Pure: whoever calls [`run`] brings
+//! The six stages: what to ask a machine, and what to think of its answers. Pure: whoever calls [`run()`] brings
 //! the answers, from inside the machine and from outside.
 
 mod ask;

@@ -13,8 +13,8 @@ use std::fs::File;
 use std::io::{self, Read, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 
+use super::deb822::{Malformed, Paragraph};
 use crate::disk;
-pub use control::Paragraph;
 pub use data::{Entry, Kind};
 use limit::Limited;
 
@@ -74,7 +74,7 @@ pub enum Problem {
     },
     /// The control file breaks deb-control(5).
     #[error("its control file is malformed: {0}")]
-    Control(String),
+    Control(Malformed),
     /// A name that no member may have.
     #[error("its member {name:?} {reason}")]
     Name {
@@ -117,11 +117,11 @@ impl Deb {
         let data = member(&members, "data.tar")?.clone();
         let mut files = control::read(&mut contents(file, control, "control.tar", CONTROL_LIMIT)?)?;
         let control = files.remove("control").ok_or(Problem::Missing("control file"))?;
-        let control = Paragraph::parse(&control).map_err(Problem::Control)?;
+        let control = Paragraph::parse(control).map_err(Problem::Control)?;
         for field in ["Package", "Version", "Architecture"] {
-            let value = control.get(field).ok_or_else(|| Problem::Control(format!("there is no {field}")))?;
+            let value = control.get(field).ok_or(Problem::Control(Malformed::Missing(field)))?;
             if value.is_empty() || value.contains(|c: char| c.is_whitespace() || c == '/') {
-                return Err(Problem::Control(format!("{field} is {value:?}")));
+                return Err(Problem::Control(Malformed::value(field, value, "one word without slash")));
             }
         }
         Ok(Self { path: path.to_owned(), control, files, data })

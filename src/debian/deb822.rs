@@ -1,10 +1,11 @@
 //! Debian's control file format (deb822(5)): stanzas of fields.
 
-use std::collections::BTreeMap;
-
 /// A text that is not in the format.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Malformed {
+    /// It is not UTF-8, or has a NUL.
+    #[error("it is not text")]
+    NotText,
     /// A line is neither a field nor the continuation of one.
     #[error("{0:?} is not a field")]
     NotAField(String),
@@ -45,8 +46,7 @@ pub fn stanzas(text: &str) -> impl Iterator<Item = &str> {
         let mut at = 0;
         while at < rest.len() {
             let end = line_end(rest, at);
-            let blank = rest.as_bytes()[at..end].iter().all(u8::is_ascii_whitespace);
-            match (blank, start) {
+            match (is_blank(rest, at), start) {
                 (false, None) => start = Some(at),
                 (true, Some(from)) => {
                     let stanza = &rest[from..at];
@@ -68,6 +68,11 @@ fn line_end(text: &str, at: usize) -> usize {
     text[at..].find('\n').map_or(text.len(), |length| at + length + 1)
 }
 
+/// Whether the line that begins at `at` is one that ends a stanza.
+fn is_blank(text: &str, at: usize) -> bool {
+    text[at..line_end(text, at)].trim_ascii().is_empty()
+}
+
 /// The fields of one stanza in their order: name, and value with its continuation lines, trimmed.
 pub fn fields(stanza: &str) -> impl Iterator<Item = Result<(&str, &str), Malformed>> {
     let mut rest = stanza;
@@ -76,7 +81,7 @@ pub fn fields(stanza: &str) -> impl Iterator<Item = Result<(&str, &str), Malform
             return None;
         }
         let mut end = line_end(rest, 0);
-        while rest[end..].starts_with([' ', '\t']) {
+        while rest[end..].starts_with([' ', '\t']) && !is_blank(rest, end) {
             end = line_end(rest, end);
         }
         let (field, after) = rest.split_at(end);
@@ -93,26 +98,30 @@ fn is_name(name: &str) -> bool {
     !name.is_empty() && !name.starts_with(['#', '-']) && name.bytes().all(|b| b.is_ascii_graphic())
 }
 
+/// The value of a field in a list of them; names are compared without case.
+fn value<'a>(mut fields: impl Iterator<Item = (&'a str, &'a str)>, name: &str) -> Option<&'a str> {
+    fields.find(|(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+}
+
 /// One stanza, to look fields up by name.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Stanza<'a>(BTreeMap<String, &'a str>);
+pub struct Stanza<'a>(Vec<(&'a str, &'a str)>);
 
 impl<'a> Stanza<'a> {
     /// Reads the lines of one stanza; no field may stand twice.
     pub fn parse(text: &'a str) -> Result<Self, Malformed> {
-        let mut map = BTreeMap::new();
-        for field in fields(text) {
-            let (name, value) = field?;
-            if map.insert(name.to_ascii_lowercase(), value).is_some() {
-                return Err(Malformed::Duplicate(shorten(name)));
-            }
+        let all = fields(text).collect::<Result<Vec<_>, _>>()?;
+        let mut names: Vec<String> = all.iter().map(|(name, _)| name.to_ascii_lowercase()).collect();
+        names.sort_unstable();
+        match names.windows(2).find(|pair| pair[0] == pair[1]) {
+            Some(pair) => Err(Malformed::Duplicate(shorten(&pair[0]))),
+            None => Ok(Self(all)),
         }
-        Ok(Self(map))
     }
 
     /// The value of a field; names are compared without case.
     pub fn get(&self, name: &str) -> Option<&'a str> {
-        self.0.get(&name.to_ascii_lowercase()).copied()
+        value(self.0.iter().copied(), name)
     }
 
     /// The value of a field that must be there.
@@ -128,6 +137,38 @@ impl<'a> Stanza<'a> {
     /// Whether a field says `yes`.
     pub fn is_yes(&self, name: &str) -> bool {
         self.get(name) == Some("yes")
+    }
+}
+
+/// A stanza that owns its text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Paragraph(String);
+
+impl Paragraph {
+    /// Checks that a text is one stanza.
+    pub fn parse(bytes: Vec<u8>) -> Result<Self, Malformed> {
+        let text = String::from_utf8(bytes).map_err(|_| Malformed::NotText)?;
+        if text.contains('\0') {
+            return Err(Malformed::NotText);
+        }
+        Stanza::parse(&text)?;
+        Ok(Self(text))
+    }
+
+    /// The value of a field; names are compared without case.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        value(self.fields(), name)
+    }
+
+    /// All fields in their order, with trimmed values.
+    pub fn fields(&self) -> impl Iterator<Item = (&str, &str)> {
+        // It was parsed before, so that there are no errors to leave out.
+        fields(&self.0).flatten()
+    }
+
+    /// The text as it was written.
+    pub fn text(&self) -> &str {
+        &self.0
     }
 }
 
@@ -160,6 +201,9 @@ mod tests {
             [" continuation first: 1\n", "no colon\n", ": no name\n", "-----BEGIN: x\n", "# a: comment\n", "a b: c"]
         {
             assert!(matches!(Stanza::parse(bad), Err(Malformed::NotAField(_))), "{bad:?}");
+        }
+        for split in ["A: 1\n \nB: 2\n", "A: 1\n\t\n b\n", "A: 1\n\nB: 2\n"] {
+            assert!(Stanza::parse(split).is_err(), "others would see two stanzas in {split:?}");
         }
         assert_eq!(Stanza::parse("A: 1\na: 2\n"), Err(Malformed::Duplicate("a".to_owned())));
     }

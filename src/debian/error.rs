@@ -106,7 +106,7 @@ pub enum Error {
         /// As the image names it.
         path: String,
         /// Why.
-        source: super::deb_control::DebError,
+        source: super::local::LocalError,
     },
     /// A suite, component or archive name that cannot stand in a path.
     #[error("{0:?} cannot be the name of a suite, component or archive")]

@@ -302,4 +302,4 @@ impl fmt::Display for Stale {
 
 #[cfg(test)]
 #[path = "lock_tests.rs"]
-pub mod tests;
+pub(super) mod tests;

@@ -5,12 +5,13 @@ mod certificate;
 mod cleartext;
 pub mod deb;
 pub mod deb822;
-pub mod deb_control;
+
 pub mod error;
 mod explain;
 pub mod fetch;
 pub mod index;
 pub mod keyrings;
+pub mod local;
 pub mod lock;
 mod lock_file;
 mod lock_yaml;

@@ -95,6 +95,13 @@ pub fn alternatives(entry: &str) -> Result<Vec<Relation<'_>>, Malformed> {
     entry.split('|').map(relation).collect()
 }
 
+/// The relations of a field that concern this architecture: all of the outer list, one of each inner list. What is
+/// malformed is left out: a package that states its relations badly cannot take over files or come first by them.
+pub fn well_formed(field: &str) -> Vec<Vec<Relation<'_>>> {
+    let of_entry = |entry| str::split(entry, '|').filter_map(|one| relation(one).ok()).filter(|one| !one.foreign);
+    entries(field).map(|entry| of_entry(entry).collect()).collect()
+}
+
 /// One `name[:architecture] [(operator version)]`. A binary package's relations carry neither architecture
 /// lists nor build profiles.
 pub fn relation(text: &str) -> Result<Relation<'_>, Malformed> {
@@ -152,6 +159,13 @@ mod tests {
         assert!(!admits("a (>> 1.0)", "1.0"));
         assert!(!relation("a (>= 1)").unwrap().admits(None));
         assert!(relation("a").unwrap().admits(None));
+    }
+
+    #[test]
+    fn what_is_malformed_or_foreign_is_left_out() {
+        let relations = well_formed("libc6 (>= 2.38), a:any | b (<<1.0~) | d:i386, c [amd64] (= 1:2-3),, bad (1");
+        let names: Vec<Vec<_>> = relations.iter().map(|group| group.iter().map(|r| r.name).collect()).collect();
+        assert_eq!(names, [vec!["libc6"], vec!["a", "b"], vec![], vec![]]);
     }
 
     #[test]

@@ -6,9 +6,9 @@ use std::path::Path;
 use jiff::Timestamp;
 
 use super::archive::{Base, Source, is_safe_name, is_safe_path};
-use super::deb_control::{self, DebError, LocalDeb};
 use super::deb822::{Malformed, Stanza};
 use super::error::Error;
+use super::local::{self, LocalDeb, LocalError};
 use super::lock::{Lock, LockedArchive, LockedPackage, Place, Wanted, wanted};
 use super::lock_file::is_safe_file;
 use super::openpgp::Keyring;
@@ -132,9 +132,9 @@ fn refuse_bad_names(wanted: &[Wanted]) -> Result<(), Error> {
 fn read_debs(paths: &[String], project: &Path) -> Result<Vec<(String, LocalDeb)>, Error> {
     let read = |path: &String| {
         if !is_safe_file(path) {
-            return Err(DebError::Path);
+            return Err(LocalError::Path);
         }
-        deb_control::read(&project.join(path))
+        local::read(&project.join(path))
     };
     let read =
         |path| read(path).map(|deb| (path.clone(), deb)).map_err(|source| Error::Deb { path: path.clone(), source });
@@ -226,10 +226,10 @@ impl World<'_> {
             let architecture = stanza.require("Architecture").map_err(malformed)?;
             let fail = |source| Error::Deb { path: path.clone(), source };
             if architecture != "all" && architecture != super::ARCHITECTURE {
-                return Err(fail(DebError::Architecture));
+                return Err(fail(LocalError::Architecture));
             }
             if !names.insert(name) {
-                return Err(fail(DebError::Twice(name.to_owned())));
+                return Err(fail(LocalError::Twice(name.to_owned())));
             }
         }
         Ok(names)

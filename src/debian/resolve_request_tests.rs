@@ -1,7 +1,7 @@
 //! What a request asks for beyond Debian's packages, and how it relates to an earlier lock.
 
-use super::super::super::deb_control;
 use super::*;
+use crate::debian::samples::Package;
 use crate::disk;
 use crate::system::ExtraArchive;
 
@@ -39,10 +39,8 @@ fn an_extra_archive_is_trusted_by_its_own_key_only() {
 #[test]
 fn a_deb_file_comes_before_every_archive() {
     let mut fixture = Fixture::new(&(world() + &stanza("tool", "9", "")), &["web"]);
-    let control = "Package: tool\nVersion: 1\nArchitecture: all\nDepends: mta\nDescription: x\n";
-    let deb = deb_control::tests::deb(control);
     disk::create_dir_all(fixture.project.path().join("debs")).unwrap();
-    disk::write_atomic(fixture.project.path().join("debs/tool.deb"), &deb, 0o644).unwrap();
+    let deb = disk::read(Package::new("tool", "Depends: mta").write(&fixture.project.path().join("debs"))).unwrap();
     fixture.archive.debs = vec!["debs/tool.deb".to_owned()];
     let lock = fixture.resolve().unwrap();
     let tool = lock.packages.iter().find(|p| p.name.as_str() == "tool").unwrap();
@@ -53,15 +51,26 @@ fn a_deb_file_comes_before_every_archive() {
 
     disk::copy(fixture.project.path().join("debs/tool.deb"), fixture.project.path().join("copy.deb")).unwrap();
     fixture.archive.debs.push("copy.deb".to_owned());
-    assert!(matches!(fixture.resolve().unwrap_err(), Error::Deb { source: DebError::Twice(_), .. }));
+    assert!(matches!(fixture.resolve().unwrap_err(), Error::Deb { source: LocalError::Twice(_), .. }));
     for bad in ["../x.deb", "/x.deb", "a//b", ""] {
         fixture.archive.debs = vec![bad.to_owned()];
-        assert!(matches!(fixture.resolve().unwrap_err(), Error::Deb { source: DebError::Path, .. }), "{bad}");
+        assert!(matches!(fixture.resolve().unwrap_err(), Error::Deb { source: LocalError::Path, .. }), "{bad}");
     }
-    let foreign = deb_control::tests::deb(&control.replace("all", "arm64"));
-    disk::write_atomic(fixture.project.path().join("copy.deb"), &foreign, 0o644).unwrap();
-    fixture.archive.debs = vec!["copy.deb".to_owned()];
-    assert!(matches!(fixture.resolve().unwrap_err(), Error::Deb { source: DebError::Architecture, .. }));
+    let foreign = disk::read(Package::new("foreign", "").write(fixture.project.path())).unwrap();
+    let foreign = String::from_utf8(foreign).unwrap().replace("Architecture: all", "Architecture: arm");
+    disk::write_atomic(fixture.project.path().join("foreign.deb"), foreign.as_bytes(), 0o644).unwrap();
+    fixture.archive.debs = vec!["foreign.deb".to_owned()];
+    assert!(matches!(fixture.resolve().unwrap_err(), Error::Deb { source: LocalError::Architecture, .. }));
+}
+
+#[test]
+fn a_deb_file_holds_one_package_and_no_other() {
+    let mut fixture = Fixture::new(&world(), &["web"]);
+    Package::new("tool", "X: y\n \nPackage: libc\nVersion: 99\nArchitecture: all").write(fixture.project.path());
+    fixture.archive.debs = vec!["tool.deb".to_owned()];
+    assert!(matches!(fixture.resolve().unwrap_err(), Error::Deb { source: LocalError::Deb(_), .. }));
+    fixture.archive.debs = vec!["gone.deb".to_owned()];
+    assert!(matches!(fixture.resolve().unwrap_err(), Error::Deb { source: LocalError::Deb(_), .. }));
 }
 
 #[test]

@@ -11,7 +11,6 @@ mod database;
 mod job;
 mod order;
 mod pack;
-pub(super) mod relation;
 mod stand_ins;
 mod worker;
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
-use super::rootfs::relation;
+use super::relation;
 use super::unpack::{Error, Manner, Source, Unpacker};
 use crate::debian::deb::Deb;
 use crate::disk::{self, dir::Dir};
@@ -60,7 +60,8 @@ pub fn unpack_tools(debs: &[PathBuf], dest: &Path) -> Result<(), Error> {
 /// Whether one package may take over files of another (Debian Policy, 7.6.1).
 pub fn replaces(deb: &Deb, other: &Deb) -> bool {
     let field = deb.control.get("Replaces").unwrap_or_default();
-    relation::parse(field).iter().flatten().any(|r| r.name == other.name() && r.admits(other.version()))
+    let version = relation::version(other.version()).ok();
+    relation::well_formed(field).iter().flatten().any(|r| r.name == other.name() && r.admits(version.as_ref()))
 }
 
 /// The indices of packages in an order that keeps all processors busy to the end.

@@ -4,7 +4,6 @@
 use std::error::Error;
 use std::fs::File;
 use std::io::Write as _;
-use std::path::Path;
 
 use crate::disk;
 
@@ -20,7 +19,7 @@ pub struct Log(Option<File>);
 impl Log {
     /// Opens /dev/kmsg.
     pub fn open() -> Result<Self, disk::Error> {
-        Ok(Self(Some(disk::open_device(Path::new("/dev/kmsg"))?)))
+        Ok(Self(Some(disk::open_existing_rw("/dev/kmsg")?)))
     }
 
     /// Says what is going on.
@@ -31,7 +30,7 @@ impl Log {
     /// Says why there is no boot.
     pub fn failure(&mut self, text: &str) {
         self.line(CRITICAL, text);
-        if let Ok(mut console) = disk::open_device(Path::new("/dev/console")) {
+        if let Ok(mut console) = disk::open_existing_rw("/dev/console") {
             // If the console cannot be written to there is nobody left to tell.
             drop(console.write_all(format!("\r\nrave: {text}\r\n").as_bytes()));
         }

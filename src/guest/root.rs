@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -77,7 +77,7 @@ pub fn open(hash: &Digest, log: &mut Log) -> Result<PathBuf, Error> {
     let superblock = Superblock::parse(&bytes, data_size)?;
 
     let parameters = superblock.parameters(&attribute(&data, "dev")?, &attribute(&tree, "dev")?, hash);
-    let control = disk::open_device(Path::new("/dev/mapper/control"))?;
+    let control = disk::open_existing_rw("/dev/mapper/control")?;
     let device = dm::Device {
         name: NAME,
         uuid: &superblock.dm_uuid(NAME),
@@ -173,7 +173,7 @@ mod tests {
 
     #[test]
     fn names_of_devices() {
-        assert_eq!(node("cciss!c0d0p2"), Path::new("/dev/cciss/c0d0p2"));
+        assert_eq!(node("cciss!c0d0p2"), std::path::Path::new("/dev/cciss/c0d0p2"));
         assert!(may_be_disk("vda") && may_be_disk("nvme0n1") && may_be_disk("sr0"));
         assert!(!may_be_disk("loop3") && !may_be_disk("dm-0") && !may_be_disk("fd0"));
     }

@@ -1,5 +1,5 @@
 //! Virtual machines: what they are made of ([`machine`], [`args`]), how they are kept, started and found again
-//! ([`machines`]), watched and ended ([`vm`]), and how QEMU and the guest's agent are talked to ([`qmp`],
+//! ([`machines`]), watched and ended ([`vm`]), and how QEMU and the guest's agent are talked to (`qmp`,
 //! [`agent`]).
 //!
 //! This is the one asynchronous room, and it keeps that to itself: what it offers blocks. A [`vm::Vm`] owns an

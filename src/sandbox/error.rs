@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::tool;
+use crate::{disk, tool};
 
 /// A sandbox that could not be entered.
 #[derive(Debug, thiserror::Error)]
@@ -75,7 +75,13 @@ impl Error {
 
     /// The first step that needs the new namespace's privileges: refused by a security module, it looks like this.
     pub(super) fn namespaces(source: io::Error) -> Self {
-        Self::Namespaces { hint: hint(&|name| std::fs::read_to_string(Path::new("/proc/sys").join(name)).ok()), source }
+        Self::Namespaces { hint: hint(&|name| disk::read_to_string(Path::new("/proc/sys").join(name)).ok()), source }
+    }
+}
+
+impl From<disk::Error> for Error {
+    fn from(disk::Error { verb, path, source }: disk::Error) -> Self {
+        Self::Step { verb, path, source }
     }
 }
 

@@ -1,11 +1,11 @@
 //! User and group ids inside and outside (user_namespaces(7), subuid(5)).
 
 use std::ffi::OsString;
-use std::fs;
 use std::io;
 use std::process::ExitCode;
 
 use super::error::{Error, Result, step};
+use crate::disk;
 use crate::tool::{self, Tool};
 
 /// How many ids a [`super::Ids::Range`] has.
@@ -32,9 +32,14 @@ pub fn map_single(uid: u32, gid: u32) -> Result<()> {
         [("setgroups", "deny".to_owned()), ("uid_map", format!("0 {uid} 1")), ("gid_map", format!("0 {gid} 1"))]
     {
         let path = format!("/proc/self/{name}");
-        fs::write(&path, text).map_err(Error::namespaces)?;
+        write_map(&path, &text)?;
     }
     Ok(())
+}
+
+/// Writes one of the files of /proc that make a map, for which the kernel wants the whole text at once.
+fn write_map(path: &str, text: &str) -> Result<()> {
+    disk::overwrite(path, text.as_bytes()).map_err(|error| Error::namespaces(error.source))
 }
 
 /// The mapper: a process that stays outside and, when standard input ends, gives the process named by its only
@@ -53,10 +58,10 @@ pub fn map_from_outside(arguments: &[OsString]) -> Result<ExitCode> {
 /// Root may map any ids that exist in its own namespace, and takes the same ones.
 fn map_as_root(pid: u32, kind: &Kind) -> Result<()> {
     let own = format!("/proc/self/{}", kind.map);
-    if !covers(&step("read", &own, fs::read_to_string(&own))?) {
+    if !covers(&disk::read_to_string(&own)?) {
         return Err(Error::FewIds);
     }
-    fs::write(format!("/proc/{pid}/{}", kind.map), format!("0 0 {COUNT}")).map_err(Error::namespaces)
+    write_map(&format!("/proc/{pid}/{}", kind.map), &format!("0 0 {COUNT}"))
 }
 
 /// Whether the content of a uid_map makes all of 0 to 65535 visible.
@@ -75,7 +80,7 @@ fn covers(map: &str) -> bool {
 
 /// Others become root inside, and take the remaining ids from their range, which only a setuid program may map.
 fn map_as_user(pid: u32, kind: &Kind, uid: u32, own: u32) -> Result<()> {
-    let text = fs::read_to_string(kind.file).unwrap_or_default();
+    let text = disk::read_to_string(kind.file).unwrap_or_default();
     let user = user_name(uid);
     let start =
         range(&text, &user, uid).ok_or_else(|| Error::NoRange { user, file: kind.file, free: first_free(&text) })?;
@@ -91,7 +96,7 @@ fn map_as_user(pid: u32, kind: &Kind, uid: u32, own: u32) -> Result<()> {
 
 /// The name of a user; the number where the name is not known.
 fn user_name(uid: u32) -> String {
-    let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let passwd = disk::read_to_string("/etc/passwd").unwrap_or_default();
     if let Some(name) = name_in(&passwd, uid) {
         return name.to_owned();
     }

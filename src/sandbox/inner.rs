@@ -14,6 +14,10 @@ const HOST_NAME: &[u8] = b"localhost";
 const NOT_STARTED: u8 = 127;
 
 /// Runs to the end of the program.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the program gets the environment and the descriptors that crate::tool has given the helper"
+)]
 pub fn run(arguments: &[OsString]) -> Result<ExitCode> {
     let (spec, program, arguments) = Sandbox::parse(arguments)?;
     step("follow", "the helper", rustix::process::set_parent_process_death_signal(Some(Signal::KILL)))?;

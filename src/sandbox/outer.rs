@@ -16,6 +16,10 @@ use super::{INNER, Ids, MAPPER, Sandbox, ids, sys};
 const SELF: &str = "/proc/self/exe";
 
 /// Runs the helper to the end of the program in the sandbox.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "rave itself, with the environment that crate::tool has given the helper"
+)]
 pub fn run(arguments: &[OsString]) -> Result<ExitCode> {
     let (spec, ..) = Sandbox::parse(arguments)?;
     let caller = if spec.outlives { None } else { Some(caller(spec.parent)?) };
@@ -43,6 +47,10 @@ fn caller(expected: u32) -> Result<OwnedFd> {
     if getppid() == Some(parent) { Ok(handle) } else { Err(GONE) }
 }
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "rave itself, with the environment that crate::tool has given the helper"
+)]
 fn enter_user_namespace(ids: Ids) -> Result<()> {
     let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
     match ids {

@@ -51,7 +51,6 @@ impl Identity {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use age::secrecy::ExposeSecret as _;
 
     #[test]
     fn an_identity_is_read_and_never_shown() {

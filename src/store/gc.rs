@@ -177,7 +177,7 @@ impl Store {
         match candidate.what {
             What::Object => {
                 let staging = self.layout.staging(name);
-                disk::remove_all(staging.path())?;
+                disk::remove_dir_all(staging.path())?;
                 disk::rename(self.layout.home(name).path(), staging.path())?;
             }
             What::Partial => {
@@ -191,7 +191,7 @@ impl Store {
     fn discard_damaged(&self, freed: &mut Freed) -> Result<(), Error> {
         for path in disk::list(self.layout.root().join("damaged"))? {
             let bytes = weigh(&path)?;
-            match disk::remove_all(&path) {
+            match disk::remove_dir_all(&path) {
                 Ok(()) => freed.kinds.entry("damaged".to_owned()).or_default().add(bytes),
                 Err(error) => freed.failures.push(error),
             }

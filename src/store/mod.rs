@@ -167,14 +167,14 @@ impl Store {
         });
         if result.is_err() {
             // What is left after a failure here is swept at the next open; the first error tells more.
-            drop(disk::remove_all(staging.path()));
+            drop(disk::remove_dir_all(staging.path()));
         }
         result
     }
 
     /// Makes an empty staging directory, and protects the object to be from gc.
     fn stage(&self, staging: &object::Home, digest: Digest) -> Result<(), Error> {
-        disk::remove_all(staging.path())?;
+        disk::remove_dir_all(staging.path())?;
         disk::create_private_dir(staging.path())?;
         let _no_gc = Lock::shared(self.layout.lock())?;
         self.hold(digest)
@@ -212,7 +212,7 @@ impl Store {
         disk::write_atomic(staging.record(), &serde_json::to_vec(&record)?, 0o600)?;
         let home = self.layout.home(name);
         disk::create_dir_all(home.parent())?;
-        disk::remove_all(home.path())?;
+        disk::remove_dir_all(home.path())?;
         disk::rename(staging.path(), home.path())?;
         Ok(home.content())
     }

@@ -262,7 +262,7 @@ impl Layout {
         let mut failures = Vec::new();
         for name in self.flat_names("staging")? {
             let Some(turn) = Lock::try_exclusive(self.turn(&name))? else { continue };
-            match disk::remove_all(self.staging(&name).path()) {
+            match disk::remove_dir_all(self.staging(&name).path()) {
                 Ok(()) => turn.remove()?,
                 Err(error) => failures.push(error),
             }

@@ -280,7 +280,7 @@ fn verify_finds_a_flipped_byte_and_the_object_is_made_anew() {
 fn half_an_object_is_none_and_is_replaced() {
     let (_dir, store) = store();
     let path = store.put(STEP, digest("a"), tree).unwrap();
-    disk::remove_all(&path).unwrap();
+    disk::remove_dir_all(&path).unwrap();
     assert_eq!(store.lookup(STEP, digest("a")).unwrap(), None);
     assert_eq!(store.put(STEP, digest("a"), write(b"new")).unwrap(), path);
 }

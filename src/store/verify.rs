@@ -70,7 +70,7 @@ impl Store {
     fn condemn(&self, name: Name, reason: String) -> Result<Option<Damage>, Error> {
         let turn = Lock::exclusive(self.layout.turn(&name))?;
         let place = self.layout.damaged(&name);
-        disk::remove_all(place.path())?;
+        disk::remove_dir_all(place.path())?;
         let moved = disk::rename(self.layout.home(&name).path(), place.path());
         turn.remove()?;
         match moved {

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::relation;
 use crate::debian::deb::Deb;
+use crate::debian::relation::{Relation, well_formed};
 
 /// Packages whose scripts make what the scripts of all others take for granted, in this order.
 const FIRST: [&str; 6] = ["base-passwd", "base-files", "libc6", "perl-base", "mawk", "debconf"];
@@ -28,7 +28,7 @@ impl<'a> Names<'a> {
         let mut by_name: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
         for (index, deb) in debs.iter().enumerate() {
             by_name.entry(deb.name()).or_default().insert(0, index);
-            for provided in relation::parse(deb.control.get("Provides").unwrap_or_default()).iter().flatten() {
+            for provided in well_formed(deb.control.get("Provides").unwrap_or_default()).iter().flatten() {
                 by_name.entry(provided.name).or_default().push(index);
             }
         }
@@ -37,8 +37,8 @@ impl<'a> Names<'a> {
 
     /// The packages that a field of relations leads to: of each group of alternatives the first that is there.
     pub fn targets(&self, field: Option<&str>) -> Vec<usize> {
-        let groups = relation::parse(field.unwrap_or_default());
-        let first = |group: &Vec<relation::Relation<'_>>| {
+        let groups = well_formed(field.unwrap_or_default());
+        let first = |group: &Vec<Relation<'_>>| {
             group.iter().find_map(|relation| self.by_name.get(relation.name)?.first().copied())
         };
         groups.iter().filter_map(first).collect()
