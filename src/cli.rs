@@ -38,7 +38,7 @@ pub struct Global {
     /// Write one JSON document, or JSON lines for long work, to standard output
     #[arg(long, global = true, env = "RAVE_JSON", value_parser = clap::builder::FalseyValueParser::new(), display_order = 900)]
     pub json: bool,
-    /// Say nothing but results and errors
+    /// Say nothing but results, warnings and errors
     #[arg(long, short, global = true, env = "RAVE_QUIET", value_parser = clap::builder::FalseyValueParser::new(), conflicts_with = "verbose", display_order = 900)]
     pub quiet: bool,
     /// Say what is done in detail; twice for what programs are run
@@ -79,18 +79,33 @@ pub enum Command {
     Run(Run),
     /// List, enter and end virtual machines
     #[command(subcommand)]
+    #[command(after_help = "Examples:
+  rave run web --detach       boot a machine and leave it running
+  rave vm list                which machines there are, and on which ports
+  rave vm ssh web             enter one")]
     Vm(Vm),
     /// Hold a running machine against its image, in six stages
     Check(Check),
     /// Look after the store
     #[command(subcommand)]
+    #[command(after_help = "Examples:
+  rave store du               what takes how much space
+  rave store gc --days 7      remove what was not used for a week
+  rave store verify           find damaged objects")]
     Store(Store),
     /// Print shell completions
+    #[command(after_help = "Examples:
+  rave completions bash > ~/.local/share/bash-completion/completions/rave
+  rave completions zsh > ~/.zfunc/_rave
+  rave completions fish > ~/.config/fish/completions/rave.fish")]
     Completions {
         /// Which shell
         shell: clap_complete::Shell,
     },
     /// Write the manual pages
+    #[command(after_help = "Examples:
+  rave man | man -l -                   read rave(1)
+  rave man ~/.local/share/man/man1      one page for each command")]
     Man {
         /// Where to; standard output gets rave(1) if left out
         dir: Option<PathBuf>,
@@ -257,9 +272,13 @@ pub enum Accel {
 #[derive(Debug, Subcommand)]
 pub enum Vm {
     /// Show the machines
-    #[command(visible_alias = "ls")]
+    #[command(visible_alias = "ls", after_help = "Example:
+  rave vm list --json         for scripts: an array of objects")]
     List,
     /// Run a command, or a shell, as the user `agent`
+    #[command(after_help = "Examples:
+  rave vm ssh web                            a shell
+  rave vm ssh web -- systemctl --failed      a command; its failure is exit status 1")]
     Ssh {
         /// Name of the machine
         name: String,
@@ -268,11 +287,16 @@ pub enum Vm {
         command: Vec<String>,
     },
     /// Attach to the serial console; Ctrl-] leaves
+    #[command(after_help = "Example:
+  rave vm console web         see a machine boot, or log in where SSH does not answer")]
     Console {
         /// Name of the machine
         name: String,
     },
     /// Print what the serial console has shown
+    #[command(after_help = "Examples:
+  rave vm logs web            what the console has shown until now
+  rave vm logs web --follow   and what it shows next")]
     Logs {
         /// Name of the machine
         name: String,
@@ -281,6 +305,9 @@ pub enum Vm {
         follow: bool,
     },
     /// Shut the machine down, by force only if it does not obey
+    #[command(after_help = "Examples:
+  rave vm stop web            ask the machine to shut down, and wait
+  rave vm stop web --grace 2  use force after two seconds")]
     Stop {
         /// Name of the machine
         name: String,
@@ -289,6 +316,9 @@ pub enum Vm {
         grace: u64,
     },
     /// Remove a stopped machine and what it wrote
+    #[command(after_help = "Examples:
+  rave vm rm web              forget a stopped machine
+  rave vm rm web --force      stop it first")]
     Rm {
         /// Name of the machine
         name: String,
@@ -330,14 +360,21 @@ pub struct Check {
 #[derive(Debug, Subcommand)]
 pub enum Store {
     /// Remove what no result and no running command needs
+    #[command(after_help = "Examples:
+  rave store gc               keep only what results and running machines need
+  rave store gc --days 7      keep what was used in the last week, too")]
     Gc {
         /// Keep what was used within this many days
         #[arg(long, default_value_t = 0)]
         days: u64,
     },
     /// Show how much space is used, and by what
+    #[command(after_help = "Example:
+  rave store du --json        objects and bytes by kind")]
     Du,
     /// Hash everything again and set aside what is damaged
+    #[command(after_help = "Example:
+  rave store verify           exit status 1 if anything was damaged; the next build makes it anew")]
     Verify,
 }
 

@@ -40,7 +40,7 @@ pub fn prepare(context: &Context, asked: Asked, manner: Manner) -> Result<Prepar
     let fit = |asked: &Asked| {
         locking::fitting(asked)?.map_err(|unfit| {
             Failure::request(format!("{}: {unfit}", asked.named.lock().display()))
-                .hint(format!("run `rave lock {}`", asked.named.name))
+                .hint(format!("run `rave lock {}`", asked.named.typed))
         })
     };
     let (lock, tools) = (fit(&asked)?, fit(&tools)?);

@@ -160,7 +160,8 @@ impl Prepared {
 
 /// The tools of the project's images, for a disk that names none.
 pub fn any_tools(context: &Context, store: &Store) -> Result<PathBuf> {
-    let named = Named { name: locking::TOOLS.to_owned(), directory: context.project.join("images") };
+    let (name, directory) = (locking::TOOLS.to_owned(), context.project.join("images"));
+    let named = Named { typed: name.clone(), name, directory };
     let asked = locking::tools(context, &named)?;
     let lock = locking::fitting(&asked)?.map_err(|unfit| {
         Failure::request(format!("{}: {unfit}", asked.named.lock().display())).hint("run `rave lock` for an image")

@@ -1,6 +1,5 @@
 //! `rave check`: holds a running machine against its image.
 
-use std::path::Path;
 use std::time::Duration;
 
 use crate::check::{self, Report, Stage, StageReport, Target, Verdict, Wanted};
@@ -34,9 +33,10 @@ pub fn run(arguments: &cli::Check, context: &Context) -> Result<Status> {
             check(context, &vm, &wanted)?
         }
         _ => {
-            let store = store::open(context)?;
+            running::expect(&arguments.host)?;
             let asked = locking::evaluate(context, &arguments.target, &[], None)?;
             let prepared = build::prepare(context, asked, Manner::default())?;
+            let store = store::open(context)?;
             let bootable = run_command::of_image(context, &store, &prepared)?;
             let wish = Wish { name: None, host: &arguments.host, direct: false, persist: false, detach: false };
             let mut vm = running::start(context, &bootable, &wish)?;

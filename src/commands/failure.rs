@@ -131,7 +131,12 @@ impl From<crate::store::Error> for Failure {
 
 impl From<crate::debian::Error> for Failure {
     fn from(error: crate::debian::Error) -> Self {
-        if error.is_input() { Self::request(chain(&error)) } else { Self::error(error) }
+        let hint = error.hint();
+        let failure = if error.is_input() { Self::request(chain(&error)) } else { Self::error(error) };
+        match hint {
+            Some(text) => failure.hint(text),
+            None => failure,
+        }
     }
 }
 

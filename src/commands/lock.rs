@@ -1,6 +1,7 @@
 //! `rave lock`: names to exact packages.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 
 use serde_json::json;
 
@@ -25,21 +26,29 @@ pub fn run(arguments: &cli::Lock, context: &Context) -> Result<Status> {
         written.push(json!({"lock": asked.named.lock(), "packages": lock.packages.len(), "digest": lock.digest()}));
     }
     if context.ui.is_json() {
-        context.ui.print_json(&json!({"locks": written}));
+        context.ui.print_json(&json!({"event": "result", "locks": written}));
     }
     Ok(Status::Done)
 }
 
 fn check(context: &Context, all: &[&Asked]) -> Result<Status> {
-    let mut status = Status::Done;
+    let mut locks = Vec::new();
     for asked in all {
-        if let Err(unfit) = locking::fitting(asked)? {
+        let unfit = locking::fitting(asked)?.err();
+        if let Some(unfit) = &unfit {
             context.ui.error(format!("{}: {unfit}", asked.named.lock().display()));
-            context.ui.hint(format!("run `rave lock {}`", asked.named.name));
-            status = Status::Unwell;
+            context.ui.hint(format!("run `rave lock {}`", asked.named.typed));
         }
+        locks.push((asked.named.lock(), unfit.map(|unfit| unfit.to_string())));
     }
-    Ok(status)
+    if context.ui.is_json() {
+        let told = |(lock, reason): &(PathBuf, Option<String>)| {
+            json!({"lock": lock, "fits": reason.is_none(), "reason": reason})
+        };
+        context.ui.print_json(&json!({"locks": locks.iter().map(told).collect::<Vec<_>>()}));
+    }
+    let fits = locks.iter().all(|(_, reason)| reason.is_none());
+    Ok(if fits { Status::Done } else { Status::Unwell })
 }
 
 fn update(packages: Option<&[String]>) -> Result<Update> {

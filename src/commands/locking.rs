@@ -53,7 +53,7 @@ pub fn tools(context: &Context, beside: &Named) -> Result<Asked> {
     project.modules.insert("default".to_owned(), alone);
     let evaluation = modules::evaluate(&project, &named.name, &[], None)?;
     Ok(Asked {
-        named: Named { name: TOOLS.to_owned(), directory: beside.directory.clone() },
+        named: Named { name: TOOLS.to_owned(), directory: beside.directory.clone(), typed: beside.typed.clone() },
         system: evaluation.system,
     })
 }

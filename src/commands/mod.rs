@@ -20,6 +20,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 
 use crate::cli::{Cli, Color, Command};
+use crate::disk;
 use crate::interrupt;
 use crate::ui::{Style, Ui};
 
@@ -28,7 +29,10 @@ pub use failure::{Failure, Result, Status};
 
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(said) => return usage(&said),
+    };
     match cli.global.color {
         Color::Auto => {}
         Color::Always => anstream::ColorChoice::Always.write_global(),
@@ -47,11 +51,23 @@ pub fn main() -> ExitCode {
     if let Err(e) = interrupt::listen() {
         return Failure::error(e).show(&context.ui);
     }
-    match dispatch(cli.command, &context) {
+    let ended = dispatch(cli.command, &context);
+    if let Some(error) = context.ui.lost() {
+        return Failure::error(disk::Error { verb: "write", path: "standard output".into(), source: error })
+            .show(&context.ui);
+    }
+    match ended {
         Ok(Status::Done) => ExitCode::SUCCESS,
         Ok(Status::Unwell) => ExitCode::from(1),
         Err(failure) => failure.show(&context.ui),
     }
+}
+
+/// Help and version as results; a wrong command line as wrong input, where clap's own status would be 2.
+fn usage(said: &clap::Error) -> ExitCode {
+    // Nobody is left to tell where the stream is closed.
+    let _ = said.print();
+    if said.use_stderr() { ExitCode::from(1) } else { ExitCode::SUCCESS }
 }
 
 fn dispatch(command: Command, context: &Context) -> Result<Status> {

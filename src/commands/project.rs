@@ -21,6 +21,8 @@ pub struct Named {
     pub name: String,
     /// The directory in which its lock, the tools' lock and `.deb` files of its own are.
     pub directory: PathBuf,
+    /// What the user would type to name it again.
+    pub typed: String,
 }
 
 impl Named {
@@ -32,6 +34,9 @@ impl Named {
 
 /// Reads the project at `root` and finds `image` in it: a name, or a path to a YAML file.
 pub fn read(root: &Path, image: &str) -> Result<(Project, Named)> {
+    if !disk::exists(root) {
+        return Err(Failure::request(format!("there is no project directory {}", root.display())));
+    }
     let mut project = Project::default();
     for (path, bytes) in LIBRARY {
         add(&mut project, path, &format!("<rave>/{path}"), bytes)?;
@@ -55,7 +60,8 @@ fn find(project: &mut Project, root: &Path, image: &str) -> Result<Named> {
     let is_path = image.contains('/') || path.extension().is_some_and(|extension| extension == "yaml");
     if !is_path {
         if project.images.contains_key(image) {
-            return Ok(Named { name: image.to_owned(), directory: root.join("images") });
+            let typed = image.to_owned();
+            return Ok(Named { name: image.to_owned(), directory: root.join("images"), typed });
         }
         let names: Vec<&str> = project.images.keys().map(String::as_str).collect();
         let close = names.iter().map(|name| (strsim::osa_distance(name, image), name)).min();
@@ -71,10 +77,14 @@ fn find(project: &mut Project, root: &Path, image: &str) -> Result<Named> {
         return Err(Failure::request(format!("{image} does not name a file")));
     };
     let name = stem.to_string_lossy().into_owned();
+    if !disk::exists(path) {
+        return Err(Failure::request(format!("there is no image {image}"))
+            .hint("without a slash and `.yaml`, an image is a name in images/"));
+    }
     let text = String::from_utf8(read_limited(path)?).map_err(|_| not_text(image))?;
     project.images.insert(name.clone(), Source::new(image, text));
     let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
-    Ok(Named { name, directory: directory.to_owned() })
+    Ok(Named { name, directory: directory.to_owned(), typed: image.to_owned() })
 }
 
 fn add(project: &mut Project, path: &str, shown: &str, bytes: &[u8]) -> Result<()> {
@@ -94,14 +104,12 @@ fn not_text(name: &str) -> Failure {
 }
 
 fn read_limited(path: &Path) -> Result<Vec<u8>> {
-    let size = disk::metadata(path)?.len();
-    if size > LIMIT {
-        return Err(Failure::request(format!(
-            "{} has {size} bytes; a project's files have at most {LIMIT}",
-            path.display()
-        )));
+    let bytes = disk::read_start(path, LIMIT + 1)?;
+    if bytes.len() as u64 > LIMIT {
+        let text = format!("{} is too large: a project's files have at most {LIMIT} bytes", path.display());
+        return Err(Failure::request(text));
     }
-    Ok(disk::read(path)?)
+    Ok(bytes)
 }
 
 /// All regular files below a folder that may be missing. Links are not followed, so no project can reach
@@ -159,7 +167,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         write(dir.path(), "other/edge.yaml", b"name: edge\n");
         let path = dir.path().join("other/edge.yaml");
-        let (project, named) = read(&dir.path().join("empty"), path.to_str().unwrap()).unwrap();
+        let (project, named) = read(&dir.path().join("other"), path.to_str().unwrap()).unwrap();
         assert_eq!(named.lock(), dir.path().join("other/edge.lock"));
         assert_eq!(project.images["edge"].text, "name: edge\n");
     }

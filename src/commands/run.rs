@@ -5,6 +5,7 @@ use std::path::Path;
 use serde_json::json;
 
 use crate::cli;
+use crate::digest::Digest;
 use crate::images::assemble::kind;
 use crate::images::plan::Piece;
 use crate::interrupt;
@@ -18,10 +19,10 @@ use super::{Context, Failure, Result, Status, build, locking, store};
 
 /// Boots, and stays until the machine or the user ends it, unless detached.
 pub fn run(arguments: &cli::Run, context: &Context) -> Result<Status> {
-    let store = store::open(context)?;
     let name = arguments.name.as_deref().map(str::parse::<ImageName>).transpose();
     let name = name.map_err(|e| Failure::request(e.to_string()))?;
-    let (bootable, pins) = bootable(arguments, context, &store)?;
+    running::expect(&arguments.host)?;
+    let (store, bootable, pins) = bootable(arguments, context)?;
     let wish = Wish {
         name,
         host: &arguments.host,
@@ -60,18 +61,21 @@ pub fn pin(name: &ImageName) -> String {
     format!("vm-{name}")
 }
 
-fn bootable(arguments: &cli::Run, context: &Context, store: &Store) -> Result<(Bootable, Vec<crate::digest::Digest>)> {
+fn bootable(arguments: &cli::Run, context: &Context) -> Result<(Store, Bootable, Vec<Digest>)> {
     let path = Path::new(&arguments.target);
     if path.extension().is_some_and(|extension| extension == "raw") {
         let (manifest, uki) = running::beside(path)?;
         // A disk says nothing of tools, so they are those of the project.
-        let tools = super::building::any_tools(context, store)?;
-        return Ok((Bootable { disk: crate::disk::canonical(path)?, manifest, uki, tools }, Vec::new()));
+        let store = store::open(context)?;
+        let tools = super::building::any_tools(context, &store)?;
+        let disk = crate::disk::canonical(path)?;
+        return Ok((store, Bootable { disk, manifest, uki, tools }, Vec::new()));
     }
     let asked = locking::evaluate(context, &arguments.target, &[], arguments.mode)?;
     let prepared = build::prepare(context, asked, Manner::default())?;
-    let bootable = of_image(context, store, &prepared)?;
-    Ok((bootable, prepared.plan.steps.iter().map(|step| step.digest).collect()))
+    let store = store::open(context)?;
+    let bootable = of_image(context, &store, &prepared)?;
+    Ok((store, bootable, prepared.plan.steps.iter().map(|step| step.digest).collect()))
 }
 
 /// Builds an image as far as it is not, for booting.

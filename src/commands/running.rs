@@ -58,6 +58,17 @@ pub fn machines(context: &Context) -> Machines {
     Machines::new(context.state.join("vms"))
 }
 
+/// Holds what a host shall give against what it has, before hours of building.
+pub fn expect(host: &cli::Host) -> Result<()> {
+    if let Some(path) = &host.qemu
+        && !disk::exists(path)
+    {
+        return Err(Failure::request(format!("there is no QEMU at {}", path.display()))
+            .hint("without --qemu, rave takes the one of its tools tree"));
+    }
+    credentials(host).map(drop)
+}
+
 /// Starts a machine; it boots while this returns.
 pub fn start(context: &Context, bootable: &Bootable, wish: &Wish<'_>) -> Result<Vm> {
     let manifest = super::build::read_manifest(&bootable.manifest)?;

@@ -14,9 +14,10 @@ use super::{Context, Failure, Result, Status, check, run as run_command, store};
 /// Does all of it.
 pub fn run(arguments: &cli::Up, context: &Context) -> Result<Status> {
     let asked = || locking::evaluate(context, &arguments.image, &[], arguments.mode);
-    let store = store::open(context)?;
+    running::expect(&arguments.host)?;
     let prepared =
         Prepared::new(asked()?, lock(context, &asked()?)?, tools_lock(context, &asked()?)?, Manner::default())?;
+    let store = store::open(context)?;
     let (prepared, bootable) = match run_command::of_image(context, &store, &prepared) {
         Err(Failure::Gone(error)) => {
             context.ui.warn(format!("{error}; locking anew"));

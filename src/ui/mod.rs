@@ -5,8 +5,8 @@ mod progress;
 mod snippet;
 
 use std::fmt::Display;
-use std::io::{IsTerminal as _, Write as _};
-use std::sync::Mutex;
+use std::io::{self, IsTerminal as _, Write as _};
+use std::sync::{Mutex, PoisonError};
 
 use serde::Serialize;
 
@@ -61,6 +61,8 @@ pub struct Style {
 /// The terminal, or what stands in for it.
 pub struct Ui {
     style: Style,
+    /// Why results could not be written, the first time.
+    lost: Mutex<Option<io::Error>>,
     progress: Mutex<Progress>,
 }
 
@@ -68,7 +70,7 @@ impl Ui {
     /// A user interface on the process's own streams.
     pub fn new(style: Style) -> Self {
         let bars = std::io::stderr().is_terminal() && !style.quiet && !style.json;
-        Self { style, progress: Mutex::new(Progress::new(bars)) }
+        Self { style, lost: Mutex::default(), progress: Mutex::new(Progress::new(bars)) }
     }
 
     /// Whether the result is wanted as JSON.
@@ -76,24 +78,34 @@ impl Ui {
         self.style.json
     }
 
-    /// One line of a result, to standard output. A reader that went away ends the program quietly.
+    /// One line of a result, to standard output. The work goes on where a reader went away: to stop here
+    /// would leave it half done.
     pub fn print(&self, text: impl Display) {
         self.with_progress(|progress| {
             progress.suspend(|| {
                 let mut out = anstream::stdout().lock();
-                if writeln!(out, "{text}").and_then(|()| out.flush()).is_err() {
-                    std::process::exit(0);
-                }
+                self.remember(writeln!(out, "{text}").and_then(|()| out.flush()));
             });
         });
+    }
+
+    /// Why results did not arrive, if that is anyone's loss: a reader that went away has seen enough.
+    pub fn lost(&self) -> Option<io::Error> {
+        self.lost.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    fn remember(&self, written: io::Result<()>) {
+        if let Err(error) = written
+            && error.kind() != io::ErrorKind::BrokenPipe
+        {
+            self.lost.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+        }
     }
 
     /// Bytes of a result, as they are.
     pub fn print_bytes(&self, bytes: &[u8]) {
         let mut out = std::io::stdout().lock();
-        if out.write_all(bytes).and_then(|()| out.flush()).is_err() {
-            std::process::exit(0);
-        }
+        self.remember(out.write_all(bytes).and_then(|()| out.flush()));
     }
 
     /// One JSON value on one line of standard output.
@@ -149,7 +161,7 @@ impl Ui {
     }
 
     fn with_progress(&self, act: impl FnOnce(&mut Progress)) {
-        act(&mut self.progress.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
+        act(&mut self.progress.lock().unwrap_or_else(PoisonError::into_inner));
     }
 }
 
