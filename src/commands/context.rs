@@ -26,6 +26,7 @@ pub struct Environment {
 
 impl Environment {
     /// That of this process. Relative XDG paths are ignored, as their specification asks.
+    #[expect(clippy::disallowed_methods, reason = "this is where the environment is read")]
     pub fn of_process() -> Self {
         let path = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
         Self {
@@ -57,17 +58,14 @@ pub struct Context {
 }
 
 impl Context {
-    /// Finds everything; on failure gives the terminal back, to tell why.
-    pub fn new(global: &Global, environment: Environment, ui: Ui) -> Result<Self, (Ui, Failure)> {
+    /// Finds everything.
+    pub fn new(global: &Global, environment: Environment, ui: Arc<Ui>) -> Result<Self, Failure> {
         let lost = |what: &str| Failure::request(format!("cannot tell where the {what} is: HOME is not set"));
         let store = global.store.clone().or_else(|| environment.directory(environment.cache.as_ref(), ".cache"));
-        let Some(store) = store else {
-            return Err((ui, lost("store").hint("set HOME, or RAVE_STORE to a directory")));
-        };
-        let Some(state) = environment.directory(environment.state.as_ref(), ".local/state") else {
-            return Err((ui, lost("state directory").hint("set HOME or XDG_STATE_HOME")));
-        };
+        let store = store.ok_or_else(|| lost("store").hint("set HOME, or RAVE_STORE to a directory"))?;
+        let state = environment.directory(environment.state.as_ref(), ".local/state");
+        let state = state.ok_or_else(|| lost("state directory").hint("set HOME or XDG_STATE_HOME"))?;
         let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-        Ok(Self { ui: Arc::new(ui), project: absolute(&global.project), store: absolute(&store), state, environment })
+        Ok(Self { ui, project: absolute(&global.project), store: absolute(&store), state, environment })
     }
 }

@@ -16,6 +16,7 @@ mod up;
 mod vm;
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::Parser as _;
 
@@ -39,14 +40,14 @@ pub fn main() -> ExitCode {
         Color::Never => anstream::ColorChoice::Never.write_global(),
     }
     let style = Style { json: cli.global.json, quiet: cli.global.quiet, verbose: cli.global.verbose };
+    let ui = Arc::new(Ui::new(style));
     // Inside a machine there is no home, no store and nobody who interrupts.
     if let Command::Guest(verb) = &cli.command {
-        let ui = Ui::new(style);
         return guest(verb).map_or_else(|failure| failure.show(&ui), |()| ExitCode::SUCCESS);
     }
-    let context = match Context::new(&cli.global, Environment::of_process(), Ui::new(style)) {
+    let context = match Context::new(&cli.global, Environment::of_process(), Arc::clone(&ui)) {
         Ok(context) => context,
-        Err((ui, failure)) => return failure.show(&ui),
+        Err(failure) => return failure.show(&ui),
     };
     if let Err(e) = interrupt::listen() {
         return Failure::error(e).show(&context.ui);

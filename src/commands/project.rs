@@ -1,6 +1,5 @@
 //! Reads a project's texts: rave's own images and modules, with the project's put over them by path.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::disk;
@@ -129,11 +128,6 @@ fn walk(folder: &Path, depth: usize, files: &mut Vec<PathBuf>) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// The library's own files by path, for tests that hold it against its documentation.
-pub fn library() -> BTreeMap<&'static str, &'static [u8]> {
-    LIBRARY.iter().copied().collect()
 }
 
 #[cfg(test)]
