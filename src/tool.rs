@@ -122,6 +122,7 @@ impl Tool {
     /// output and error inherited.
     #[expect(clippy::disallowed_methods, reason = "this is where programs are run")]
     pub fn command(&self) -> Command {
+        tracing::debug!(command = %self.display(), "run");
         let mut command = match &self.wrapper {
             None => Command::new(&self.program),
             Some(wrapper) => {

@@ -41,6 +41,9 @@ pub fn main() -> ExitCode {
     }
     let style = Style { json: cli.global.json, quiet: cli.global.quiet, verbose: cli.global.verbose };
     let ui = Arc::new(Ui::new(style));
+    if style.verbose > 1 {
+        crate::ui::trace();
+    }
     // Inside a machine there is no home, no store and nobody who interrupts.
     if let Command::Guest(verb) = &cli.command {
         return guest(verb).map_or_else(|failure| failure.show(&ui), |()| ExitCode::SUCCESS);

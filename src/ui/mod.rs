@@ -188,6 +188,12 @@ impl Report for Ui {
     }
 }
 
+/// Has everything that rooms trace, such as the programs that are run, written to standard error.
+pub fn trace() {
+    let subscriber = tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(false).without_time();
+    subscriber.with_env_filter("rave=debug").init();
+}
+
 /// Columns as wide as their widest cell, two spaces apart, the last one unpadded.
 fn render_table(header: &[&str], rows: &[Vec<(String, Tone)>]) -> String {
     let width = |column: usize| {
