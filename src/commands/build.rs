@@ -9,6 +9,7 @@ use crate::disk;
 use crate::event::bytes;
 use crate::images::assemble::{Assembled, kind};
 use crate::images::{Manifest, compare};
+use crate::interrupt;
 use crate::store::Store;
 use crate::ui::Tone;
 
@@ -77,6 +78,9 @@ fn show_plan(context: &Context, store: &Store, prepared: &Prepared) -> Result<St
 /// Builds once more in an empty store, and names the first file that differs.
 fn check(context: &Context, prepared: &Prepared, built: &Assembled, manner: Manner) -> Result<Status> {
     let parent = disk::temp_dir_in(context.store.parent().unwrap_or(&context.store))?;
+    let path = parent.path().to_owned();
+    // Nobody is left to tell when the program is being interrupted.
+    let _undo = interrupt::on_interrupt(move || drop(disk::remove_dir_all(path)));
     let second = Store::open(parent.path().join("store"))?;
     let again = prepared.build(context, &second, manner)?;
     let (first, second) = (read_manifest(&built.manifest)?, read_manifest(&again.manifest)?);

@@ -13,15 +13,14 @@ use super::{Context, Failure, Result, Status, check, run as run_command, store};
 
 /// Does all of it.
 pub fn run(arguments: &cli::Up, context: &Context) -> Result<Status> {
-    let asked = || locking::evaluate(context, &arguments.image, &[], arguments.mode);
-    running::expect(&arguments.host)?;
-    let prepared =
-        Prepared::new(asked()?, lock(context, &asked()?)?, tools_lock(context, &asked()?)?, Manner::default())?;
+    let asked = locking::evaluate(context, &arguments.image, &[], arguments.mode)?;
     let store = store::open(context)?;
+    let (locked, tools) = (lock(context, &asked)?, lock(context, &locking::tools(context, &asked.named)?)?);
+    let prepared = Prepared::new(asked, locked, tools, Manner::default())?;
     let (prepared, bootable) = match run_command::of_image(context, &store, &prepared) {
         Err(Failure::Gone(error)) => {
             context.ui.warn(format!("{error}; locking anew"));
-            again(context, &store, asked()?)?
+            again(context, &store, prepared.asked)?
         }
         other => (prepared, other?),
     };
@@ -55,10 +54,6 @@ fn lock(context: &Context, asked: &Asked) -> Result<Lock> {
             locking::lock(context, asked, &Update::None)
         }
     }
-}
-
-fn tools_lock(context: &Context, asked: &Asked) -> Result<Lock> {
-    lock(context, &locking::tools(context, &asked.named)?)
 }
 
 /// Locks everything anew and builds from that.

@@ -178,7 +178,7 @@ impl Fetcher {
         jobs.sort_by_key(|job| job.package.size);
         let count = jobs.len();
         let total = jobs.iter().fold(0u64, |sum, job| sum.saturating_add(job.package.size));
-        let work = Work::start(report, "fetch", format!("{count} packages"), Some(Amount::Bytes(total)));
+        let work = Work::start(report, "fetch", "packages", Some(Amount::Bytes(total)));
         let shared =
             Shared { store, work, done: AtomicU64::new(0), stop: AtomicBool::new(false), outcome: Mutex::default() };
         let queue = Mutex::new(jobs);
