@@ -16,6 +16,7 @@ mod inner;
 mod mounts;
 mod outer;
 mod raw;
+mod rights;
 mod sys;
 
 use std::ffi::{OsStr, OsString};
@@ -35,6 +36,8 @@ const INNER: &str = "__sandbox-init";
 const MAPPER: &str = "__sandbox-map";
 /// Exit code when the sandbox could not be entered.
 const FAILED: u8 = 125;
+/// The path of the running program, inside and outside.
+const SELF: &str = "/proc/self/exe";
 
 /// Which user and group ids exist inside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -193,12 +196,12 @@ impl Sandbox {
     /// The program at path `program` inside the sandbox, to be given arguments and environment. Its exit code
     /// is passed on; death by signal N is 128 + N; 125: the sandbox could not be entered, and standard error says
     /// why; 127: the program could not be started. Start it from the process that calls this. The program
-    /// `/proc/self/exe` is rave itself.
+    /// `/proc/self/exe` is rave itself, and the only one that may mount and enter a further sandbox.
     pub fn tool(&self, program: impl AsRef<OsStr>) -> Tool {
         let spec = Self { parent: std::process::id(), ..self.clone() };
         // Only a path could fail to serialise, and `raw` writes any.
         let spec = serde_json::to_string(&spec).unwrap_or_default();
-        let executable = self.executable.clone().unwrap_or_else(|| PathBuf::from("/proc/self/exe"));
+        let executable = self.executable.clone().unwrap_or_else(|| PathBuf::from(SELF));
         Tool::wrapped(executable, [OsStr::new(OUTER), OsStr::new(&spec)], program.as_ref())
     }
 

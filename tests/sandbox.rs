@@ -55,6 +55,26 @@ fn the_world_inside_is_always_the_same() {
 }
 
 #[test]
+fn the_kernel_of_the_host_is_out_of_reach() {
+    let root = root();
+    let attempt = "[ -w /proc/sys/kernel/core_pattern ] && echo writable; [ -w /proc/sysrq-trigger ] && echo writable; \
+        umount /proc/sys 2>&1 | grep -o 'not permitted'; mount -t proc proc /tmp 2>&1 | grep -o 'not permitted'; \
+        unshare -Umpr --fork mount -t proc proc /tmp && echo mounted; :";
+    let (single, range) = (sandbox(root.path()), sandbox(root.path()).ids(Ids::Range));
+    let root = rustix::process::geteuid().is_root();
+    for sandbox in [single, range].iter().take(if root { 2 } else { 1 }) {
+        let output = stdout(sandbox, attempt);
+        assert!(!output.contains("writable") && !output.contains("mounted"), "{output}");
+        let rights =
+            stdout(sandbox, "grep -E '^Cap(Prm|Bnd)' /proc/self/status | cut -f2; grep ^CapBnd /proc/1/status");
+        for set in rights.split_whitespace().filter_map(|word| u64::from_str_radix(word, 16).ok()) {
+            let [sys_admin, sys_ptrace, net_admin] = [21, 19, 12];
+            assert_eq!(set & (1 << sys_admin | 1 << sys_ptrace | 1 << net_admin), 0, "{rights}");
+        }
+    }
+}
+
+#[test]
 fn what_is_read_only_stays_so_and_what_is_writable_arrives() {
     let (root, outside) = (root(), tempfile::tempdir().unwrap());
     let sandbox = sandbox(root.path()).bind(outside.path(), "/deep/er/out", true).bind(outside.path(), "/ro", false);

@@ -6,7 +6,7 @@ use std::process::{Command, ExitCode};
 use rustix::process::{Signal, WaitOptions};
 
 use super::error::{Result, step};
-use super::{Ids, Sandbox, mounts, sys};
+use super::{Ids, SELF, Sandbox, mounts, rights, sys};
 
 /// The name that every sandbox's host has.
 const HOST_NAME: &[u8] = b"localhost";
@@ -26,6 +26,9 @@ pub fn run(arguments: &[OsString]) -> Result<ExitCode> {
     mounts::build(&spec)?;
     step("enter", &spec.directory, std::env::set_current_dir(&spec.directory))?;
     step("give up", "new privileges", rustix::thread::set_no_new_privs(true))?;
+    if program != SELF {
+        rights::reduce()?;
+    }
     if !spec.sync {
         step("filter", "system calls", sys::ignore_sync())?;
     }

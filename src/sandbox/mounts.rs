@@ -28,6 +28,8 @@ const LINKS: [(&str, &str); 5] = [
     ("stdout", "/proc/self/fd/1"),
     ("stderr", "/proc/self/fd/2"),
 ];
+/// What /proc holds of the kernel itself: root of the host stays its master, in whichever namespace.
+const KERNEL: [&str; 7] = ["acpi", "bus", "fs", "irq", "scsi", "sys", "sysrq-trigger"];
 /// What a program on the host's network reads of the host's, where the root has the mount points.
 const NETWORK_FILES: [&str; 2] = ["/etc/resolv.conf", "/etc/hosts"];
 
@@ -200,9 +202,13 @@ fn mount_proc() -> Result<()> {
     make_directory(Path::new("proc"))?;
     let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
     match mount("proc", "proc", "proc", flags, None) {
-        Err(Errno::PERM) => step("mount", "/proc", mount_bind_recursive("/proc", "proc")),
-        result => step("mount", "/proc", result),
+        Err(Errno::PERM) => step("mount", "/proc", mount_bind_recursive("/proc", "proc"))?,
+        result => step("mount", "/proc", result)?,
     }
+    for path in KERNEL.map(|name| Path::new("proc").join(name)).iter().filter(|path| path.exists()) {
+        Part::open(path, &Path::new("/").join(path), true)?.attach()?;
+    }
+    Ok(())
 }
 
 /// The smallest /dev that programs get along with.

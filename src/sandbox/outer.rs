@@ -10,10 +10,7 @@ use rustix::process::{Pid, PidfdFlags, getppid, pidfd_open};
 use rustix::thread::UnshareFlags;
 
 use super::error::{Error, Result, step};
-use super::{INNER, Ids, MAPPER, Sandbox, ids, sys};
-
-/// The path of the running program; /proc is the host's until init has made its own.
-const SELF: &str = "/proc/self/exe";
+use super::{INNER, Ids, MAPPER, SELF, Sandbox, ids, sys};
 
 /// Runs the helper to the end of the program in the sandbox.
 #[expect(
