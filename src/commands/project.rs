@@ -64,10 +64,12 @@ fn find(project: &mut Project, root: &Path, image: &str) -> Result<Named> {
             return Ok(Named { name: image.to_owned(), directory: root.join("images"), typed });
         }
         let names: Vec<&str> = project.images.keys().map(String::as_str).collect();
-        let close = names.iter().max_by(|a, b| strsim::jaro(a, image).total_cmp(&strsim::jaro(b, image)));
+        let limit = (image.chars().count() / 3).clamp(1, 3);
+        let measured = names.iter().map(|name| (strsim::damerau_levenshtein(name, image), name));
+        let close = measured.min().filter(|(distance, _)| *distance <= limit);
         let hint = match close {
-            Some(name) if strsim::jaro(name, image) > 0.7 => format!("did you mean `{name}`?"),
-            _ => format!("there are: {}", names.join(", ")),
+            Some((_, name)) => format!("did you mean `{name}`?"),
+            None => format!("there are: {}", names.join(", ")),
         };
         return Err(
             Failure::request(format!("there is no image `{image}` in {}", root.join("images").display())).hint(hint)
