@@ -284,8 +284,11 @@ pub enum Accel {
 #[derive(Debug, Subcommand)]
 pub enum Vm {
     /// Show the machines
-    #[command(visible_alias = "ls", after_help = "Example:
-  rave vm list --json         for scripts: an array of objects")]
+    #[command(
+        visible_alias = "ls",
+        after_help = "Example:
+  rave vm list --json         for scripts: an array of objects"
+    )]
     List,
     /// Run a command, or a shell, as the user `agent`
     #[command(after_help = "Examples:

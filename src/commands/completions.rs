@@ -49,8 +49,8 @@ fn page(command: &clap::Command, name: &str) -> Result<Vec<u8>> {
     page.render(&mut bytes).map_err(super::Failure::error)?;
     // Of the headings that man-pages(7) knows, this is the one for it.
     let text = String::from_utf8(bytes).map_err(super::Failure::error)?;
-    let text = ["Examples", "Example"].iter().fold(text, |text, word| {
-        text.replacen(&format!(".SH EXTRA\n{word}:\n"), ".SH EXAMPLES\n", 1)
-    });
+    let text = ["Examples", "Example"]
+        .iter()
+        .fold(text, |text, word| text.replacen(&format!(".SH EXTRA\n{word}:\n"), ".SH EXAMPLES\n", 1));
     Ok(text.into_bytes())
 }

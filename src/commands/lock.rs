@@ -42,9 +42,7 @@ fn check(context: &Context, all: &[&Asked]) -> Result<Status> {
         locks.push((asked.named.lock(), unfit.map(|unfit| unfit.to_string())));
     }
     if context.ui.is_json() {
-        let told = |(lock, reason): &(PathBuf, Option<String>)| {
-            json!({"lock": lock, "fits": reason.is_none(), "reason": reason})
-        };
+        let told = |(lock, reason): &(PathBuf, Option<String>)| json!({"lock": lock, "fits": reason.is_none(), "reason": reason});
         context.ui.print_json(&json!({"locks": locks.iter().map(told).collect::<Vec<_>>()}));
     }
     let fits = locks.iter().all(|(_, reason)| reason.is_none());

@@ -16,7 +16,8 @@ fn signed(text: &str) -> Vec<u8> {
     let mut key = SecretKeyParamsBuilder::default();
     key.key_type(KeyType::Ed25519Legacy).can_sign(true).primary_user_id("Nobody".to_owned());
     let key = key.build().unwrap().generate(rand::rngs::StdRng::seed_from_u64(1)).unwrap();
-    let message = CleartextSignedMessage::sign(rand::rngs::StdRng::seed_from_u64(2), text, &key.primary_key, &Password::empty());
+    let message =
+        CleartextSignedMessage::sign(rand::rngs::StdRng::seed_from_u64(2), text, &key.primary_key, &Password::empty());
     message.unwrap().to_armored_string(Default::default()).unwrap().into_bytes()
 }
 
@@ -142,7 +143,7 @@ fn packages_that_no_mirror_has_are_named_with_the_remedy() {
 #[test]
 fn what_is_locked_but_is_no_package_is_named() {
     let (world, mirror, ran) = build(package("aaa-test", b"no package"), 502, Reply::File(b"no package".into()));
-    ran.refused(2, &["error: ", "aaa-test"]);
+    ran.refused(2, &["is not a good package", "hint: this is aaa-test 1"]);
     // The next build asks for nothing again.
     let asked = mirror.asked().len();
     let again = super::world::ran(mirror.serve(&mut world.rave()).args(["build", "minimal"]));

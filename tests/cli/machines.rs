@@ -47,7 +47,8 @@ fn a_qemu_that_is_not_there_is_told_at_once() {
 fn what_is_no_identity_is_refused_without_showing_it() {
     let world = World::new();
     world.lock("minimal", &[]);
-    let secrets = ["hunter2-very-secret\n", "AGE-SECRET-KEY-1HUNTER2\n", "-----BEGIN OPENSSH PRIVATE KEY-----\nhunter2\n"];
+    let secrets =
+        ["hunter2-very-secret\n", "AGE-SECRET-KEY-1HUNTER2\n", "-----BEGIN OPENSSH PRIVATE KEY-----\nhunter2\n"];
     for secret in secrets {
         let path = world.write("home/keys.txt", secret);
         let before = world.files();

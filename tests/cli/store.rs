@@ -125,10 +125,8 @@ fn no_space_left_is_told_with_a_remedy_and_survived() {
         let mut command = world.rave();
         ran(mirror.serve(&mut command).env("RAVE_STORE", &store).args(arguments))
     };
-    run(&["build", "minimal"]).refused(
-        2,
-        &["no space left on the file system that holds ", "tiny/store", "hint: ", "rave store gc"],
-    );
+    run(&["build", "minimal"])
+        .refused(2, &["no space left on the file system that holds ", "tiny/store", "hint: ", "rave store gc"]);
     // What is there can still be looked at and removed.
     assert_eq!(run(&["store", "du"]).status, 0);
     assert_eq!(run(&["store", "verify"]).status, 0);

@@ -120,10 +120,8 @@ fn locked(names: BTreeSet<rave::name::PackageName>, packages: &[LockedPackage]) 
         signed_by: vec!["04B54C3CDCA79751B16BC6B5225629DF75B188BD".to_owned()],
         key: None,
     };
-    let mut all: BTreeMap<_, _> = names
-        .iter()
-        .map(|name| (name.clone(), package(name.as_str(), &bytes_of(name.as_str()))))
-        .collect();
+    let mut all: BTreeMap<_, _> =
+        names.iter().map(|name| (name.clone(), package(name.as_str(), &bytes_of(name.as_str())))).collect();
     all.extend(packages.iter().map(|package| (package.name.clone(), package.clone())));
     Lock {
         archives: vec![
@@ -169,11 +167,8 @@ pub fn spawned(world: &World, arguments: &[&str], stdout: Stdio) -> Ran {
 
 fn end(output: Output) -> Ran {
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-    let ran = Ran {
-        status: output.status.code().unwrap_or(-1),
-        stdout: text(output.stdout),
-        stderr: text(output.stderr),
-    };
+    let ran =
+        Ran { status: output.status.code().unwrap_or(-1), stdout: text(output.stdout), stderr: text(output.stderr) };
     assert!(!ran.stderr.contains("panicked"), "{}", ran.stderr);
     ran
 }
