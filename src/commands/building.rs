@@ -111,7 +111,7 @@ impl Prepared {
             Err(PutError::Make(error @ rootfs::Error::Script { .. })) => {
                 Err(Failure::error(error).hint("`rave build --shell` opens a shell where the script failed"))
             }
-            Err(other) => Err(making(other)),
+            Err(other) => Err(name_package(&self.lock, making(other))),
         }
     }
 
@@ -181,7 +181,7 @@ fn unpack_tools(context: &Context, store: &Store, asked: &Asked, lock: &Lock) ->
         disk::create_dir_all(to)?;
         tools::unpack_tools(&debs, to)
     });
-    let path = path.map_err(making)?;
+    let path = path.map_err(|error| name_package(lock, making(error)))?;
     work.finish(format!("{} packages", debs.len()));
     Ok(path)
 }
@@ -214,6 +214,16 @@ fn making<E: std::error::Error + Send + Sync + 'static>(error: PutError<E>) -> F
     match error {
         PutError::Store(error) => error.into(),
         PutError::Make(error) => Failure::error(error),
+    }
+}
+
+/// A package in the store is named by its digest; the user knows it by its name.
+fn name_package(lock: &Lock, failure: Failure) -> Failure {
+    let Failure::Error { error, hint: None } = &failure else { return failure };
+    let text = super::failure::chain(error.as_ref());
+    match lock.packages.iter().find(|package| text.contains(&package.sha256.to_string())) {
+        Some(package) => failure.hint(format!("this is {} {}", package.name, package.version)),
+        None => failure,
     }
 }
 

@@ -19,7 +19,7 @@ pub fn completions(shell: clap_complete::Shell, context: &Context) -> Result<Sta
 
 /// Writes a manual page per command into `dir`, or rave(1) to standard output.
 pub fn man(dir: Option<&Path>, context: &Context) -> Result<Status> {
-    let mut root = Cli::command();
+    let mut root = without_help(Cli::command());
     root.build();
     let Some(dir) = dir else {
         context.ui.print_bytes(&page(&root, "rave")?);
@@ -38,9 +38,19 @@ fn write_pages(command: &clap::Command, name: &str, dir: &Path) -> Result<()> {
     Ok(())
 }
 
+/// `rave help` needs no page: it shows what the others hold.
+fn without_help(command: clap::Command) -> clap::Command {
+    command.disable_help_subcommand(true).mut_subcommands(without_help)
+}
+
 fn page(command: &clap::Command, name: &str) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let page = clap_mangen::Man::new(command.clone().name(name.to_owned())).title(name.to_uppercase());
     page.render(&mut bytes).map_err(super::Failure::error)?;
-    Ok(bytes)
+    // Of the headings that man-pages(7) knows, this is the one for it.
+    let text = String::from_utf8(bytes).map_err(super::Failure::error)?;
+    let text = ["Examples", "Example"]
+        .iter()
+        .fold(text, |text, word| text.replacen(&format!(".SH EXTRA\n{word}:\n"), ".SH EXAMPLES\n", 1));
+    Ok(text.into_bytes())
 }

@@ -116,10 +116,10 @@ impl Assembly<'_> {
         let tar = to.join("root.tar");
         let files = erofs::write_tar(&finals, &archive, self.rave, self.inputs.epoch, disk::create(&tar)?)?;
         let uuid = crate::uuid::Uuid::from_digest(&layout::identity("erofs", &self.digest(Piece::Root)?));
-        let tool = Sandbox::new(self.tools).bind(to, "/work", true).tool("/usr/bin/mkfs.erofs");
+        let tool = Sandbox::new(self.tools).bind(to, "/out", true).tool("/usr/bin/mkfs.erofs");
         let compression = &self.system.disk.compression;
-        let image = format!("/work/{ROOT}");
-        erofs::mkfs(tool, compression, self.inputs.epoch, &uuid.to_string(), self.workers, &image, "/work/root.tar")
+        let image = format!("/out/{ROOT}");
+        erofs::mkfs(tool, compression, self.inputs.epoch, &uuid.to_string(), self.workers, &image, "/out/root.tar")
             .output()?;
         disk::remove_file(&tar)?;
         let image = blob(&to.join(ROOT))?;
@@ -264,9 +264,9 @@ impl Assembly<'_> {
         let (Some(folder), Some(name)) = (to.parent(), to.file_name()) else {
             return Err(Error::Root { what: "the store gave no path".into() });
         };
-        let tool = Sandbox::new(self.tools).bind(raw, "/disk.raw", false).bind(folder, "/work", true);
+        let tool = Sandbox::new(self.tools).bind(raw, "/disk.raw", false).bind(folder, "/out", true);
         let arguments = ["convert", "-f", "raw", "-O", "qcow2", "-c", "-o", "compression_type=zstd", "/disk.raw"];
-        tool.tool("/usr/bin/qemu-img").args(arguments).arg(Path::new("/work").join(name)).output()?;
+        tool.tool("/usr/bin/qemu-img").args(arguments).arg(Path::new("/out").join(name)).output()?;
         Ok(bytes(disk::metadata(to)?.len()))
     }
 

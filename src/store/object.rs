@@ -32,7 +32,7 @@ impl Kind {
     /// Objects whose digest is that of the inputs they were made from.
     ///
     /// # Panics
-    /// At compile time, when assigned to a constant: a name has lower-case ASCII letters only.
+    /// At compile time, when assigned to a constant: a name has lower-case ASCII letters, and digits after the first.
     pub const fn step(name: &'static str) -> Self {
         Self::new(name, By::Inputs)
     }
@@ -46,13 +46,7 @@ impl Kind {
     }
 
     const fn new(name: &'static str, by: By) -> Self {
-        let bytes = name.as_bytes();
-        assert!(!bytes.is_empty());
-        let mut at = 0;
-        while at < bytes.len() {
-            assert!(bytes[at].is_ascii_lowercase(), "a kind is named by lower-case letters");
-            at += 1;
-        }
+        assert!(is_kind(name), "a kind is named by lower-case letters and digits");
         Self { name, by }
     }
 
@@ -90,8 +84,16 @@ impl Name {
     }
 }
 
-fn is_kind(name: &str) -> bool {
-    !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_lowercase())
+const fn is_kind(name: &str) -> bool {
+    let bytes = name.as_bytes();
+    let mut at = 0;
+    while at < bytes.len() {
+        if !bytes[at].is_ascii_lowercase() && (at == 0 || !bytes[at].is_ascii_digit()) {
+            return false;
+        }
+        at += 1;
+    }
+    at > 0
 }
 
 /// For people: kind and the first digits.

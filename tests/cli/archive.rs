@@ -1,0 +1,152 @@
+//! Mirrors that cannot be believed, while an image is locked and while it is built.
+
+use pgp::composed::{CleartextSignedMessage, KeyType, SecretKeyParamsBuilder};
+use pgp::types::Password;
+use rand::SeedableRng as _;
+use rave::debian::LockedPackage;
+
+use super::mirror::{Mirror, Reply};
+use super::world::{NOBODY, Ran, World, bytes_of, package, ran};
+
+/// The text of a Release file that only its signature is wrong with.
+const RELEASE: &str = "Origin: Debian\nSuite: stable\nCodename: trixie\nDate: Sat, 12 Sep 2026 07:55:41 UTC\nSHA256:\n";
+
+/// The text, signed by a key of nobody.
+fn signed(text: &str) -> Vec<u8> {
+    let mut key = SecretKeyParamsBuilder::default();
+    key.key_type(KeyType::Ed25519Legacy).can_sign(true).primary_user_id("Nobody".to_owned());
+    let key = key.build().unwrap().generate(rand::rngs::StdRng::seed_from_u64(1)).unwrap();
+    let message =
+        CleartextSignedMessage::sign(rand::rngs::StdRng::seed_from_u64(2), text, &key.primary_key, &Password::empty());
+    message.unwrap().to_armored_string(Default::default()).unwrap().into_bytes()
+}
+
+/// Locks from a mirror that gives `reply` to everything, and returns how it was refused.
+#[track_caller]
+fn refused(reply: Reply, parts: &[&str]) -> Ran {
+    let world = World::new();
+    let mirror = Mirror::new(move |_| reply.clone());
+    let before = world.files();
+    let ran = ran(mirror.serve(&mut world.rave()).args(["lock", "minimal"]));
+    let url = mirror.url();
+    ran.refused(2, &[&["error: ", url.as_str(), "/dists/trixie"], parts].concat());
+    assert!(mirror.asked().iter().all(|path| path.ends_with("/InRelease")), "{:?}", mirror.asked());
+    assert_eq!(world.files(), before, "a lock that failed wrote something");
+    ran
+}
+
+#[test]
+fn a_mirror_without_the_suite_is_named() {
+    refused(Reply::Status(404), &["answered with HTTP status 404"]);
+    refused(Reply::Status(503), &["answered with HTTP status 503"]);
+}
+
+#[test]
+fn a_web_page_is_not_an_archive() {
+    refused(Reply::Page, &["sent a web page"]);
+}
+
+#[test]
+fn a_file_that_ends_early_is_refused() {
+    refused(Reply::Cut(signed(RELEASE)), &["stopped after"]);
+}
+
+#[test]
+fn only_debian_signs_for_debian() {
+    refused(Reply::File(RELEASE.into()), &["the InRelease file of trixie", "is not trusted"]);
+    refused(Reply::File(Vec::new()), &["is not trusted"]);
+    refused(Reply::File(signed(RELEASE)), &["the InRelease file of trixie", "is not trusted"]);
+    let forged = String::from_utf8(signed(RELEASE)).unwrap().replace("Suite: stable", "Suite: stabel");
+    refused(Reply::File(forged.into_bytes()), &["is not trusted"]);
+}
+
+#[test]
+fn a_mirror_that_is_not_there_is_named_with_the_cause() {
+    let world = World::new();
+    let mut command = world.rave();
+    let url = format!("{NOBODY}/debian");
+    let ran = ran(command.env("RAVE_MIRROR", &url).args(["lock", "minimal", "--json"]));
+    assert_eq!(ran.status, 2);
+    for part in ["error: cannot fetch ", &url, "cannot be reached", "Connection refused"] {
+        assert!(ran.stderr.contains(part), "{part:?} is not in\n{}", ran.stderr);
+    }
+    let events = ran.json_lines();
+    assert!(events.iter().any(|event| event["event"] == "failed"), "{events:?}");
+    assert!(!events.iter().any(|event| event["event"] == "result"), "{events:?}");
+}
+
+#[test]
+fn an_address_that_is_no_mirror_is_wrong_input() {
+    let world = World::new();
+    for address in ["deb.debian.org/debian", "ftp://deb.debian.org/debian", "http://", "http://x/?y"] {
+        let ran = ran(world.rave().env("RAVE_MIRROR", address).args(["lock", "minimal"]));
+        ran.refused(1, &[address, "is not an http or https address"]);
+    }
+}
+
+#[test]
+fn the_key_of_an_archive_must_be_there() {
+    let world = World::new();
+    let extra = "{ name: ours, url: 'http://127.0.0.1:1/ours', suite: stable, components: [main], key: ours.asc }";
+    world.write(
+        "project/images/web.yaml",
+        format!("name: web\nversion: 1.0.0\nextends: minimal\narchive:\n  extra:\n    - {extra}\n"),
+    );
+    let before = world.files();
+    let parts = ["there is no key file images/ours.asc", "images/web.yaml:6:", "armored OpenPGP certificate"];
+    world.run(&["lock", "web"]).refused(1, &parts);
+    assert_eq!(world.files(), before);
+}
+
+/// The bytes that the locks of [`World::lock`] have of any package.
+fn any(path: &str) -> Reply {
+    let name = path.rsplit('/').next().and_then(|name| name.strip_suffix("_1_all.deb"));
+    name.map_or(Reply::Status(404), |name| Reply::File(bytes_of(name)))
+}
+
+/// Builds with one package that a mirror serves in its own way, and all others as they are locked.
+fn build(locked: LockedPackage, others: u16, reply: Reply) -> (World, Mirror, Ran) {
+    let world = World::new();
+    let name = locked.name.to_string();
+    world.lock("minimal", &[locked]);
+    let mirror = Mirror::among(others, move |path| if path.contains(&name) { reply.clone() } else { any(path) });
+    let ran = ran(mirror.serve(&mut world.rave()).args(["build", "minimal"]));
+    (world, mirror, ran)
+}
+
+/// What a package is refused for stands beside the mirror's name, and nothing of it is kept.
+#[track_caller]
+fn package_refused(reply: Reply, parts: &[&str]) {
+    let (world, mirror, ran) = build(package("aaa-test", b"the right bytes"), 502, reply);
+    let url = format!("{}/pool/main/aaa-test_1_all.deb", mirror.url());
+    ran.refused(2, &[&["error: ", url.as_str()], parts].concat());
+    let kept = world.run(&["store", "du", "--json"]).json();
+    assert!(kept["deb"]["objects"].as_u64() < Some(mirror.asked().len() as u64), "{kept} {:?}", mirror.asked());
+    assert_eq!(kept["tools"], serde_json::Value::Null);
+    assert!(!world.path("project/result").exists());
+}
+
+#[test]
+fn packages_must_be_the_locked_ones() {
+    package_refused(Reply::File(b"the wrong bytes".into()), &["has a file with the SHA-256 "]);
+    package_refused(Reply::File(b"too long for the lock".into()), &["has a file of 21 bytes instead of 15"]);
+    package_refused(Reply::Page, &["sent a web page"]);
+    package_refused(Reply::Status(500), &["answered with HTTP status 500"]);
+}
+
+#[test]
+fn packages_that_no_mirror_has_are_named_with_the_remedy() {
+    let (_world, _mirror, ran) = build(package("aaa-test", b"x"), 404, Reply::Status(404));
+    ran.refused(2, &["error: ", "aaa-test", "hint: ", "rave lock"]);
+}
+
+#[test]
+fn what_is_locked_but_is_no_package_is_named() {
+    let (world, mirror, ran) = build(package("aaa-test", b"no package"), 502, Reply::File(b"no package".into()));
+    ran.refused(2, &["is not a good package", "hint: this is aaa-test 1"]);
+    // The next build asks for nothing again.
+    let asked = mirror.asked().len();
+    let again = super::world::ran(mirror.serve(&mut world.rave()).args(["build", "minimal"]));
+    again.refused(2, &["aaa-test"]);
+    assert_eq!(mirror.asked().len(), asked);
+}

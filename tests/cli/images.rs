@@ -1,0 +1,82 @@
+//! Images that are wrong: each costs milliseconds, says where and what to do, and touches nothing.
+
+use std::path::Path;
+
+use super::world::{World, text};
+
+/// The files in `wrong/`, each an image with faults; what rave says of it is in `snapshots/`.
+#[test]
+fn every_fault_is_shown_with_its_place_and_a_remedy() {
+    let directory = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cli/wrong"));
+    let mut names: Vec<_> = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
+    names.sort();
+    assert!(names.len() > 10);
+    for path in names {
+        let name = path.file_stem().unwrap().to_str().unwrap();
+        let world = World::new();
+        world.write(&format!("project/images/{name}.yaml"), std::fs::read(&path).unwrap());
+        let before = world.files();
+        let built = world.run(&["build", name]);
+        let locked = world.run(&["lock", name]);
+        built.refused(1, &[&format!("images/{name}.yaml:"), "error: "]);
+        locked.refused(1, &[]);
+        assert_eq!(built.stderr, locked.stderr, "build and lock judge {name} differently");
+        for others in [&["run", name][..], &["up", name], &["check", name], &["build", name, "--plan", "--json"]] {
+            let ran = world.run(others);
+            ran.refused(1, &[]);
+            assert_eq!(ran.stderr, built.stderr, "{others:?}");
+        }
+        assert_eq!(world.files(), before, "{name} made rave write something");
+        let settings = insta::Settings::clone_current();
+        settings.bind(|| insta::with_settings!({ prepend_module_to_snapshot => false, snapshot_path => "snapshots", omit_expression => true }, {
+            insta::assert_snapshot!(name, built.stderr);
+        }));
+    }
+}
+
+#[test]
+fn values_of_the_command_line_are_judged_like_those_of_files() {
+    let world = World::new();
+    let before = world.files();
+    let set = |value: &str, parts: &[&str]| world.run(&["build", "minimal", "--set", value]).refused(1, parts);
+    set("systen.hostname=x", &["<command line>:1:1", "^^^^^^^^^^^^^^^", "did you mean `system.hostname`?"]);
+    set("system.recommends=maybe", &["<command line>:1:19", "^^^^^", "must be true or false, not `maybe`"]);
+    set("system.hostname=a\u{1b}[2Jb", &["<command line>:1:17"]);
+    assert_eq!(world.files(), before);
+}
+
+#[test]
+fn an_unknown_image_is_answered_with_those_there_are() {
+    let world = World::new();
+    world.write("project/images/web.yaml", "name: web\nversion: 1.0.0\nextends: minimal\n");
+    let before = world.files();
+    world.run(&["build", "wbe"]).refused(1, &["there is no image `wbe` in ", "project/images", "did you mean `web`?"]);
+    world.run(&["lock", "postgres"]).refused(1, &["there is no image `postgres`", "there are: minimal, tools, web"]);
+    world.run(&["check", "postgres"]).refused(1, &["there is no image `postgres`"]);
+    world.run(&["build", "images/wbe.yaml"]).refused(1, &["there is no image images/wbe.yaml", "hint: "]);
+    world.run(&["--project", "nowhere", "build", "web"]).refused(1, &["there is no project directory ", "nowhere"]);
+    world.run(&["run", "old.raw"]).refused(1, &["there is no manifest.json beside old.raw", "hint: "]);
+    assert_eq!(world.files(), before);
+}
+
+#[test]
+fn an_image_outside_the_project_has_its_locks_beside_it() {
+    let world = World::new();
+    let path = world.write("elsewhere/edge.yaml", "name: edge\nversion: 1.0.0\nextends: minimal\n");
+    let remedy = format!("run `rave lock {}`", text(&path));
+    world.run(&["build", text(&path)]).refused(1, &["elsewhere/edge.lock: there is no lock", &remedy]);
+    let before = world.files();
+    let ran = world.run(&["lock", text(&path), "--check"]);
+    ran.refused(1, &["elsewhere/edge.lock: there is no lock", "elsewhere/tools.lock: there is no lock"]);
+    assert_eq!(ran.stderr.matches(&remedy).count(), 2, "{}", ran.stderr);
+    assert_eq!(world.files(), before);
+}
+
+#[test]
+fn files_that_are_no_text_or_far_too_large_are_refused() {
+    let world = World::new();
+    world.write("project/images/web.yaml", b"name: \xff\xfe\n");
+    world.run(&["build", "web"]).refused(1, &["images/web.yaml is not UTF-8 text"]);
+    world.write("project/images/web.yaml", vec![b'#'; (4 << 20) + 1]);
+    world.run(&["build", "web"]).refused(1, &["web.yaml is too large"]);
+}

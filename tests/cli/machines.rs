@@ -1,0 +1,77 @@
+//! Commands about machines where there is none, and what they refuse before anything is fetched or built.
+
+use super::world::{World, ran, text};
+
+#[test]
+fn an_unknown_machine_is_wrong_input_for_every_verb() {
+    let world = World::new();
+    assert_eq!(world.run(&["vm", "list", "--json"]).json(), serde_json::json!([]));
+    assert_eq!(world.run(&["vm", "ls"]).clean(), "NAME  STATE  ACCEL  SSH  HTTPS\n");
+    let before = world.files();
+    let verbs: [&[&str]; 8] = [
+        &["ssh", "web"],
+        &["ssh", "web", "--", "true"],
+        &["console", "web"],
+        &["logs", "web"],
+        &["logs", "web", "--follow"],
+        &["stop", "web"],
+        &["rm", "web"],
+        &["rm", "web", "--force"],
+    ];
+    for verb in verbs {
+        let ran = world.run(&[&["vm"], verb].concat());
+        ran.refused(1, &["error: there is no machine web", "hint: `rave vm list` shows the machines"]);
+    }
+    for name in ["../web", "Web", "", "a/b", "-", "web\n"] {
+        world.run(&["vm", "logs", "--", name]).refused(1, &["is not an image name"]);
+    }
+    assert_eq!(world.files(), before);
+}
+
+/// Before hours of building, and before a store is made.
+#[test]
+fn a_qemu_that_is_not_there_is_told_at_once() {
+    let world = World::new();
+    world.lock("minimal", &[]);
+    let before = world.files();
+    for verb in ["run", "up", "check"] {
+        let ran = world.run(&[verb, "minimal", "--qemu", "/nonexistent/qemu"]);
+        ran.refused(1, &["error: there is no QEMU at /nonexistent/qemu", "hint: without --qemu"]);
+    }
+    let ran = ran(world.rave().env("RAVE_QEMU", "/nonexistent").args(["run", "minimal"]));
+    ran.refused(1, &["there is no QEMU at /nonexistent"]);
+    assert_eq!(world.files(), before);
+}
+
+#[test]
+fn what_is_no_identity_is_refused_without_showing_it() {
+    let world = World::new();
+    world.lock("minimal", &[]);
+    let secrets =
+        ["hunter2-very-secret\n", "AGE-SECRET-KEY-1HUNTER2\n", "-----BEGIN OPENSSH PRIVATE KEY-----\nhunter2\n"];
+    for secret in secrets {
+        let path = world.write("home/keys.txt", secret);
+        let before = world.files();
+        for verb in ["run", "up", "check"] {
+            let ran = world.run(&[verb, "minimal", "--verbose", "--verbose", "--identity", text(&path)]);
+            ran.refused(1, &["home/keys.txt holds no age identity", "hint: `age-keygen -o FILE` makes an identity"]);
+            assert!(!ran.stderr.to_lowercase().contains("hunter2"), "{}", ran.stderr);
+        }
+        assert_eq!(world.files(), before);
+    }
+    let path = world.path("home/none.txt");
+    world.run(&["run", "minimal", "--identity", text(&path)]).refused(1, &["home/none.txt", "No such file"]);
+    let path = world.write("home/large.txt", vec![b'#'; 1 << 20]);
+    world.run(&["run", "minimal", "--identity", text(&path)]).refused(1, &["large.txt is too large"]);
+}
+
+#[test]
+fn a_machine_needs_a_name_that_can_be_one() {
+    let world = World::new();
+    world.lock("minimal", &[]);
+    let before = world.files();
+    for name in ["../web", "Web", "", "a b"] {
+        world.run(&["run", "minimal", "--name", name]).refused(1, &["is not an image name"]);
+    }
+    assert_eq!(world.files(), before);
+}
