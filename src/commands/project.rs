@@ -63,19 +63,12 @@ fn find(project: &mut Project, root: &Path, image: &str) -> Result<Named> {
             return Ok(Named { name: image.to_owned(), directory: root.join("images"), typed });
         }
         let names: Vec<&str> = project.images.keys().map(String::as_str).collect();
-<<<<<<< HEAD
-        let close = names.iter().map(|name| (strsim::osa_distance(name, image), name)).min();
-        let hint = match close {
-            Some((distance, name)) if distance <= 1 + name.len() / 4 => format!("did you mean `{name}`?"),
-            _ => format!("there are: {}", names.join(", ")),
-=======
         let limit = (image.chars().count() / 3).clamp(1, 3);
         let measured = names.iter().map(|name| (strsim::damerau_levenshtein(name, image), name));
         let close = measured.min().filter(|(distance, _)| *distance <= limit);
         let hint = match close {
             Some((_, name)) => format!("did you mean `{name}`?"),
             None => format!("there are: {}", names.join(", ")),
->>>>>>> h/cli
         };
         return Err(
             Failure::request(format!("there is no image `{image}` in {}", root.join("images").display())).hint(hint)
