@@ -14,6 +14,7 @@ use super::{Context, Failure, Result, Status, check, run as run_command, store};
 /// Does all of it.
 pub fn run(arguments: &cli::Up, context: &Context) -> Result<Status> {
     let asked = locking::evaluate(context, &arguments.image, &[], arguments.mode)?;
+    running::expect(&arguments.host)?;
     let store = store::open(context)?;
     let (locked, tools) = (lock(context, &asked)?, lock(context, &locking::tools(context, &asked.named)?)?);
     let prepared = Prepared::new(asked, locked, tools, Manner::default())?;
