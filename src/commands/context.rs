@@ -58,7 +58,7 @@ pub struct Context {
 
 impl Context {
     /// Finds everything; on failure gives the terminal back, to tell why.
-    pub fn new(global: &Global, environment: Environment, ui: Ui) -> Result<Self, (Ui, Failure)> {
+    pub fn new(global: &Global, environment: Environment, ui: Arc<Ui>) -> Result<Self, (Arc<Ui>, Failure)> {
         let lost = |what: &str| Failure::request(format!("cannot tell where the {what} is: HOME is not set"));
         let store = global.store.clone().or_else(|| environment.directory(environment.cache.as_ref(), ".cache"));
         let Some(store) = store else {
@@ -68,6 +68,6 @@ impl Context {
             return Err((ui, lost("state directory").hint("set HOME or XDG_STATE_HOME")));
         };
         let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-        Ok(Self { ui: Arc::new(ui), project: absolute(&global.project), store: absolute(&store), state, environment })
+        Ok(Self { ui, project: absolute(&global.project), store: absolute(&store), state, environment })
     }
 }

@@ -16,6 +16,7 @@ mod up;
 mod vm;
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::Parser as _;
 
@@ -39,7 +40,7 @@ pub fn main() -> ExitCode {
         Color::Never => anstream::ColorChoice::Never.write_global(),
     }
     let style = Style { json: cli.global.json, quiet: cli.global.quiet, verbose: cli.global.verbose };
-    let context = match Context::new(&cli.global, Environment::of_process(), Ui::new(style)) {
+    let context = match Context::new(&cli.global, Environment::of_process(), Arc::new(Ui::new(style))) {
         Ok(context) => context,
         Err((ui, failure)) => return failure.show(&ui),
     };

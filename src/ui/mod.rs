@@ -112,7 +112,7 @@ impl Ui {
     pub fn print_json(&self, value: &impl Serialize) {
         match serde_json::to_string(value) {
             Ok(text) => self.print(text),
-            Err(e) => self.error(&format!("cannot write the result as JSON: {e}")),
+            Err(e) => self.error(format!("cannot write the result as JSON: {e}")),
         }
     }
 
