@@ -75,6 +75,27 @@ fn a_mirror_that_is_not_there_is_named_with_the_cause() {
     assert!(!events.iter().any(|event| event["event"] == "result"), "{events:?}");
 }
 
+/// Ctrl-C while a mirror keeps silent.
+#[test]
+fn an_interrupted_lock_ends_at_once_and_leaves_nothing() {
+    let world = World::new();
+    let mirror = Mirror::new(|_| Reply::Silence);
+    let before = world.files();
+    let mut prepared = world.rave();
+    let environment = mirror.serve(&mut prepared).get_envs().filter_map(|(name, value)| Some((name, value?)));
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_rave"));
+    command.env_clear().envs(environment).current_dir(world.path("project")).args(["lock", "minimal", "--quiet"]);
+    let pipe = std::process::Stdio::piped;
+    let child = command.stdin(std::process::Stdio::null()).stdout(pipe()).stderr(pipe()).spawn().unwrap();
+    while mirror.asked().is_empty() {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    rustix::process::kill_process(rustix::process::Pid::from_child(&child), rustix::process::Signal::INT).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), output.stdout, output.stderr), (Some(130), Vec::new(), Vec::new()));
+    assert_eq!(world.files(), before);
+}
+
 #[test]
 fn an_address_that_is_no_mirror_is_wrong_input() {
     let world = World::new();

@@ -18,6 +18,8 @@ pub enum Reply {
     Status(u16),
     /// A web page where a file was asked for.
     Page,
+    /// Nothing, for as long as the client waits.
+    Silence,
     /// A file that ends before the length that was announced.
     Cut(Vec<u8>),
 }
@@ -42,13 +44,14 @@ impl Mirror {
         let address = listener.local_addr().unwrap();
         let (asked, over) = (Arc::<Mutex<Vec<String>>>::default(), Arc::new(AtomicBool::new(false)));
         let (log, end) = (Arc::clone(&asked), Arc::clone(&over));
+        let held = Mutex::default();
         let thread = std::thread::spawn(move || {
             for stream in listener.incoming() {
                 if end.load(Ordering::SeqCst) {
                     return;
                 }
                 // A client that hangs up is a client's right.
-                let _ = serve(stream.unwrap(), others, &answer, &log);
+                let _ = serve(stream.unwrap(), others, &answer, &log, &held);
             }
         });
         Self { address, asked, over, thread: Some(thread) }
@@ -84,6 +87,7 @@ fn serve(
     others: u16,
     answer: &impl Fn(&str) -> Reply,
     log: &Mutex<Vec<String>>,
+    held: &Mutex<Vec<TcpStream>>,
 ) -> std::io::Result<()> {
     let mut reader = BufReader::new(stream.try_clone()?.take(64 << 10));
     let mut first = String::new();
@@ -102,6 +106,10 @@ fn serve(
     let (status, kind, length, body) = match reply {
         Reply::File(bytes) => (200, "application/octet-stream", bytes.len(), bytes),
         Reply::Status(status) => (status, "text/plain", 0, Vec::new()),
+        Reply::Silence => {
+            held.lock().unwrap().push(stream);
+            return Ok(());
+        }
         Reply::Page => {
             let page = b"<!DOCTYPE html><html><body>Please log in</body></html>".to_vec();
             (200, "text/html", page.len(), page)
