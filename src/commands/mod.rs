@@ -49,7 +49,6 @@ pub fn main() -> ExitCode {
         return guest(verb).map_or_else(|failure| failure.show(&ui), |()| ExitCode::SUCCESS);
     }
     let context = match Context::new(&cli.global, Environment::of_process(), Arc::clone(&ui)) {
-    let context = match Context::new(&cli.global, Environment::of_process(), Arc::new(Ui::new(style))) {
         Ok(context) => context,
         Err(failure) => return failure.show(&ui),
     };
