@@ -74,6 +74,14 @@ pub fn create_new(path: impl AsRef<Path>) -> Result<File> {
     context("create", &path, OpenOptions::new().write(true).create_new(true).open(&path))
 }
 
+/// The whole content of a UTF-8 file, which others may have replaced by a link, a pipe or a device: those are errors.
+pub fn read_plain(path: impl AsRef<Path>) -> Result<String> {
+    if metadata(&path)?.is_file() {
+        return read_to_string(path);
+    }
+    context("read", &path, Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a file")))
+}
+
 /// The first `limit` bytes of a file.
 pub fn read_start(path: impl AsRef<Path>, limit: u64) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
@@ -337,6 +345,16 @@ mod tests {
         write_atomic(&path, b"abcdef", 0o600).unwrap();
         assert_eq!(tail(&path, 3).unwrap(), b"def");
         assert_eq!(tail(&path, 99).unwrap(), b"abcdef");
+    }
+
+    #[test]
+    fn what_is_not_a_file_is_not_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let (file, link) = (dir.path().join("file"), dir.path().join("link"));
+        write_atomic(&file, b"text", 0o600).unwrap();
+        symlink(&file, &link).unwrap();
+        assert_eq!(read_plain(&file).unwrap(), "text");
+        assert!(read_plain(&link).is_err() && read_plain(dir.path()).is_err() && read_plain("/dev/null").is_err());
     }
 
     #[test]

@@ -11,8 +11,14 @@ use super::{MEMBERS, Problem};
 
 /// The longest path of a member, in bytes.
 const PATH_LIMIT: usize = 4000;
+/// The most parts of a path: each is looked up for each member. Debian's deepest paths have some 20.
+const DEPTH_LIMIT: usize = 128;
 /// The longest part of a path, in bytes.
 const NAME_LIMIT: usize = 255;
+/// The longest description of one member, in bytes: header, long names and extensions, which are held in memory.
+const DESCRIPTION_LIMIT: u64 = 1 << 20;
+/// The largest sum of all paths, in bytes, which are held in memory; Debian's largest packages have some 10 MB.
+const PATHS_LIMIT: usize = 64 << 20;
 /// Ids above are not the archive's to give (Debian Policy, 9.2.2).
 const ID_LIMIT: u64 = 65535;
 
@@ -74,12 +80,20 @@ impl<E> From<Problem> for Stop<E> {
     }
 }
 
-/// What was seen of an archive so far.
+/// What a path was seen to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Seen {
+enum Was {
     File,
     Directory,
     Symlink,
+}
+
+/// What was seen of an archive so far.
+#[derive(Debug, Default)]
+struct Seen {
+    paths: BTreeMap<PathBuf, Was>,
+    /// Sum of the paths' lengths.
+    bytes: usize,
 }
 
 /// Gives every member to `visit`, having checked it.
@@ -87,11 +101,14 @@ pub fn walk<R: Read, E>(
     reader: &mut Limited<R>,
     mut visit: impl FnMut(&Entry, &mut dyn Read) -> Result<(), E>,
 ) -> Result<(), Stop<E>> {
+    let allowance = reader.allowance();
     let mut archive = tar::Archive::new(&mut *reader);
-    let mut seen = BTreeMap::new();
+    let mut seen = Seen::default();
     let mut walk = || -> io::Result<Result<(), Stop<E>>> {
+        allowance.set(DESCRIPTION_LIMIT);
         for member in archive.entries()? {
             let mut member = member?;
+            allowance.set(u64::MAX);
             let entry = match checked(&member, &mut seen) {
                 Ok(entry) => entry,
                 Err(problem) => return Ok(Err(problem.into())),
@@ -105,7 +122,11 @@ pub fn walk<R: Read, E>(
             if let Err(error) = visited {
                 return Ok(Err(Stop::Visitor(error)));
             }
+            // What the visitor left is no description.
+            drain(&mut member)?;
+            allowance.set(DESCRIPTION_LIMIT);
         }
+        allowance.set(u64::MAX);
         Ok(Ok(()))
     };
     let walked = walk();
@@ -136,46 +157,47 @@ impl<R: Read> Read for Tap<'_, R> {
     }
 }
 
-fn checked<R: Read>(member: &tar::Entry<'_, R>, seen: &mut BTreeMap<PathBuf, Seen>) -> Result<Entry, Problem> {
+fn checked<R: Read>(member: &tar::Entry<'_, R>, seen: &mut Seen) -> Result<Entry, Problem> {
     let header = member.header();
     let raw = member.path_bytes();
     let refuse = |reason| Problem::Name { name: String::from_utf8_lossy(&raw).into_owned(), reason };
     let path = normal(&raw).map_err(refuse)?;
     let link = || member.link_name_bytes().filter(|target| !target.is_empty());
     let (kind, kind_seen) = match header.entry_type() {
-        tar::EntryType::Regular => (Kind::File(member.size()), Seen::File),
-        tar::EntryType::Directory => (Kind::Directory, Seen::Directory),
+        tar::EntryType::Regular => (Kind::File(member.size()), Was::File),
+        tar::EntryType::Directory => (Kind::Directory, Was::Directory),
         tar::EntryType::Symlink => {
             let target = link().ok_or_else(|| refuse("is a link without a target"))?;
             if target.len() > PATH_LIMIT || target.iter().any(|b| matches!(b, 0 | b'\n')) {
                 return Err(refuse("is a link whose target is too long or has NUL or a line break"));
             }
-            (Kind::Symlink(OsStr::from_bytes(&target).into()), Seen::Symlink)
+            (Kind::Symlink(OsStr::from_bytes(&target).into()), Was::Symlink)
         }
         tar::EntryType::Link => {
             let target = link().ok_or_else(|| refuse("is a link without a target"))?;
-            let target = normal(&target).ok().filter(|target| seen.get(target) == Some(&Seen::File));
+            let target = normal(&target).ok().filter(|target| seen.paths.get(target) == Some(&Was::File));
             let target = target.ok_or_else(|| refuse("is a hard link to something that is not an earlier file"))?;
-            (Kind::HardLink(target), Seen::File)
+            (Kind::HardLink(target), Was::File)
         }
         tar::EntryType::Block | tar::EntryType::Char => return Err(refuse("is a device")),
         tar::EntryType::Fifo => return Err(refuse("is a named pipe")),
         _ => return Err(refuse("is neither a file nor a directory nor a link")),
     };
     for ancestor in path.ancestors().skip(1) {
-        match seen.get(ancestor) {
-            Some(Seen::Symlink) => return Err(refuse("lies behind a symbolic link of the same package")),
-            Some(Seen::File) => return Err(refuse("lies below a file")),
-            Some(Seen::Directory) | None => {}
+        match seen.paths.get(ancestor) {
+            Some(Was::Symlink) => return Err(refuse("lies behind a symbolic link of the same package")),
+            Some(Was::File) => return Err(refuse("lies below a file")),
+            Some(Was::Directory) | None => {}
         }
     }
     if path.as_os_str().is_empty() && kind != Kind::Directory {
         return Err(refuse("is the root, but not a directory"));
     }
-    if seen.len() == MEMBERS {
+    seen.bytes = seen.bytes.saturating_add(path.as_os_str().len());
+    if seen.paths.len() == MEMBERS || seen.bytes > PATHS_LIMIT {
         return Err(refuse("is one too many"));
     }
-    if seen.insert(path.clone(), kind_seen).is_some() {
+    if seen.paths.insert(path.clone(), kind_seen).is_some() {
         return Err(refuse("is there twice"));
     }
     let id = |id: io::Result<u64>| id.ok().filter(|id| *id <= ID_LIMIT).and_then(|id| u32::try_from(id).ok());
@@ -206,6 +228,9 @@ fn normal(raw: &[u8]) -> Result<PathBuf, &'static str> {
             Component::ParentDir => return Err("has .. in its name"),
             Component::RootDir | Component::Prefix(_) => return Err("has an absolute name"),
         }
+    }
+    if path.components().count() > DEPTH_LIMIT {
+        return Err("is nested too deeply");
     }
     Ok(path)
 }

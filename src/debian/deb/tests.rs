@@ -181,7 +181,44 @@ fn long_names_with_nul_or_too_long_are_refused() {
     assert!(long(b"a\0b\0").unwrap_err().contains("NUL"));
     assert!(long(&[&b"x".repeat(300)[..], b"\0"].concat()).unwrap_err().contains("too long a name"));
     assert!(long(&[&b"x/".repeat(2500)[..], b"\0"].concat()).unwrap_err().contains("too long a name"));
-    assert_eq!(long(&[&b"x/".repeat(100)[..], b"y\0"].concat()).unwrap().len(), 1);
+    assert!(long(&[&b"x/".repeat(128)[..], b"y\0"].concat()).unwrap_err().contains("nested too deeply"));
+    assert_eq!(long(&[&b"x/".repeat(127)[..], b"y\0"].concat()).unwrap().len(), 1);
+}
+
+#[test]
+fn names_and_extensions_do_not_fill_the_memory() {
+    let endless = |kind| {
+        let bytes = vec![b'a'; 3 << 20];
+        let tar = Tar::default().add(&header(b"././@LongLink", kind, bytes.len() as u64), &bytes);
+        with_data(tar.file("x", b"")).unwrap_err()
+    };
+    use tar::EntryType::{GNULongLink, GNULongName, XGlobalHeader, XHeader};
+    for kind in [GNULongName, GNULongLink, XHeader] {
+        assert!(endless(kind).contains("data.tar cannot be read"), "{kind:?}: {}", endless(kind));
+    }
+    assert!(endless(XGlobalHeader).contains("neither a file"));
+    let name = |number: usize| format!("{}{number}", format!("{}/", "d".repeat(250)).repeat(15)).into_bytes();
+    let mut tar = Tar::default();
+    for number in 0..19_000 {
+        let name = name(number);
+        tar = tar.add(&header(b"././@LongLink", tar::EntryType::GNULongName, name.len() as u64), &name).file("x", b"");
+    }
+    assert!(with_data(tar).unwrap_err().contains("is one too many"));
+}
+
+#[test]
+fn a_visitor_may_leave_what_it_does_not_want() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let data = Tar::default().file("large", &vec![0; 3 << 20]).file("next", b"").end();
+    let package = ar(&[("debian-binary", b"2.0\n"), ("control.tar", &control()), ("data.tar", &data)]);
+    std::fs::write(file.path(), package).unwrap();
+    let mut paths = Vec::new();
+    let visit = |entry: &Entry, _: &mut dyn Read| {
+        paths.push(entry.path.clone());
+        Ok::<(), Error>(())
+    };
+    Deb::open(file.path()).unwrap().unpack(visit).unwrap();
+    assert_eq!(paths, [Path::new("large"), Path::new("next")]);
 }
 
 #[test]

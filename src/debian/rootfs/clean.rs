@@ -50,7 +50,7 @@ pub fn clean(root: &Path, epoch: i64) -> disk::Result<()> {
     disk::write(root.join("etc/machine-id"), b"", 0o444)?;
     let shadow = root.join("etc/shadow");
     if disk::exists(&shadow) {
-        let text = accounts::without_dates(&disk::read_to_string(&shadow)?, epoch);
+        let text = accounts::without_dates(&disk::read_plain(&shadow)?, epoch);
         // Written in place, so that owner and mode stay.
         disk::overwrite(&shadow, text.as_bytes())?;
     }
@@ -71,7 +71,7 @@ fn sockets(directory: &Path) -> disk::Result<()> {
         let metadata = disk::metadata(&path)?;
         if metadata.is_dir() {
             sockets(&path)?;
-        } else if metadata.file_type().is_socket() || dated_bytecode(&path)? {
+        } else if metadata.file_type().is_socket() || metadata.is_file() && dated_bytecode(&path)? {
             disk::remove_file(&path)?;
         }
     }
@@ -83,7 +83,7 @@ fn dated_bytecode(path: &Path) -> disk::Result<bool> {
     if path.extension() != Some(OsStr::new("pyc")) {
         return Ok(false);
     }
-    Ok(disk::read(path)?.get(4..8) == Some(&[0; 4]))
+    Ok(disk::read_start(path, 8)?.get(4..8) == Some(&[0; 4]))
 }
 
 /// The names in a directory; none if it is missing or a link.
@@ -99,6 +99,17 @@ fn list(directory: &Path) -> disk::Result<Vec<std::path::PathBuf>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_link_in_place_of_the_shadow_file_is_not_followed() {
+        let (root, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let file = outside.path().join("file");
+        std::fs::write(&file, "root:*:20000:0:99999:7:::\n").unwrap();
+        std::fs::create_dir(root.path().join("etc")).unwrap();
+        std::os::unix::fs::symlink(&file, root.path().join("etc/shadow")).unwrap();
+        assert!(clean(root.path(), 86_400).is_err());
+        assert_eq!(disk::read_to_string(&file).unwrap(), "root:*:20000:0:99999:7:::\n");
+    }
 
     #[test]
     fn what_belongs_to_one_machine_goes_and_the_rest_stays() {
@@ -121,6 +132,10 @@ mod tests {
         gone.iter().chain(&kept).for_each(|name| put(name, b""));
         put("usr/lib/dated.pyc", b"\xf3\x0d\x0d\x0a\0\0\0\0rest");
         put("usr/lib/hashed.pyc", b"\xf3\x0d\x0d\x0a\x03\0\0\0rest");
+        // Whoever reads these waits for ever, or gets no end.
+        let pipe = root.path().join("usr/lib/pipe.pyc");
+        rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RUSR).unwrap();
+        std::os::unix::fs::symlink("/dev/zero", root.path().join("usr/lib/link.pyc")).unwrap();
         put("etc/shadow", b"root:*:20000:0:99999:7:::\n");
         put("etc/machine-id", b"0123");
         let outside = tempfile::tempdir().unwrap();

@@ -121,7 +121,7 @@ fn interest(line: &str) -> Option<(&str, &'static str)> {
 
 /// The diversions in the database: absolute path to where it goes, and for which package it does not.
 pub fn diversions(root: &Path) -> disk::Result<BTreeMap<PathBuf, (PathBuf, String)>> {
-    let text = disk::read_to_string(root.join(PLACE).join("diversions"))?;
+    let text = disk::read_plain(root.join(PLACE).join("diversions"))?;
     let lines: Vec<&str> = text.lines().collect();
     let triples = lines.chunks_exact(3);
     Ok(triples.map(|triple| (triple[0].into(), (triple[1].into(), triple[2].to_owned()))).collect())

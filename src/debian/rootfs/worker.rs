@@ -228,7 +228,7 @@ impl Build<'_> {
     }
 
     fn seed_accounts(&self) -> Result<(), Error> {
-        let read = |name: &str| match disk::read_to_string(self.root.join("usr/share/base-passwd").join(name)) {
+        let read = |name: &str| match disk::read_plain(self.root.join("usr/share/base-passwd").join(name)) {
             Err(error) if error.is_not_found() => Err(Error::Missing("base-passwd")),
             other => Ok(other?),
         };
@@ -298,7 +298,7 @@ impl Build<'_> {
         if !status.success() {
             return Err(script(failed.as_deref().unwrap_or("dpkg")));
         }
-        let status = disk::read_to_string(self.root.join(database::PLACE).join("status"))?;
+        let status = disk::read_plain(self.root.join(database::PLACE).join("status"))?;
         match database::unfinished(&status).into_iter().next() {
             None => Ok(()),
             Some((package, state)) => Err(Error::Script {

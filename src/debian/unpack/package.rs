@@ -36,7 +36,11 @@ impl Work<'_> {
             self.done.list.pop();
             return Ok(());
         }
-        if entry.is_privileged() {
+        let is_privileged = match &entry.kind {
+            Kind::HardLink(to) => self.done.privileged.contains(&absolute(to)),
+            _ => entry.is_privileged(),
+        };
+        if is_privileged {
             self.done.privileged.push(name.clone());
         }
         if entry.kind == Kind::Directory {
@@ -115,12 +119,13 @@ impl Work<'_> {
         }
         match &entry.kind {
             Kind::File(_) if conffile => {
-                let mut bytes = Vec::new();
-                disk::context("read", self.source.deb.path(), reader.read_to_end(&mut bytes))?;
-                if !stays {
-                    self.file(dir, name, entry, &mut bytes.as_slice())?;
+                let mut summed = Summed { inner: reader, sum: md5::Md5::default() };
+                if stays {
+                    disk::context("read", self.source.deb.path(), io::copy(&mut summed, &mut io::sink()))?;
+                } else {
+                    self.file(dir, name, entry, &mut summed)?;
                 }
-                return Ok(Some(md5(&bytes)));
+                return Ok(Some(summed.hex()));
             }
             Kind::File(_) => self.file(dir, name, entry, reader)?,
             Kind::Symlink(to) => {
@@ -156,7 +161,24 @@ impl Work<'_> {
     }
 }
 
-fn md5(bytes: &[u8]) -> String {
-    use md5::Digest as _;
-    md5::Md5::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+/// Takes the MD5 of what is read through it.
+struct Summed<'a> {
+    inner: &'a mut dyn Read,
+    sum: md5::Md5,
+}
+
+impl Summed<'_> {
+    fn hex(self) -> String {
+        use md5::Digest as _;
+        self.sum.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+impl Read for Summed<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        use md5::Digest as _;
+        let read = self.inner.read(buffer)?;
+        self.sum.update(buffer.get(..read).unwrap_or_default());
+        Ok(read)
+    }
 }

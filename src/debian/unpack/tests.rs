@@ -51,7 +51,7 @@ fn a_package_arrives_with_lists_and_digests() {
     let list: Vec<_> = done[0].0.list.iter().map(|path| path.to_str().unwrap()).collect();
     assert_eq!(list, ["/.", "/etc", "/etc/conf", "/implied/dir/tool", "/implied/second", "/link"]);
     assert_eq!(done[0].0.conffiles["/etc/conf"], "5d41402abc4b2a76b9719d911017c592");
-    assert_eq!(done[0].0.privileged, [PathBuf::from("/implied/dir/tool")]);
+    assert_eq!(done[0].0.privileged, [Path::new("/implied/dir/tool"), Path::new("/implied/second")]);
     let metadata = disk::metadata(root.path().join("implied/second")).unwrap();
     assert_eq!((metadata.nlink(), metadata.mtime()), (2, 1000));
     assert_eq!(disk::read_link(root.path().join("link")).unwrap(), Path::new("/etc/shadow"));
