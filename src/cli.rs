@@ -82,7 +82,6 @@ pub enum Command {
     #[command(subcommand)]
     #[command(after_help = "Examples:
   rave run web --detach       boot a machine and leave it running
-  rave vm list                which machines there are, and on which ports
   rave vm ssh web             enter one")]
     Vm(Vm),
     /// Hold a running machine against its image, in six stages
@@ -97,7 +96,6 @@ pub enum Command {
     /// Print shell completions
     #[command(after_help = "Examples:
   rave completions bash > ~/.local/share/bash-completion/completions/rave
-  rave completions zsh > ~/.zfunc/_rave
   rave completions fish > ~/.config/fish/completions/rave.fish")]
     Completions {
         /// Which shell
