@@ -92,6 +92,23 @@ fn what_is_read_only_stays_so_and_what_is_writable_arrives() {
 }
 
 #[test]
+fn links_in_a_root_do_not_lead_mount_points_to_the_host() {
+    // Not below /tmp, where the new root is put together.
+    let (root, outside) = (root(), tempfile::tempdir_in("/var/tmp").unwrap());
+    symlink(outside.path(), root.path().join("link")).unwrap();
+    symlink("link", root.path().join("second")).unwrap();
+    let file = root.path().join("data/file");
+    for root_of in [Sandbox::new, Sandbox::writable] {
+        let sandbox = root_of(root.path()).bind("/usr", "/usr", false).executable(env!("CARGO_BIN_EXE_rave"));
+        for (host, inside) in [(Path::new("/usr"), "/link/a/b"), (&file, "/second/file"), (&file, "/link/deep/file")] {
+            let error = sandbox.clone().bind(host, inside, false).tool("/bin/true").output().unwrap_err().to_string();
+            assert!(error.contains("cannot make the mount point"), "{inside}: {error}");
+        }
+    }
+    assert_eq!(std::fs::read_dir(outside.path()).unwrap().count(), 0);
+}
+
+#[test]
 fn a_writable_root_is_the_directory_itself() {
     let root = root();
     let sandbox = Sandbox::writable(root.path()).bind("/usr", "/usr", false).executable(env!("CARGO_BIN_EXE_rave"));

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _, symlink};
 use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::CWD;
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
 use rustix::io::Errno;
 use rustix::mount::{
     MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags, mount, mount_bind_recursive,
@@ -177,11 +177,24 @@ fn relative(path: &Path) -> Result<PathBuf> {
     Ok(if rest.as_os_str().is_empty() { PathBuf::from(".") } else { rest.to_owned() })
 }
 
+/// Refuses a mount point that links of the new root lead out of it: until the root is changed, they end on the host.
+fn contained(path: &Path) -> Result<()> {
+    for part in path.ancestors().filter(|part| !part.as_os_str().is_empty()) {
+        match openat2(CWD, part, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), ResolveFlags::BENEATH) {
+            Err(Errno::NOENT) => {}
+            result => drop(step("make the mount point", path, result)?),
+        }
+    }
+    Ok(())
+}
+
 fn make_directory(path: &Path) -> Result<()> {
+    contained(path)?;
     step("make the mount point", path, DirBuilder::new().recursive(true).mode(0o755).create(path))
 }
 
 fn make_file(path: &Path) -> Result<()> {
+    contained(path)?;
     if fs::symlink_metadata(path).is_ok() {
         return Ok(());
     }
