@@ -39,7 +39,8 @@ pub fn main() -> ExitCode {
         Color::Always => anstream::ColorChoice::Always.write_global(),
         Color::Never => anstream::ColorChoice::Never.write_global(),
     }
-    let style = Style { json: cli.global.json, quiet: cli.global.quiet, verbose: cli.global.verbose };
+    let events = !matches!(cli.command, Command::Check(_));
+    let style = Style { json: cli.global.json, events, quiet: cli.global.quiet, verbose: cli.global.verbose };
     let ui = Arc::new(Ui::new(style));
     if style.verbose > 1 {
         crate::ui::trace();

@@ -52,6 +52,8 @@ impl Tone {
 pub struct Style {
     /// JSON on standard output.
     pub json: bool,
+    /// Whether what happens on the way is told in JSON lines before the result; else JSON is one document.
+    pub events: bool,
     /// Only results and errors.
     pub quiet: bool,
     /// Details too.
@@ -167,7 +169,7 @@ impl Ui {
 
 impl Report for Ui {
     fn event(&self, event: Event) {
-        if self.style.json {
+        if self.style.json && self.style.events {
             if let Some(value) = progress::as_json(&event) {
                 self.print_json(&value);
             }
@@ -176,7 +178,7 @@ impl Report for Ui {
         match event {
             Event::Warning(text) => self.warn(text),
             Event::Note(text) => self.say(text),
-            other if self.style.quiet => drop(other),
+            other if self.style.quiet || self.style.json => drop(other),
             other => {
                 let mut line = None;
                 self.with_progress(|progress| line = progress.take(other, self.style.verbose > 0));
