@@ -259,7 +259,7 @@ pub enum Vm {
     /// Show the machines
     #[command(visible_alias = "ls")]
     List,
-    /// Run a command, or a shell, as the user `agent`
+    /// Run a command, or a shell, as the user `agent`; its exit status is rave's
     Ssh {
         /// Name of the machine
         name: String,

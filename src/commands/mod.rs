@@ -50,6 +50,7 @@ pub fn main() -> ExitCode {
     match dispatch(cli.command, &context) {
         Ok(Status::Done) => ExitCode::SUCCESS,
         Ok(Status::Unwell) => ExitCode::from(1),
+        Ok(Status::Remote(status)) => ExitCode::from(status),
         Err(failure) => failure.show(&context.ui),
     }
 }

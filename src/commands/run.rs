@@ -5,8 +5,6 @@ use std::path::Path;
 use serde_json::json;
 
 use crate::cli;
-use crate::images::assemble::kind;
-use crate::images::plan::Piece;
 use crate::interrupt;
 use crate::name::ImageName;
 use crate::qemu::vm::Vm;
@@ -78,10 +76,7 @@ fn bootable(arguments: &cli::Run, context: &Context, store: &Store) -> Result<(B
 pub fn of_image(context: &Context, store: &Store, prepared: &Prepared) -> Result<Bootable> {
     let built = prepared.build(context, store, Manner::default())?;
     let tools = prepared.tools(context, store)?;
-    let digest = prepared.plan.digest(Piece::Uki);
-    let uki = digest.map(|digest| store.lookup(kind(Piece::Uki), digest)).transpose()?.flatten();
-    let uki = uki.ok_or_else(|| Failure::error("the unified kernel image left the store"))?;
-    Ok(Bootable { disk: built.disk, manifest: built.manifest, uki, tools })
+    Ok(Bootable { disk: built.disk, manifest: built.manifest, uki: prepared.uki(store)?, tools })
 }
 
 fn tell(context: &Context, vm: &Vm) {
