@@ -32,10 +32,7 @@ pub fn run(arguments: &cli::Run, context: &Context) -> Result<Status> {
     if arguments.detach {
         store.pin(&pin(&vm.state().name), &pins)?;
     }
-    if let Err(failure) = running::wait(context, &mut vm, &arguments.host) {
-        running::stop(context, &mut vm)?;
-        return Err(failure);
-    }
+    running::wait(context, &mut vm, &arguments.host)?;
     tell(context, &vm);
     if arguments.detach {
         return Ok(Status::Done);
