@@ -288,10 +288,10 @@ pub enum Vm {
   rave vm list --json         for scripts: an array of objects"
     )]
     List,
-    /// Run a command, or a shell, as the user `agent`
+    /// Run a command, or a shell, as the user `agent`; its exit status is rave\'s
     #[command(after_help = "Examples:
   rave vm ssh web                            a shell
-  rave vm ssh web -- systemctl --failed      a command; its failure is exit status 1")]
+  rave vm ssh web -- systemctl --failed      a command")]
     Ssh {
         /// Name of the machine
         name: String,

@@ -30,7 +30,7 @@ pub fn run(arguments: &cli::Build, context: &Context) -> Result<Status> {
     if arguments.check {
         return check(context, &prepared, &built, manner);
     }
-    let links = link(&arguments.output, &built)?;
+    let links = link(&arguments.output, &built, &prepared.uki(&store)?)?;
     tell(context, &built, &links)?;
     Ok(Status::Done)
 }
@@ -101,15 +101,13 @@ pub fn read_manifest(path: &Path) -> Result<Manifest> {
     serde_json::from_slice(&disk::read(path)?).map_err(|e| Failure::error(format!("{}: {e}", path.display())))
 }
 
-/// Makes the directory of links; returns them.
-fn link(output: &Path, built: &Assembled) -> Result<Vec<PathBuf>> {
+/// Makes the directory of links; returns them. With the unified kernel image a raw disk can be booted directly.
+fn link(output: &Path, built: &Assembled, uki: &Path) -> Result<Vec<PathBuf>> {
     disk::create_dir_all(output)?;
     let mut links = Vec::new();
-    let wanted = match &built.qcow2 {
-        Some(qcow2) => [("disk.qcow2", qcow2), ("manifest.json", &built.manifest)],
-        None => [("disk.raw", &built.disk), ("manifest.json", &built.manifest)],
-    };
-    for stale in ["disk.raw", "disk.qcow2", "manifest.json"] {
+    let disk = built.qcow2.as_ref().map_or(("disk.raw", &built.disk), |qcow2| ("disk.qcow2", qcow2));
+    let wanted = [(disk.0, disk.1.as_path()), ("manifest.json", &built.manifest), ("uki.efi", uki)];
+    for stale in ["disk.raw", "disk.qcow2", "manifest.json", "uki.efi"] {
         let path = output.join(stale);
         match disk::metadata(&path) {
             Ok(found) if !found.file_type().is_symlink() => {

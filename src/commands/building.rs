@@ -139,6 +139,12 @@ impl Prepared {
         Ok(assembled)
     }
 
+    /// The unified kernel image, once all is made.
+    pub fn uki(&self, store: &Store) -> Result<PathBuf> {
+        let found = self.plan.digest(Piece::Uki).map(|digest| store.lookup(kind(Piece::Uki), digest)).transpose()?;
+        found.flatten().ok_or_else(|| Failure::error("the unified kernel image left the store"))
+    }
+
     /// The finished pieces, if the store has all of them.
     fn done(&self, store: &Store) -> Result<Option<Assembled>> {
         let find = |piece: Piece| match self.plan.digest(piece) {

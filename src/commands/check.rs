@@ -40,7 +40,8 @@ pub fn run(arguments: &cli::Check, context: &Context) -> Result<Status> {
             let bootable = run_command::of_image(context, &store, &prepared)?;
             let wish = Wish { name: None, host: &arguments.host, direct: false, persist: false, detach: false };
             let mut vm = running::start(context, &bootable, &wish)?;
-            let result = running::wait(context, &mut vm, &arguments.host).and_then(|()| check(context, &vm, &wanted));
+            running::wait(context, &mut vm, &arguments.host)?;
+            let result = check(context, &vm, &wanted);
             running::stop(context, &mut vm)?;
             result?
         }

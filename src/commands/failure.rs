@@ -13,6 +13,8 @@ pub enum Status {
     Done,
     /// Done, but what was looked at is not as it should be. Exit status 1.
     Unwell,
+    /// A command in a machine ended with this status, which is rave's own then.
+    Remote(u8),
 }
 
 /// Why a command did not do its work.

@@ -64,6 +64,7 @@ pub fn main() -> ExitCode {
     match ended {
         Ok(Status::Done) => ExitCode::SUCCESS,
         Ok(Status::Unwell) => ExitCode::from(1),
+        Ok(Status::Remote(status)) => ExitCode::from(status),
         Err(failure) => failure.show(&context.ui),
     }
 }

@@ -6,8 +6,6 @@ use serde_json::json;
 
 use crate::cli;
 use crate::digest::Digest;
-use crate::images::assemble::kind;
-use crate::images::plan::Piece;
 use crate::interrupt;
 use crate::name::ImageName;
 use crate::qemu::vm::Vm;
@@ -35,10 +33,7 @@ pub fn run(arguments: &cli::Run, context: &Context) -> Result<Status> {
     if arguments.detach {
         store.pin(&pin(&vm.state().name), &pins)?;
     }
-    if let Err(failure) = running::wait(context, &mut vm, &arguments.host) {
-        running::stop(context, &mut vm)?;
-        return Err(failure);
-    }
+    running::wait(context, &mut vm, &arguments.host)?;
     tell(context, &vm);
     if arguments.detach {
         return Ok(Status::Done);
@@ -82,10 +77,7 @@ fn bootable(arguments: &cli::Run, context: &Context) -> Result<(Store, Bootable,
 pub fn of_image(context: &Context, store: &Store, prepared: &Prepared) -> Result<Bootable> {
     let built = prepared.build(context, store, Manner::default())?;
     let tools = prepared.tools(context, store)?;
-    let digest = prepared.plan.digest(Piece::Uki);
-    let uki = digest.map(|digest| store.lookup(kind(Piece::Uki), digest)).transpose()?.flatten();
-    let uki = uki.ok_or_else(|| Failure::error("the unified kernel image left the store"))?;
-    Ok(Bootable { disk: built.disk, manifest: built.manifest, uki, tools })
+    Ok(Bootable { disk: built.disk, manifest: built.manifest, uki: prepared.uki(store)?, tools })
 }
 
 fn tell(context: &Context, vm: &Vm) {

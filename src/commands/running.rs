@@ -116,9 +116,15 @@ pub fn start(context: &Context, bootable: &Bootable, wish: &Wish<'_>) -> Result<
     Ok(vm)
 }
 
-/// Waits until a machine is up.
+/// Waits until a machine that this command started is up; one that does not come up is stopped.
 pub fn wait(context: &Context, vm: &mut Vm, host: &cli::Host) -> Result<()> {
-    Ok(vm.wait_ready(Ready::Settled, Duration::from_secs(host.timeout), context.ui.as_ref())?)
+    let result = vm.wait_ready(Ready::Settled, Duration::from_secs(host.timeout), context.ui.as_ref());
+    if result.is_err() {
+        // A kept disk is worth a proper shutdown, should the guest be able to.
+        let patience = if vm.state().persist { Patience::default() } else { Patience::none() };
+        vm.stop(patience, context.ui.as_ref())?;
+    }
+    Ok(result?)
 }
 
 /// Stops a machine that this command started.

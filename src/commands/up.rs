@@ -32,8 +32,8 @@ pub fn run(arguments: &cli::Up, context: &Context) -> Result<Status> {
         let digests: Vec<_> = prepared.plan.steps.iter().map(|step| step.digest).collect();
         store.pin(&run_command::pin(&vm.state().name), &digests)?;
     }
-    let checked =
-        running::wait(context, &mut vm, &arguments.host).and_then(|()| check::check(context, &vm, &Wanted::default()));
+    running::wait(context, &mut vm, &arguments.host)?;
+    let checked = check::check(context, &vm, &Wanted::default());
     if !arguments.keep || checked.is_err() {
         running::stop(context, &mut vm)?;
     }

@@ -82,7 +82,7 @@ fn word(condition: Condition) -> &'static str {
     }
 }
 
-/// Logs in; the status of the remote command decides.
+/// Logs in; the status of the remote command is rave's.
 fn ssh(context: &Context, name: &ImageName, command: &[String]) -> Result<Status> {
     let vm = machines(context).attach(name)?;
     let manifest = running::manifest_of(&vm)?;
@@ -97,7 +97,7 @@ fn ssh(context: &Context, name: &ImageName, command: &[String]) -> Result<Status
     match status.code() {
         Some(0) => Ok(Status::Done),
         Some(255) => Err(Failure::error("ssh could not reach the machine")),
-        _ => Ok(Status::Unwell),
+        other => Ok(other.and_then(|code| u8::try_from(code).ok()).map_or(Status::Unwell, Status::Remote)),
     }
 }
 

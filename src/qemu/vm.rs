@@ -59,9 +59,9 @@ pub(super) struct Owner {
 /// How long each way of stopping a machine may take before the next one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Patience {
-    /// After the agent was asked to power off.
+    /// After the agent was asked to power off; zero: it is not asked.
     pub agent: Duration,
-    /// After the power button was pressed.
+    /// After the power button was pressed; zero: it is not.
     pub button: Duration,
     /// After QEMU was told to quit.
     pub quit: Duration,
@@ -71,6 +71,13 @@ impl Default for Patience {
     fn default() -> Self {
         let each = Duration::from_secs(30);
         Self { agent: each, button: each, quit: each }
+    }
+}
+
+impl Patience {
+    /// For a machine that is not up, so that nothing in it would obey, and that leaves nothing to lose.
+    pub fn none() -> Self {
+        Self { agent: Duration::ZERO, button: Duration::ZERO, ..Self::default() }
     }
 }
 
@@ -237,7 +244,10 @@ impl Vm {
     async fn end_by(&self, handle: &Handle, patience: Patience, work: &Work<'_>) -> Result<Stopped> {
         // A way that fails is followed by the next, more forceful one: its error decides nothing.
         let can_act = self.qmp.status().await.is_ok_and(|status| status == "running");
-        if can_act && let Ok(agent) = self.agent().await {
+        if can_act
+            && !patience.agent.is_zero()
+            && let Ok(agent) = self.agent().await
+        {
             let part = work.part("await", "power-off by the agent", None);
             let asked = agent.shutdown().await.is_ok();
             if asked && handle.ended(patience.agent).await? {
@@ -245,7 +255,7 @@ impl Vm {
                 return Ok(Stopped::Agent);
             }
         }
-        if can_act && self.qmp.power_button().await.is_ok() {
+        if can_act && !patience.button.is_zero() && self.qmp.power_button().await.is_ok() {
             let part = work.part("await", "power-off by the power button", None);
             if handle.ended(patience.button).await? {
                 part.finish("obeyed");

@@ -1,0 +1,14 @@
+//! Real machines, made, booted, checked, broken and removed by the rave binary as a user runs it. They need a Debian
+//! mirror or a warm store, and minutes: each boot is used for as many questions as it can answer.
+#![allow(clippy::print_stdout, reason = "a scenario of minutes tells where it is")]
+
+#[path = "machine/boot.rs"]
+mod boot;
+#[path = "machine/lab.rs"]
+mod lab;
+#[path = "machine/persist.rs"]
+mod persist;
+#[path = "machine/processes.rs"]
+mod processes;
+#[path = "machine/up.rs"]
+mod up;

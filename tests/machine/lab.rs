@@ -1,0 +1,223 @@
+//! Where a scenario lives: state, temporary files and a working directory of its own; project and store are shared.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use rave::disk;
+use rave::tool::Tool;
+use serde_json::Value;
+use tempfile::TempDir;
+
+const RAVE: &str = env!("CARGO_BIN_EXE_rave");
+
+/// Two processors boot one machine at a time.
+static ONE: Mutex<()> = Mutex::new(());
+static BUILT: OnceLock<()> = OnceLock::new();
+
+/// Kept from run to run, so that packages are fetched once.
+fn shared(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join("machine").join(name)
+}
+
+/// One scenario's world. Dropping it ends the machines that it left.
+pub struct Lab {
+    root: TempDir,
+    _one: MutexGuard<'static, ()>,
+}
+
+/// How a command ended.
+#[derive(Debug)]
+pub struct Ended {
+    pub status: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Lab {
+    /// An empty world beside a locked and built project.
+    pub fn new() -> Self {
+        let one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+        let root = tempfile::tempdir().unwrap();
+        for name in ["state", "tmp"] {
+            disk::create_dir_all(root.path().join(name)).unwrap();
+        }
+        let lab = Self { root, _one: one };
+        BUILT.get_or_init(|| lab.build());
+        lab
+    }
+
+    /// Locks and builds the minimal image in a copy of the project.
+    fn build(&self) {
+        disk::remove_dir_all(shared("project")).unwrap();
+        for folder in ["images", "modules"] {
+            copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join(folder), &shared("project").join(folder));
+        }
+        // Earlier builds of rave itself leave images in the store that nobody asks for any more.
+        self.good(&["store", "gc", "--days", "1"]);
+        self.good(&["lock", "minimal"]);
+        self.good(&["build", "minimal", "--output", shared("result").to_str().unwrap()]);
+    }
+
+    /// The links of `rave build`.
+    pub fn result(&self) -> PathBuf {
+        shared("result")
+    }
+
+    pub fn store(&self) -> PathBuf {
+        shared("store")
+    }
+
+    /// The scenario's own directory.
+    pub fn path(&self) -> &Path {
+        self.root.path()
+    }
+
+    /// The directory of all machines.
+    pub fn machines(&self) -> PathBuf {
+        self.root.path().join("state/rave/vms")
+    }
+
+    /// The state file of a machine.
+    pub fn state(&self, name: &str) -> Option<Value> {
+        let bytes = disk::read(self.machines().join(name).join("vm.json")).ok()?;
+        serde_json::from_slice(&bytes).ok()
+    }
+
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        self.tool(RAVE).args(arguments).command()
+    }
+
+    /// A program in the world's environment.
+    pub fn tool(&self, program: &str) -> Tool {
+        let mut tool = Tool::new(program)
+            .env("XDG_STATE_HOME", self.root.path().join("state"))
+            .env("RAVE_STORE", shared("store"))
+            .env("RAVE_PROJECT", shared("project"))
+            .env("TMPDIR", self.root.path().join("tmp"))
+            .current_dir(self.root.path());
+        for name in ["RAVE_MIRROR", "RAVE_ACCEL", "https_proxy", "http_proxy"] {
+            if let Some((_, value)) = std::env::vars_os().find(|(key, _)| key == name) {
+                tool = tool.env(name, value);
+            }
+        }
+        tool
+    }
+
+    /// Runs rave to its end.
+    pub fn rave(&self, arguments: &[&str]) -> Ended {
+        let begin = Instant::now();
+        let output = self.command(arguments).stdin(Stdio::null()).output().unwrap();
+        let ended = Ended::from(output);
+        println!("    {:5.1} s  rave {} -> {:?}", begin.elapsed().as_secs_f32(), arguments.join(" "), ended.status);
+        ended
+    }
+
+    /// Runs rave, which must end with status 0; returns standard output.
+    pub fn good(&self, arguments: &[&str]) -> String {
+        let ended = self.rave(arguments);
+        assert_eq!(ended.status, Some(0), "{arguments:?}: {ended:?}");
+        ended.stdout
+    }
+
+    /// Runs a shell script in a machine as root; returns its output.
+    pub fn root(&self, machine: &str, script: &str) -> String {
+        self.good(&["vm", "ssh", machine, "--", "sudo", "sh", "-ec", script]).trim().to_owned()
+    }
+
+    /// The conditions of all machines, by `rave vm list --json`.
+    pub fn list(&self) -> Vec<Value> {
+        serde_json::from_str(&self.good(&["vm", "list", "--json"])).unwrap()
+    }
+
+    /// Checks a machine; returns the exit status and the report.
+    pub fn check(&self, arguments: &[&str]) -> (Option<i32>, Value) {
+        let ended = self.rave(&[&["check", "--json"], arguments].concat());
+        let report = lines(&ended.stdout).pop().unwrap_or_else(|| panic!("{ended:?}"));
+        assert!(report["stages"].is_array(), "{ended:?}");
+        (ended.status, report)
+    }
+
+    /// What is left in the directories of state and temporary files, but for locks and what was learnt of the host.
+    pub fn left(&self) -> Vec<PathBuf> {
+        let state: Vec<PathBuf> = disk::list(self.machines()).unwrap_or_default();
+        let expected = |path: &PathBuf| {
+            let name = path.file_name().unwrap().to_str().unwrap();
+            name == "accelerator.json" || (name.starts_with('.') && name.ends_with(".lock"))
+        };
+        let state = state.into_iter().filter(|path| !expected(path));
+        state.chain(disk::list(self.root.path().join("tmp")).unwrap()).collect()
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        for path in disk::list(self.machines()).unwrap_or_default() {
+            if let Some(name) = path.file_name().and_then(|name| name.to_str()).filter(|name| !name.contains('.')) {
+                // After a failed assertion; a machine that is gone already is fine.
+                let _ = self.command(&["vm", "rm", "--force", name]).output();
+            }
+        }
+    }
+}
+
+impl From<Output> for Ended {
+    fn from(output: Output) -> Self {
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        Self { status: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
+    }
+}
+
+/// Sends a signal to a child of ours.
+pub fn signal(child: &Child, signal: rustix::process::Signal) {
+    let pid = i32::try_from(child.id()).ok().and_then(rustix::process::Pid::from_raw).unwrap();
+    rustix::process::kill_process(pid, signal).unwrap();
+}
+
+/// Waits until `ready` gives something.
+pub fn wait_for<T>(what: &str, mut ready: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + Duration::from_secs(120);
+    loop {
+        if let Some(value) = ready() {
+            return value;
+        }
+        assert!(Instant::now() < deadline, "waited in vain for {what}");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+/// JSON lines.
+pub fn lines(text: &str) -> Vec<Value> {
+    text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"))).collect()
+}
+
+/// The verdict of each stage, in order.
+pub fn verdicts(report: &Value) -> Vec<(&str, &str)> {
+    let stages = report["stages"].as_array().unwrap().iter();
+    stages.map(|stage| (stage["stage"].as_str().unwrap(), stage["verdict"].as_str().unwrap())).collect()
+}
+
+/// All checks of a report.
+pub fn checks(report: &Value) -> Vec<&Value> {
+    report["stages"].as_array().unwrap().iter().flat_map(|stage| stage["checks"].as_array().unwrap()).collect()
+}
+
+/// The ids of checks with this verdict.
+pub fn with_verdict<'a>(report: &'a Value, verdict: &str) -> BTreeSet<&'a str> {
+    let checks = checks(report).into_iter().filter(|check| check["verdict"] == verdict);
+    checks.map(|check| check["id"].as_str().unwrap()).collect()
+}
+
+fn copy(from: &Path, to: &Path) {
+    disk::create_dir_all(to).unwrap();
+    for path in disk::list(from).unwrap() {
+        let target = to.join(path.file_name().unwrap());
+        if disk::metadata(&path).unwrap().is_dir() {
+            copy(&path, &target);
+        } else {
+            disk::copy(&path, &target).unwrap();
+        }
+    }
+}

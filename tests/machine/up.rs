@@ -1,0 +1,346 @@
+//! `rave up`: from nothing to a checked machine that is used, broken, mended and taken away.
+
+use std::collections::BTreeSet;
+use std::io::{Read as _, Write as _};
+use std::process::Stdio;
+use std::sync::{Arc, Mutex};
+
+use serde_json::{Value, json};
+
+use crate::lab::{Lab, checks, lines, verdicts, wait_for, with_verdict};
+use crate::processes;
+
+/// One thing wrong in a machine: what breaks it, what mends it, and the checks that must see it.
+struct Fault {
+    breaks: &'static str,
+    mends: &'static str,
+    seen_by: &'static [&'static str],
+}
+
+const FAULTS: [Fault; 9] = [
+    Fault {
+        breaks: "nft list table inet rave > /run/rave.nft; nft delete table inet rave",
+        mends: "nft -f /run/rave.nft",
+        seen_by: &["security.firewall.policy"],
+    },
+    Fault {
+        breaks: "systemctl stop nftables.service",
+        mends: "systemctl start nftables.service",
+        seen_by: &["services.unit.nftables.service"],
+    },
+    Fault {
+        breaks: "sysctl -qw kernel.sysrq=1",
+        mends: "sysctl -qw kernel.sysrq=0",
+        seen_by: &["security.sysctl.kernel.sysrq"],
+    },
+    Fault {
+        breaks: "mount -o remount,suid /var",
+        mends: "mount -o remount,nosuid /var",
+        seen_by: &["security.mount./var"],
+    },
+    Fault {
+        breaks: "systemd-run -q --unit=extra --socket-property=ListenStream=0.0.0.0:8080 /bin/true",
+        mends: "systemctl stop extra.socket",
+        seen_by: &["security.sockets"],
+    },
+    Fault {
+        breaks: "systemd-run -q --unit=broken /bin/false; while ! systemctl is-failed -q broken; do sleep 0.1; done",
+        mends: "systemctl reset-failed broken.service",
+        seen_by: &["services.failures", "services.system", "services.systemd.running"],
+    },
+    Fault {
+        breaks: "fallocate -l $(($(stat -fc '%a * %S' /var) / 100 * 95)) /var/full",
+        mends: "rm /var/full",
+        seen_by: &["resources.disk"],
+    },
+    Fault {
+        breaks: "logger -p err -t tester boom",
+        mends: "journalctl -q --rotate; sleep 1; journalctl -q --vacuum-time=1s",
+        seen_by: &["services.journal"],
+    },
+    Fault {
+        breaks: "sed 's/^Ciphers.*/Ciphers aes256-ctr/' /etc/ssh/sshd_config > /run/sshd_config; \
+                 mount --bind /run/sshd_config /etc/ssh/sshd_config; systemctl reload ssh.service",
+        mends: "umount /etc/ssh/sshd_config; systemctl reload ssh.service",
+        seen_by: &["ssh.algorithms.ciphers"],
+    },
+];
+
+const ALL_WELL: [(&str, &str); 6] = [
+    ("ssh", "healthy"),
+    ("https", "not-applicable"),
+    ("services", "healthy"),
+    ("monitoring", "not-applicable"),
+    ("resources", "healthy"),
+    ("security", "healthy"),
+];
+
+#[test]
+fn a_machine_is_raised_used_broken_mended_and_removed() {
+    let lab = Lab::new();
+    let family = raise(&lab);
+    find(&lab);
+    log_in(&lab);
+    console(&lab);
+    select(&lab);
+    break_and_mend(&lab);
+    close(&lab);
+    remove(&lab, &family);
+}
+
+/// Returns the machine's processes.
+fn raise(lab: &Lab) -> Vec<processes::Process> {
+    println!("rave up: the report says that all is well");
+    let ended = lab.rave(&["up", "minimal", "--keep", "--json"]);
+    assert_eq!(ended.status, Some(0), "{ended:?}");
+    let mut told = lines(&ended.stdout);
+    let report = told.pop().unwrap();
+    assert_shape(&report);
+    assert_eq!(verdicts(&report), ALL_WELL);
+    assert_eq!(report["healthy"], json!(true));
+    for id in ["ssh.login", "ssh.root.refused", "services.journal", "security.root.verity", "security.write./etc"] {
+        assert!(with_verdict(&report, "healthy").contains(id), "{id}");
+    }
+
+    println!("software emulation is told once, if it is used");
+    let state = lab.state("minimal").unwrap();
+    let notes: Vec<&str> = told.iter().filter(|line| line["event"] == "note").map(|line| text(&line["text"])).collect();
+    let fallen = notes.iter().filter(|note| note.starts_with("KVM cannot be used")).count();
+    assert_eq!(fallen, usize::from(state["accelerator"] == "tcg"), "{notes:?}");
+
+    let family = processes::family(u32::try_from(state["process"]["pid"].as_u64().unwrap()).unwrap());
+    assert!(processes::has_qemu(&family), "{family:?}");
+    family
+}
+
+/// Holds a report against the contract of `rave check --json`.
+fn assert_shape(report: &Value) {
+    assert_eq!(keys(report), ["healthy", "stages"]);
+    for stage in report["stages"].as_array().unwrap() {
+        assert_eq!(keys(stage), ["stage", "verdict", "checks"]);
+    }
+    assert!(checks(report).len() > 40);
+    for check in checks(report) {
+        assert_eq!(keys(check), ["id", "verdict", "expected", "observed", "option", "evidence", "ms"]);
+        assert!(check["ms"].is_u64() && (check["option"].is_null() || check["option"].is_string()), "{check}");
+    }
+}
+
+fn keys(value: &Value) -> Vec<&str> {
+    value.as_object().unwrap().keys().map(String::as_str).collect()
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap()
+}
+
+fn find(lab: &Lab) {
+    println!("the machine is listed, with ports on the loopback interface only, and is not started twice");
+    let list = lab.list();
+    assert_eq!(list.len(), 1);
+    assert_eq!((text(&list[0]["name"]), text(&list[0]["condition"])), ("minimal", "running"));
+    for guest in ["ssh", "https"] {
+        assert_eq!(processes::listeners(list[0][guest].as_u64().unwrap()), ["0100007F"], "{guest}");
+    }
+    let again = lab.rave(&["up", "minimal"]);
+    assert_eq!(again.status, Some(1), "{again:?}");
+    assert!(again.stderr.contains("machine minimal is running"), "{again:?}");
+    let removed = lab.rave(&["vm", "rm", "minimal"]);
+    assert!(removed.status == Some(1) && removed.stderr.contains("is running"), "{removed:?}");
+}
+
+fn log_in(lab: &Lab) {
+    println!("commands run over SSH as agent, and as root by sudo; their exit status is rave's");
+    let ssh = |command: &[&str]| lab.rave(&[&["vm", "ssh", "minimal", "--"], command].concat());
+    let id = ssh(&["id"]);
+    assert!(id.status == Some(0) && id.stdout.starts_with("uid=1000(agent) gid=1000(agent)"), "{id:?}");
+    assert_eq!(ssh(&["sudo", "id", "-u"]).stdout, "0\n");
+    assert_eq!(ssh(&["sh", "-c", "exit 7"]).status, Some(7));
+    assert_eq!(ssh(&["echo", "a b", "'$HOME'"]).stdout, "a b '$HOME'\n");
+    let lost = lab.rave(&["vm", "ssh", "nobody", "--", "id"]);
+    assert!(lost.status == Some(1) && lost.stderr.contains("there is no machine nobody"), "{lost:?}");
+
+    println!("nothing can be written but /var, which is a partition of its own");
+    for path in ["/etc/x", "/usr/x", "/x"] {
+        let ended = ssh(&["sudo", "touch", path]);
+        assert!(ended.status == Some(1) && ended.stderr.contains("Read-only file system"), "{ended:?}");
+    }
+    assert_eq!(
+        lab.root("minimal", "findmnt -no FSTYPE / /var").split_whitespace().collect::<Vec<_>>(),
+        ["erofs", "ext4"]
+    );
+    let devices = lab.root("minimal", "touch /var/x; rm /var/x; stat -c %d / /var");
+    let devices: BTreeSet<&str> = devices.lines().collect();
+    assert_eq!(devices.len(), 2);
+}
+
+/// What is written to the serial port comes out, what is typed goes in, and Ctrl-] leaves.
+fn console(lab: &Lab) {
+    println!("the console is joined in both directions");
+    let rave = format!("{} vm console minimal", rave::tool::quote(env!("CARGO_BIN_EXE_rave")));
+    let mut terminal = lab.tool("script").args(["-qec", &rave, "/dev/null"]).command();
+    let mut terminal = terminal.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let (mut keyboard, mut screen) = (terminal.stdin.take().unwrap(), terminal.stdout.take().unwrap());
+    let shown = Arc::new(Mutex::new(String::new()));
+    let reader = std::thread::spawn({
+        let shown = Arc::clone(&shown);
+        move || {
+            let mut buffer = [0; 1024];
+            while let Ok(length @ 1..) = screen.read(&mut buffer) {
+                shown.lock().unwrap().push_str(&String::from_utf8_lossy(&buffer[..length]));
+            }
+        }
+    });
+    let shows = |wanted: &str| wait_for(wanted, || shown.lock().unwrap().contains(wanted).then_some(()));
+    shows("Ctrl-] leaves");
+    let script = "exec 0<>/dev/ttyS0 1>&0; echo from the machine; read -r line; echo \"$line\" > /run/typed";
+    let mut talk = lab.command(&["vm", "ssh", "minimal", "--", "sudo", "sh", "-ec", script]).spawn().unwrap();
+    shows("from the machine");
+    keyboard.write_all(b"from the keyboard\r").unwrap();
+    assert!(talk.wait().unwrap().success());
+    assert_eq!(lab.root("minimal", "cat /run/typed"), "from the keyboard");
+    keyboard.write_all(b"\x1d").unwrap();
+    shows("left the console");
+    assert!(terminal.wait().unwrap().success());
+    reader.join().unwrap();
+    let logs = lab.good(&["vm", "logs", "minimal"]);
+    assert!(logs.contains("from the machine"), "{logs}");
+}
+
+fn select(lab: &Lab) {
+    println!("one stage or one check can be asked for; what does not exist is refused");
+    let (status, report) = lab.check(&["minimal", "--stage", "ssh"]);
+    assert_eq!(status, Some(0));
+    assert_eq!(verdicts(&report)[0], ("ssh", "healthy"));
+    assert!(verdicts(&report)[1..].iter().all(|(_, verdict)| *verdict == "not-applicable"));
+    let (status, report) = lab.check(&["minimal", "--only", "security.write./etc"]);
+    assert_eq!(status, Some(0));
+    assert_eq!(checks(&report).iter().map(|check| text(&check["id"])).collect::<Vec<_>>(), ["security.write./etc"]);
+    for wrong in [["--stage", "moon"], ["--only", "security.moon"]] {
+        let ended = lab.rave(&[&["check", "minimal"], &wrong[..]].concat());
+        assert!(ended.status == Some(1) && ended.stderr.contains("moon"), "{ended:?}");
+    }
+}
+
+fn break_and_mend(lab: &Lab) {
+    println!("each of {} faults is seen by its checks and by no others", FAULTS.len());
+    lab.root("minimal", &FAULTS.map(|fault| fault.breaks).join("; "));
+    let junit = lab.path().join("report.xml");
+    let (status, report) = lab.check(&["minimal", "--junit", junit.to_str().unwrap()]);
+    assert_eq!(status, Some(1));
+    assert_eq!(report["healthy"], json!(false));
+    let expected: BTreeSet<&str> = FAULTS.iter().flat_map(|fault| fault.seen_by).copied().collect();
+    assert_eq!(with_verdict(&report, "unhealthy"), expected);
+    assert_eq!(with_verdict(&report, "skipped"), BTreeSet::new());
+    assert_junit(&rave::disk::read_to_string(&junit).unwrap(), &report);
+
+    println!("once mended, all is well again");
+    lab.root("minimal", &FAULTS.map(|fault| fault.mends).join("; "));
+    let (status, report) = lab.check(&["minimal"]);
+    assert_eq!((status, verdicts(&report)), (Some(0), ALL_WELL.to_vec()), "{:?}", with_verdict(&report, "unhealthy"));
+}
+
+/// The file is well-formed and tells of every check what the report does.
+fn assert_junit(xml: &str, report: &Value) {
+    let document = Element::parse(xml);
+    let cases: Vec<&Element> = document.children.iter().flat_map(|suite| &suite.children).collect();
+    let told = |id: &str| cases.iter().find(|case| case.attribute("name") == Some(id));
+    for check in checks(report) {
+        let case = told(text(&check["id"])).unwrap_or_else(|| panic!("{} is missing", check["id"]));
+        let failed = case.children.iter().any(|child| child.name == "failure");
+        assert_eq!(failed, check["verdict"] == "unhealthy", "{check}");
+    }
+    // Stages without checks are one case each.
+    assert_eq!(cases.len(), checks(report).len() + 2);
+}
+
+/// As much of XML as JUnit files have: any violation of nesting, quoting or escaping panics.
+struct Element {
+    name: String,
+    attributes: Vec<(String, String)>,
+    children: Vec<Element>,
+}
+
+impl Element {
+    fn attribute(&self, name: &str) -> Option<&str> {
+        self.attributes.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+
+    fn parse(xml: &str) -> Self {
+        let body = xml.strip_prefix("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n").unwrap();
+        let mut open = vec![Self { name: String::new(), attributes: Vec::new(), children: Vec::new() }];
+        let mut rest = body;
+        while let Some((text, after)) = rest.split_once('<') {
+            unescape(text);
+            // An angle bracket in an attribute must be escaped, so the first one ends the tag.
+            let (tag, after) = after.split_once('>').unwrap();
+            rest = after;
+            if let Some(name) = tag.strip_prefix('/') {
+                let closed = open.pop().unwrap();
+                assert_eq!(closed.name, name);
+                open.last_mut().unwrap().children.push(closed);
+            } else {
+                let element = Self::open(tag.strip_suffix('/').unwrap_or(tag));
+                match tag.ends_with('/') {
+                    true => open.last_mut().unwrap().children.push(element),
+                    false => open.push(element),
+                }
+            }
+        }
+        unescape(rest);
+        assert_eq!(open.len(), 1, "an element is not closed");
+        let mut roots = open.remove(0).children;
+        assert_eq!(roots.len(), 1);
+        roots.remove(0)
+    }
+
+    fn open(tag: &str) -> Self {
+        let (name, mut rest) = tag.split_once(' ').unwrap_or((tag, ""));
+        let mut attributes = Vec::new();
+        while !rest.is_empty() {
+            let (key, after) = rest.split_once("=\"").unwrap();
+            let (value, after) = after.split_once('"').unwrap();
+            attributes.push((key.trim().to_owned(), unescape(value)));
+            rest = after;
+        }
+        Self { name: name.to_owned(), attributes, children: Vec::new() }
+    }
+}
+
+fn unescape(text: &str) -> String {
+    let entities = [
+        ("&lt;", "<"),
+        ("&gt;", ">"),
+        ("&quot;", "\""),
+        ("&apos;", "'"),
+        ("&#10;", "\n"),
+        ("&#13;", "\r"),
+        ("&#9;", "\t"),
+    ];
+    let bare = text.replace("&amp;", "");
+    let bare = entities.iter().fold(bare, |text, (entity, _)| text.replace(entity, ""));
+    assert!(!bare.contains('&') && !bare.contains(|c: char| c.is_control() && !"\n\t\r".contains(c)), "{text}");
+    entities.iter().fold(text.to_owned(), |text, (entity, plain)| text.replace(entity, plain)).replace("&amp;", "&")
+}
+
+fn close(lab: &Lab) {
+    println!("a machine that SSH does not reach is unwell in that stage, and what could not be asked is skipped");
+    lab.root("minimal", "systemctl stop ssh.service");
+    let (status, report) = lab.check(&["minimal", "--stage", "ssh"]);
+    assert_eq!(status, Some(1));
+    assert_eq!(with_verdict(&report, "unhealthy"), BTreeSet::from(["ssh.login", "ssh.port"]));
+    assert!(with_verdict(&report, "skipped").contains("ssh.root.refused"));
+    assert_eq!(with_verdict(&report, "healthy"), BTreeSet::new());
+}
+
+fn remove(lab: &Lab, family: &[processes::Process]) {
+    println!("it shuts down when told, is listed as stopped, and leaves nothing once removed");
+    let stopped = lab.rave(&["vm", "stop", "minimal"]);
+    assert!(stopped.status == Some(0) && stopped.stderr.contains("minimal: shut down"), "{stopped:?}");
+    assert_eq!(processes::alive(family), []);
+    assert_eq!(text(&lab.list()[0]["condition"]), "stopped");
+    assert!(lab.good(&["vm", "logs", "minimal"]).contains("from the machine"));
+    lab.good(&["vm", "rm", "minimal"]);
+    assert!(lab.list().is_empty());
+    assert_eq!(lab.left(), Vec::<std::path::PathBuf>::new());
+}
