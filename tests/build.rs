@@ -1,0 +1,295 @@
+//! Real builds of the minimal image from Debian's packages: the same bytes whoever builds, nothing done twice, and
+//! artefacts that programs of other people accept.
+
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::OnceLock;
+
+use rave::disk;
+use rave::sandbox::Sandbox;
+use rave::tool::Tool;
+use serde_json::Value;
+use tempfile::TempDir;
+
+const RAVE: &str = env!("CARGO_BIN_EXE_rave");
+
+/// Programs that judge what rave makes; they join rave's own tools, so that the host needs none of them.
+const JUDGES: [&str; 4] = ["cryptsetup-bin", "gdisk", "dosfstools", "mtools"];
+
+/// A project of its own, with fresh locks, and a store.
+struct Lab {
+    root: TempDir,
+}
+
+impl Lab {
+    fn new() -> Self {
+        let root = tempfile::tempdir().unwrap();
+        disk::set_mode(root.path(), 0o755).unwrap();
+        disk::copy(RAVE, root.path().join("rave")).unwrap();
+        disk::set_mode(root.path().join("rave"), 0o755).unwrap();
+        let lab = Self { root };
+        for folder in ["images", "modules"] {
+            copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join(folder), &lab.path("project").join(folder));
+        }
+        let tools = lab.path("project/images/tools.yaml");
+        let more: String = JUDGES.iter().map(|name| format!("    - {name}\n")).collect();
+        let text = disk::read_to_string(&tools).unwrap();
+        disk::write_atomic(&tools, format!("{}\n{more}", text.trim_end()).as_bytes(), 0o644).unwrap();
+        lab.good(&["lock", "minimal"]);
+        lab
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.root.path().join(name)
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(self.path("rave"));
+        command.args(arguments).current_dir(self.path("project")).env_clear();
+        command.env("HOME", self.path("home")).env("RAVE_STORE", self.path("store"));
+        command.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+        if let Some(mirror) = std::env::var_os("RAVE_MIRROR") {
+            command.env("RAVE_MIRROR", mirror);
+        }
+        command
+    }
+
+    fn good(&self, arguments: &[&str]) -> Output {
+        good(self.command(arguments))
+    }
+
+    /// The names and states of all steps.
+    fn plan(&self, arguments: &[&str]) -> Vec<(String, bool)> {
+        let output = self.good(&[&["build", "minimal", "--plan", "--json"], arguments].concat());
+        let plan: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let step = |step: &Value| (step["piece"].as_str().unwrap().to_owned(), step["cached"].as_bool().unwrap());
+        plan["steps"].as_array().unwrap().iter().map(step).collect()
+    }
+
+    fn manifest(&self) -> Value {
+        serde_json::from_slice(&disk::read(self.path("project/result/manifest.json")).unwrap()).unwrap()
+    }
+
+    /// What the store holds under a step of the newest plan.
+    fn piece(&self, piece: &str) -> PathBuf {
+        let output = self.good(&["build", "minimal", "--plan", "--json"]);
+        let plan: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let step = plan["steps"].as_array().unwrap().iter().find(|step| step["piece"] == piece).unwrap();
+        self.path("store/objects").join(piece).join(step["digest"].as_str().unwrap()).join("content")
+    }
+
+    /// A program of the tools tree that sees `files` in /in.
+    fn judge(&self, program: &str, files: &Path) -> Tool {
+        Sandbox::new(&self.piece("tools")).bind(files, "/in", true).tmpfs("/run").executable(RAVE).tool(program)
+    }
+}
+
+fn good(mut command: Command) -> Output {
+    let output = command.output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command:?}: {}\n{stderr}", output.status);
+    output
+}
+
+fn copy(from: &Path, to: &Path) {
+    disk::create_dir_all(to).unwrap();
+    for path in disk::list(from).unwrap() {
+        let target = to.join(path.file_name().unwrap());
+        if disk::metadata(&path).unwrap().is_dir() {
+            copy(&path, &target);
+        } else {
+            disk::copy(&path, &target).unwrap();
+        }
+    }
+}
+
+/// The first build, shared by all tests of this file that only look at it.
+fn built() -> &'static Lab {
+    static BUILT: OnceLock<Lab> = OnceLock::new();
+    BUILT.get_or_init(|| {
+        let lab = Lab::new();
+        lab.good(&["build", "minimal"]);
+        lab
+    })
+}
+
+/// An ordinary user with subordinate ids, for as long as the value lives.
+struct User {
+    name: &'static str,
+    uid: u32,
+}
+
+impl User {
+    /// None where this test may not make users, or the host has no newuidmap.
+    fn new() -> Option<Self> {
+        if !rustix::process::getuid().is_root() || !disk::exists("/usr/bin/newuidmap") {
+            return None;
+        }
+        let name = "rave-build-test";
+        Tool::new("useradd").args(["--no-create-home", name]).output().unwrap();
+        let ids = Tool::new("id").args(["-u", name]).output().unwrap();
+        let user = Self { name, uid: String::from_utf8(ids).unwrap().trim().parse().unwrap() };
+        let subuid = disk::read_to_string("/etc/subuid").unwrap();
+        assert!(subuid.lines().any(|line| line.starts_with(name)), "useradd gave no subordinate ids:\n{subuid}");
+        Some(user)
+    }
+}
+
+impl Drop for User {
+    fn drop(&mut self) {
+        Tool::new("userdel").arg(self.name).output().unwrap();
+    }
+}
+
+#[test]
+fn another_user_place_umask_and_time_zone_give_the_same_bytes() {
+    let first = built();
+    let second = tempfile::Builder::new().prefix("another place ").tempdir().unwrap();
+    disk::set_mode(second.path(), 0o755).unwrap();
+    let (project, store) = (second.path().join("a project"), second.path().join("a store"));
+    for folder in ["images", "modules"] {
+        copy(&first.path("project").join(folder), &project.join(folder));
+    }
+    disk::create_dir_all(&store).unwrap();
+    let user = User::new();
+    let mut command = Command::new("sh");
+    command.args(["-c", "umask 077; exec \"$0\" build minimal --mode safe --output \"$HOME/out\""]);
+    command.arg(first.path("rave")).current_dir(&project).env_clear();
+    command.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("TZ", "Asia/Tokyo").env("LANG", "tr_TR.UTF-8");
+    command.env("RAVE_STORE", &store).env("HOME", &store).env("SOURCE_DATE_EPOCH", "1");
+    disk::remove_dir_all(&store).unwrap();
+    disk::create_dir_all(&store).unwrap();
+    let home = second.path().join("home");
+    disk::create_dir_all(&home).unwrap();
+    command.env("HOME", &home);
+    if let Some(user) = &user {
+        for path in [&store, &home] {
+            rustix::fs::chown(path, Some(rustix::fs::Uid::from_raw(user.uid)), None).unwrap();
+        }
+        command.uid(user.uid).gid(user.uid);
+    }
+    good(command);
+    let again: Value = serde_json::from_slice(&disk::read(home.join("out/manifest.json")).unwrap()).unwrap();
+    let once = first.manifest();
+    for (path, file) in once["files"].as_object().unwrap() {
+        assert_eq!(file, &again["files"][path], "{path}");
+    }
+    assert_eq!(once["disk"], again["disk"]);
+    let digest = |path: &Path| Tool::new("sha256sum").arg("-z").arg(path).output().unwrap()[..64].to_vec();
+    let one = digest(&first.path("project/result/disk.raw"));
+    assert_eq!(one, digest(&home.join("out/disk.raw")));
+    assert_eq!(String::from_utf8(one).unwrap(), once["disk"]["sha256"].as_str().unwrap());
+    println!("built as {}", user.as_ref().map_or("the same user", |user| user.name));
+}
+
+#[test]
+fn an_ordinary_user_without_subordinate_ids_is_told_how_to_get_them() {
+    if !rustix::process::getuid().is_root() {
+        // Without root no other user can be played; the sandbox's own tests cover the texts.
+        return;
+    }
+    let first = built();
+    let place = tempfile::tempdir().unwrap();
+    disk::set_mode(place.path(), 0o777).unwrap();
+    let mut command = first.command(&["build", "minimal", "--output", "out"]);
+    // An id that nobody has.
+    command.env("RAVE_STORE", place.path().join("store")).env("HOME", place.path()).uid(54321).gid(54321);
+    let output = command.output().unwrap();
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{text}");
+    assert!(text.contains("/etc/subuid") || text.contains("uidmap"), "{text}");
+}
+
+#[test]
+fn what_is_built_is_not_built_again_and_a_changed_file_costs_only_what_holds_it() {
+    let lab = built();
+    let output = lab.good(&["build", "minimal"]);
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!told.contains("build  ") && !told.contains("fetch"), "{told}");
+    assert!(lab.plan(&[]).iter().all(|(_, cached)| *cached), "{:?}", lab.plan(&[]));
+    let changed = lab.plan(&["--set", "environment.files={/etc/motd: {text: hello}}"]);
+    let anew: Vec<&str> = changed.iter().filter(|(_, cached)| !cached).map(|(piece, _)| piece.as_str()).collect();
+    assert_eq!(anew, ["root", "verity", "uki", "esp", "disk", "manifest"]);
+    lab.good(&["build", "minimal", "--set", "environment.files={/etc/motd: {text: hello}}", "--output", "motd"]);
+    let bytes = disk::read(lab.path("project/motd/manifest.json")).unwrap();
+    let manifest: Value = serde_json::from_slice(&bytes).unwrap();
+    let motd = &manifest["files"]["/etc/motd"];
+    assert_eq!(motd["sha256"], rave::digest::Digest::of(b"hello").to_string());
+    assert_eq!(motd["option"], "environment.files");
+}
+
+#[test]
+fn programs_of_other_people_accept_the_artefacts() {
+    let lab = built();
+    let manifest = lab.manifest();
+    let work = tempfile::tempdir().unwrap();
+    for (from, name) in
+        [(lab.piece("root").join("root.erofs"), "root"), (lab.piece("verity").join("root.verity"), "tree")]
+    {
+        disk::copy(from, work.path().join(name)).unwrap();
+        disk::set_mode(work.path().join(name), 0o644).unwrap();
+    }
+    disk::copy(lab.piece("disk"), work.path().join("disk")).unwrap();
+    disk::copy(lab.piece("esp"), work.path().join("esp")).unwrap();
+    let run = |program: &str, arguments: &[&str]| lab.judge(program, work.path()).args(arguments).output();
+    let root_hash = manifest["root_hash"].as_str().unwrap();
+    let verify = ["verify", "/in/root", "/in/tree", root_hash];
+    run("/usr/sbin/veritysetup", &verify).unwrap();
+    run("/usr/bin/fsck.erofs", &["/in/root"]).unwrap();
+    let gpt = String::from_utf8(run("/usr/sbin/sgdisk", &["-v", "/in/disk"]).unwrap()).unwrap();
+    assert!(gpt.contains("No problems found"), "{gpt}");
+    run("/usr/sbin/fsck.vfat", &["-n", "/in/esp"]).unwrap();
+    let listing = String::from_utf8(run("/usr/bin/mdir", &["-b", "-i", "/in/esp", "::/EFI/Linux"]).unwrap()).unwrap();
+    assert!(listing.contains("minimal_1.0.0+3-0.efi"), "{listing}");
+
+    // The judges are awake: one flipped byte is refused.
+    let path = work.path().join("root");
+    let mut bytes = disk::read(&path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    disk::write_atomic(&path, &bytes, 0o644).unwrap();
+    run("/usr/sbin/veritysetup", &verify).unwrap_err();
+}
+
+#[test]
+fn the_qcow2_form_holds_the_same_disk() {
+    let lab = built();
+    lab.good(&["build", "minimal", "--format", "qcow2", "--output", "q"]);
+    let work = tempfile::tempdir().unwrap();
+    disk::copy(lab.path("project/q/disk.qcow2"), work.path().join("disk.qcow2")).unwrap();
+    disk::copy(lab.piece("disk"), work.path().join("disk.raw")).unwrap();
+    let run = |arguments: &[&str]| lab.judge("/usr/bin/qemu-img", work.path()).args(arguments).output();
+    run(&["check", "/in/disk.qcow2"]).unwrap();
+    run(&["compare", "-f", "qcow2", "-F", "raw", "/in/disk.qcow2", "/in/disk.raw"]).unwrap();
+}
+
+#[test]
+fn a_killed_build_leaves_nothing_half_made_and_the_next_one_succeeds() {
+    let lab = Lab::new();
+    for seconds in ["3", "9"] {
+        let mut command = Command::new("timeout");
+        command.args(["--signal=KILL", seconds]).arg(lab.path("rave")).args(["build", "minimal"]);
+        command.current_dir(lab.path("project")).env_clear().env("PATH", "/usr/bin:/bin");
+        command.env("HOME", lab.path("home")).env("RAVE_STORE", lab.path("store"));
+        let output = command.output().unwrap();
+        assert!(!output.status.success(), "the build was over before it could be killed");
+    }
+    let two: Vec<_> = (0..2).map(|_| lab.command(&["build", "minimal"]).spawn().unwrap()).collect();
+    for mut build in two {
+        assert!(build.wait().unwrap().success(), "two builds at once");
+    }
+    assert_eq!(disk::list(lab.path("store/staging")).unwrap(), [""; 0].map(PathBuf::from));
+    assert_eq!(lab.manifest()["disk"], built().manifest()["disk"]);
+
+    // What rots in the store is found, and made again.
+    let disk_path = lab.piece("disk");
+    disk::set_mode(&disk_path, 0o644).unwrap();
+    let file = disk::open_existing_rw(&disk_path).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&file, b"rot", 1 << 20).unwrap();
+    let verify = lab.command(&["store", "verify"]).output().unwrap();
+    assert_eq!(verify.status.code(), Some(1), "{verify:?}");
+    lab.good(&["build", "minimal"]);
+    lab.good(&["store", "verify"]);
+    assert_eq!(lab.manifest()["disk"], built().manifest()["disk"]);
+}
