@@ -66,15 +66,6 @@ const FAULTS: [Fault; 9] = [
     },
 ];
 
-const ALL_WELL: [(&str, &str); 6] = [
-    ("ssh", "healthy"),
-    ("https", "not-applicable"),
-    ("services", "healthy"),
-    ("monitoring", "not-applicable"),
-    ("resources", "healthy"),
-    ("security", "healthy"),
-];
-
 #[test]
 fn a_machine_is_raised_used_broken_mended_and_removed() {
     let lab = Lab::new();
@@ -96,8 +87,7 @@ fn raise(lab: &Lab) -> Vec<processes::Process> {
     let mut told = lines(&ended.stdout);
     let report = told.pop().unwrap();
     assert_shape(&report);
-    assert_eq!(verdicts(&report), ALL_WELL);
-    assert_eq!(report["healthy"], json!(true));
+    assert_well(&report);
     for id in ["ssh.login", "ssh.root.refused", "services.journal", "security.root.verity", "security.write./etc"] {
         assert!(with_verdict(&report, "healthy").contains(id), "{id}");
     }
@@ -111,6 +101,21 @@ fn raise(lab: &Lab) -> Vec<processes::Process> {
     let family = processes::family(u32::try_from(state["process"]["pid"].as_u64().unwrap()).unwrap());
     assert!(processes::has_qemu(&family), "{family:?}");
     family
+}
+
+/// All stages are healthy that apply. A host that is busy itself keeps the machine waiting: that may warn.
+fn assert_well(report: &Value) {
+    let idle = ["https", "monitoring"];
+    let stages = ["ssh", "https", "services", "monitoring", "resources", "security"];
+    assert_eq!(verdicts(report).iter().map(|(stage, _)| *stage).collect::<Vec<_>>(), stages);
+    for (stage, verdict) in verdicts(report) {
+        assert_eq!(verdict == "not-applicable", idle.contains(&stage), "{stage}");
+    }
+    let warnings = with_verdict(report, "warning");
+    assert!(warnings.iter().all(|id| id.starts_with("resources.pressure.")), "{warnings:?}");
+    assert_eq!(with_verdict(report, "unhealthy"), BTreeSet::new());
+    assert_eq!(with_verdict(report, "skipped"), BTreeSet::new());
+    assert_eq!(report["healthy"], json!(true));
 }
 
 /// Holds a report against the contract of `rave check --json`.
@@ -165,10 +170,7 @@ fn log_in(lab: &Lab) {
         let ended = ssh(&["sudo", "touch", path]);
         assert!(ended.status == Some(1) && ended.stderr.contains("Read-only file system"), "{ended:?}");
     }
-    assert_eq!(
-        lab.root("minimal", "findmnt -no FSTYPE / /var").split_whitespace().collect::<Vec<_>>(),
-        ["erofs", "ext4"]
-    );
+    assert_eq!(lab.root("minimal", "stat -fc %T / /var"), "erofs\next2/ext3");
     let devices = lab.root("minimal", "touch /var/x; rm /var/x; stat -c %d / /var");
     let devices: BTreeSet<&str> = devices.lines().collect();
     assert_eq!(devices.len(), 2);
@@ -237,7 +239,8 @@ fn break_and_mend(lab: &Lab) {
     println!("once mended, all is well again");
     lab.root("minimal", &FAULTS.map(|fault| fault.mends).join("; "));
     let (status, report) = lab.check(&["minimal"]);
-    assert_eq!((status, verdicts(&report)), (Some(0), ALL_WELL.to_vec()), "{:?}", with_verdict(&report, "unhealthy"));
+    assert_eq!(status, Some(0));
+    assert_well(&report);
 }
 
 /// The file is well-formed and tells of every check what the report does.
