@@ -2,7 +2,9 @@
 //! every file that matters is written whole or not at all.
 
 pub mod dir;
+mod sparse;
 
+pub use sparse::digest;
 pub use std::fs::File;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Read as _, Write as _};
