@@ -6,6 +6,7 @@
 mod copy;
 pub mod dir;
 mod lock;
+mod sparse;
 
 pub use std::fs::File;
 use std::fs::{self, OpenOptions};
@@ -15,6 +16,7 @@ use std::path::{Path, PathBuf};
 
 pub use copy::copy_at;
 pub use lock::Lock;
+pub use sparse::digest;
 
 /// Something that the file system refused.
 #[derive(Debug, thiserror::Error)]

@@ -61,7 +61,7 @@ impl Prepared {
             );
         }
         let rave = disk::canonical("/proc/self/exe")?;
-        let (rave_digest, _) = disk::context("read", &rave, Digest::of_reader(&mut disk::open(&rave)?))?;
+        let (rave_digest, _) = disk::digest(&rave)?;
         let system = &asked.system;
         let epoch = u64::try_from(lock.source_date_epoch()).unwrap_or(0);
         let ships = |name: &PackageName| !system.build_only.contains(name);
@@ -81,6 +81,31 @@ impl Prepared {
     /// The tools tree, unpacked now if the store does not have it.
     pub fn tools(&self, context: &Context, store: &Store) -> Result<PathBuf> {
         unpack_tools(context, store, &self.asked, &self.tools)
+    }
+
+    /// The tools tree and the configured packages. Maintainer scripts keep one processor busy at most, so both are
+    /// made at once, unless one processor must do or a shell wants the terminal for itself.
+    fn bases(&self, context: &Context, store: &Store, manner: Manner) -> Result<(PathBuf, PathBuf)> {
+        let tools = || self.tools(context, store);
+        let rootfs = || self.rootfs(context, store, manner);
+        if workers(self.asked.system.mode) < 2 || manner.shell {
+            return Ok((tools()?, rootfs()?));
+        }
+        // Before that, one after the other: both need some of the same packages.
+        for (kind, digest, asked, lock) in [
+            (kind(Piece::Tools), self.inputs.tools, &self.asked, &self.tools),
+            (kind(Piece::Rootfs), self.inputs.rootfs, &self.asked, &self.lock),
+        ] {
+            if store.lookup(kind, digest)?.is_none() {
+                fetch(context, store, asked, lock)?;
+            }
+        }
+        let (tools, rootfs) = std::thread::scope(|scope| {
+            let tools = scope.spawn(tools);
+            let rootfs = rootfs();
+            (tools.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), rootfs)
+        });
+        Ok((tools?, rootfs?))
     }
 
     fn rootfs(&self, context: &Context, store: &Store, manner: Manner) -> Result<PathBuf> {
@@ -120,8 +145,7 @@ impl Prepared {
         if let Some(done) = self.done(store)? {
             return Ok(done);
         }
-        let tools = self.tools(context, store)?;
-        let rootfs = self.rootfs(context, store, manner)?;
+        let (tools, rootfs) = self.bases(context, store, manner)?;
         let assembly = Assembly {
             system: &self.asked.system,
             inputs: &self.inputs,

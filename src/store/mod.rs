@@ -123,7 +123,7 @@ impl Store {
             return Ok(path);
         }
         let name = Name::new(kind, digest);
-        let turn = self.wait_for(&name)?;
+        let turn = self.wait_for(kind, &name)?;
         let result = match self.lookup(kind, digest)? {
             Some(path) => Ok(path),
             None => self.make(kind, digest, &name, make),
@@ -141,12 +141,15 @@ impl Store {
     }
 
     /// Waits until nobody else works on an object.
-    fn wait_for(&self, name: &Name) -> Result<Lock, Error> {
+    fn wait_for(&self, kind: Kind, name: &Name) -> Result<Lock, Error> {
         let path = self.layout.turn(name);
         if let Some(lock) = Lock::try_exclusive(&path)? {
             return Ok(lock);
         }
-        self.report.event(Event::Note(format!("waiting for another process that is making {name}")));
+        // Files that are fetched come by the hundred; nobody wants a line for each.
+        if kind.by() == By::Inputs {
+            self.report.event(Event::Note(format!("waiting for another process that is making {name}")));
+        }
         Ok(Lock::exclusive(&path)?)
     }
 

@@ -46,8 +46,7 @@ impl Record {
 }
 
 fn file(path: &Path) -> disk::Result<Digest> {
-    let mut file = disk::open(path)?;
-    Ok(disk::context("read", path, Digest::of_reader(&mut file))?.0)
+    Ok(disk::digest(path)?.0)
 }
 
 fn directory(path: &Path, seal: Seal) -> disk::Result<Record> {
