@@ -9,7 +9,7 @@ use base64::Engine as _;
 use rave::disk;
 use serde_json::Value;
 
-use crate::lab::{Lab, lines};
+use crate::lab::{Lab, lines, wait_for};
 use crate::processes;
 
 const NAME: &str = "keeper";
@@ -64,7 +64,8 @@ fn a_persistent_machine_keeps_its_state_and_its_secrets() {
     let family = processes::family(u32::try_from(state["process"]["pid"].as_u64().unwrap()).unwrap());
     assert!(processes::has_qemu(&family));
     lab.good(&["vm", "rm", "--force", NAME]);
-    assert_eq!(processes::alive(&family), []);
+    // The kernel takes the sandbox apart a moment after its first process was killed.
+    wait_for("the end of QEMU", || processes::alive(&family).is_empty().then_some(()));
     assert!(lab.list().is_empty());
     assert_eq!(lab.left(), Vec::<std::path::PathBuf>::new());
 }
