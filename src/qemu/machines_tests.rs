@@ -89,6 +89,6 @@ fn a_start_that_fails_leaves_nothing() {
     assert!(matches!(&error, Error::Refused { log, .. } if log == "broken"), "{error:?}");
     assert!(!disk::exists(machines.directory(&name())));
     let error = start(&machines, dir.path(), true, "exit 1").unwrap_err();
-    assert!(matches!(error, Error::Refused { .. }));
+    assert!(matches!(error, Error::Refused { .. }), "{error:?}");
     assert!(!disk::exists(machines.directory(&name())), "nothing was in it to be kept");
 }

@@ -141,7 +141,15 @@ impl State {
 /// Locks the machine of this name in the directory of all machines; none: somebody else holds the lock. The file
 /// is not in the machine's own directory, which is removed while the lock is held.
 pub fn lock(root: &Path, name: &ImageName) -> Result<Option<disk::Lock>> {
-    Ok(disk::Lock::try_exclusive(root.join(format!(".{name}.lock")))?)
+    let path = root.join(format!(".{name}.lock"));
+    // A program that any thread is just starting holds a copy of a lock that was released, until it is executed.
+    for _ in 0..50 {
+        if let Some(lock) = disk::Lock::try_exclusive(&path)? {
+            return Ok(Some(lock));
+        }
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    Ok(disk::Lock::try_exclusive(&path)?)
 }
 
 #[cfg(test)]
