@@ -178,6 +178,20 @@ pub fn copy(from: impl AsRef<Path>, to: impl AsRef<Path>) -> Result<u64> {
     context("copy a file to", &to, fs::copy(&from, &to))
 }
 
+/// Makes a symbolic link, or points the one that is there elsewhere; whoever follows it meanwhile finds the old or
+/// the new target.
+pub fn replace_symlink(target: impl AsRef<Path>, link: impl AsRef<Path>) -> Result<()> {
+    let link = link.as_ref();
+    let parent = link.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let make = || {
+        let made = tempfile::Builder::new()
+            .prefix(".rave-")
+            .make_in(parent, |path| std::os::unix::fs::symlink(target.as_ref(), path))?;
+        made.into_temp_path().persist(link).map_err(|e| e.error)
+    };
+    context("link", link, make())
+}
+
 /// Makes a symbolic link.
 pub fn symlink(target: impl AsRef<Path>, link: impl AsRef<Path>) -> Result<()> {
     context("link", &link, std::os::unix::fs::symlink(target, &link))
@@ -357,6 +371,24 @@ mod tests {
         symlink(&file, &link).unwrap();
         assert_eq!(read_plain(&file).unwrap(), "text");
         assert!(read_plain(&link).is_err() && read_plain(dir.path()).is_err() && read_plain("/dev/null").is_err());
+    }
+
+    #[test]
+    fn a_link_is_replaced_but_a_directory_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let link = dir.path().join("link");
+        std::thread::scope(|scope| {
+            for target in ["one", "two"] {
+                let link = &link;
+                scope.spawn(move || (0..100).for_each(|_| replace_symlink(target, link).unwrap()));
+            }
+        });
+        assert!(["one", "two"].contains(&read_link(&link).unwrap().to_str().unwrap()));
+        assert_eq!(list(dir.path()).unwrap(), [link]);
+        let directory = dir.path().join("directory");
+        create_dir_all(&directory).unwrap();
+        assert!(replace_symlink("one", &directory).is_err());
+        assert_eq!(list(dir.path()).unwrap().len(), 2);
     }
 
     #[test]

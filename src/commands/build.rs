@@ -107,19 +107,20 @@ fn link(output: &Path, built: &Assembled, uki: &Path) -> Result<Vec<PathBuf>> {
     let mut links = Vec::new();
     let disk = built.qcow2.as_ref().map_or(("disk.raw", &built.disk), |qcow2| ("disk.qcow2", qcow2));
     let wanted = [(disk.0, disk.1.as_path()), ("manifest.json", &built.manifest), ("uki.efi", uki)];
-    for stale in ["disk.raw", "disk.qcow2", "manifest.json", "uki.efi"] {
-        let path = output.join(stale);
-        match disk::metadata(&path) {
-            Ok(found) if !found.file_type().is_symlink() => {
-                return Err(Failure::request(format!("{} is in the way: it is not a link", path.display()))
-                    .hint("choose another directory with --output"));
-            }
-            _ => disk::remove_file(&path)?,
+    for name in ["disk.raw", "disk.qcow2", "manifest.json", "uki.efi"] {
+        let path = output.join(name);
+        if disk::metadata(&path).is_ok_and(|found| !found.file_type().is_symlink()) {
+            return Err(Failure::request(format!("{} is in the way: it is not a link", path.display()))
+                .hint("choose another directory with --output"));
         }
-    }
-    for (name, target) in wanted {
-        disk::symlink(target, output.join(name))?;
-        links.push(output.join(name));
+        match wanted.iter().find(|(wanted, _)| *wanted == name) {
+            // Replaced whole: another build may link the same result at the same time.
+            Some((_, target)) => {
+                disk::replace_symlink(target, &path)?;
+                links.push(path);
+            }
+            None => disk::remove_file(&path)?,
+        }
     }
     Ok(links)
 }
