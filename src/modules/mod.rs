@@ -1,12 +1,15 @@
 //! YAML modules and images: parse, resolve, render. Pure: texts come in, a [`System`] or all that is wrong
 //! with the texts comes out.
 
+mod calendar;
 mod compare;
+mod declare;
 mod fields;
 mod image;
 mod imports;
 mod merge;
 mod module;
+mod recipient;
 mod render;
 mod resolve;
 mod scalars;
@@ -17,7 +20,7 @@ mod value;
 mod yaml;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use image::Image;
 use imports::{Catalogue, Closure};
@@ -175,6 +178,7 @@ fn run(
     let around = Arc::new(Evaluator {
         conditions: conditions.collect(),
         globals: globals(&image, mode),
+        gathered: OnceLock::new(),
         engine: template::engine(),
         state: Mutex::default(),
         definitions,
