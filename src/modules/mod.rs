@@ -3,13 +3,18 @@
 
 mod compare;
 mod fields;
+mod format;
 mod image;
 mod imports;
+mod lint;
 mod merge;
 mod module;
+mod provenance;
+mod reference;
 mod render;
 mod resolve;
 mod scalars;
+mod schema;
 mod shape;
 mod template;
 mod types;
@@ -22,6 +27,12 @@ use std::sync::{Arc, Mutex};
 use image::Image;
 use imports::{Catalogue, Closure};
 use module::Module;
+pub use format::format;
+pub use lint::{Finding, LINTS, lint};
+pub use provenance::{Contribution, Provenance};
+pub use reference::{Reference, descriptions, reference, search};
+pub use schema::{image_schema, module_schema};
+use render::Rendered;
 use resolve::Evaluator;
 
 use crate::name::OptionPath;
@@ -49,6 +60,8 @@ pub struct Evaluation {
     pub warnings: Vec<Diagnostic>,
     /// Every option of the imported modules: where it is declared and who set it.
     pub settings: BTreeMap<OptionPath, Trail>,
+    /// What each part of the machine was made from.
+    pub provenance: Provenance,
 }
 
 /// How one option came to its value.
@@ -93,6 +106,19 @@ pub enum Level {
 }
 
 impl Level {
+    /// Its name, for programs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::WeakDefault => "weak-default",
+            Self::Default => "default",
+            Self::Module => "module",
+            Self::Image => "image",
+            Self::Mode => "mode",
+            Self::CommandLine => "command-line",
+            Self::Force => "force",
+        }
+    }
+
     /// Where such a definition stands, for people.
     pub fn describe(self) -> &'static str {
         match self {
@@ -186,7 +212,10 @@ fn run(
         return Err(tidy(errors));
     }
     match render::render(&around, project, &image, mode, &taken, &mut errors) {
-        Some((system, warnings)) => Ok(Evaluation { system, warnings, settings }),
+        Some(Rendered { system, warnings, made }) => {
+            let provenance = around.state().notes.provenance(made);
+            Ok(Evaluation { system, warnings, settings, provenance })
+        }
         None => Err(tidy(errors)),
     }
 }

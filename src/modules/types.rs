@@ -29,8 +29,8 @@ pub(super) enum Type {
 /// Limits of a scalar type.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Bounds {
-    min: Option<Value>,
-    max: Option<Value>,
+    pub min: Option<Value>,
+    pub max: Option<Value>,
     max_length: Option<usize>,
     regex: Option<Regex>,
 }
@@ -40,6 +40,7 @@ pub(super) struct Bounds {
 pub(super) struct Declared {
     pub ty: Type,
     pub default: Option<Node>,
+    pub example: Option<Node>,
     pub description: String,
     /// The place of its name.
     pub origin: Origin,
@@ -66,6 +67,23 @@ impl Type {
             }
             Self::Nullable(of) => format!("{}, or null", of.describe()),
             Self::OneOf(types) => types.iter().map(Self::describe).collect::<Vec<_>>().join(", or "),
+        }
+    }
+
+    /// The type in the words of a declaration: `list of port`.
+    pub fn short(&self) -> String {
+        let list = |items: &[String]| match items {
+            [most @ .., second, last] => [most, &[format!("{second} or {last}")]].concat().join(", "),
+            other => other.concat(),
+        };
+        match self {
+            Self::Scalar { scalar, bounds } => format!("{}{}", scalar.name, bounds.describe()),
+            Self::Enum(values) => list(values),
+            Self::List { of, unique } => format!("{} of {}", if *unique { "set" } else { "list" }, of.short()),
+            Self::Map(of) => format!("map of {}", of.short()),
+            Self::Submodule(_) => "submodule".to_owned(),
+            Self::Nullable(of) => format!("{} or null", of.short()),
+            Self::OneOf(types) => list(&types.iter().map(Self::short).collect::<Vec<_>>()),
         }
     }
 
@@ -171,9 +189,9 @@ impl Reader<'_> {
             node.get(key).and_then(|node| fields::text(node, &format!("`{key}`"), self.errors)).unwrap_or_default()
         };
         let description = text("description");
-        let default = node.get("default").cloned();
-        let declared = Declared { ty, default, description, origin: key.origin.clone(), module: self.module.into() };
-        Some(declared)
+        let (default, example) = (node.get("default").cloned(), node.get("example").cloned());
+        let (origin, module) = (key.origin.clone(), self.module.into());
+        Some(Declared { ty, default, example, description, origin, module })
     }
 
     /// A type's name, or a record with `type` and what the type takes.
@@ -269,13 +287,18 @@ impl Reader<'_> {
 }
 
 fn unknown_type(place: &Origin, name: &str) -> Diagnostic {
-    let others = ["enum", "list", "set", "map", "submodule", "nullable", "one-of"];
-    let known: Vec<&str> = SCALARS.iter().map(|scalar| scalar.name).chain(others).collect();
+    let known = names();
     let help = match nearest(name, known.iter().copied()) {
         Some(near) => format!("did you mean `{near}`?"),
         None => format!("the types are {}", known.join(", ")),
     };
     Diagnostic::error(place, format!("unknown type `{name}`")).help(help)
+}
+
+/// The names of all types.
+pub(super) fn names() -> Vec<&'static str> {
+    let others = ["enum", "list", "set", "map", "submodule", "nullable", "one-of"];
+    SCALARS.iter().map(|scalar| scalar.name).chain(others).collect()
 }
 
 /// Whether a text can be one part of an option's name.
