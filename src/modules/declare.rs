@@ -181,13 +181,18 @@ impl Surroundings for Static {
 }
 
 fn unknown_type(place: &Origin, name: &str) -> Diagnostic {
-    let others = ["enum", "list", "set", "map", "submodule", "nullable", "one-of"];
-    let known: Vec<&str> = SCALARS.iter().map(|scalar| scalar.name).chain(others).collect();
+    let known = names();
     let help = match nearest(name, known.iter().copied()) {
         Some(near) => format!("did you mean `{near}`?"),
         None => format!("the types are {}", known.join(", ")),
     };
     Diagnostic::error(place, format!("unknown type `{name}`")).help(help)
+}
+
+/// The names of all types.
+pub(super) fn names() -> Vec<&'static str> {
+    let others = ["enum", "list", "set", "map", "submodule", "nullable", "one-of"];
+    SCALARS.iter().map(|scalar| scalar.name).chain(others).collect()
 }
 
 /// Whether a text can be one part of an option's name.

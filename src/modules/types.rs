@@ -86,6 +86,23 @@ impl Type {
         }
     }
 
+    /// The type in the words of a declaration: `list of port`.
+    pub fn short(&self) -> String {
+        let list = |items: &[String]| match items {
+            [most @ .., second, last] => [most, &[format!("{second} or {last}")]].concat().join(", "),
+            other => other.concat(),
+        };
+        match self {
+            Self::Scalar { scalar, bounds } => format!("{}{}", scalar.name, bounds.describe()),
+            Self::Enum(values) => list(values),
+            Self::List { of, unique } => format!("{} of {}", if *unique { "set" } else { "list" }, of.short()),
+            Self::Map(of) => format!("map of {}", of.short()),
+            Self::Submodule(_) => "submodule".to_owned(),
+            Self::Nullable(of) => format!("{} or null", of.short()),
+            Self::OneOf(types) => list(&types.iter().map(Self::short).collect::<Vec<_>>()),
+        }
+    }
+
     /// Whether definitions are put together instead of the strongest winning.
     pub fn is_collection(&self) -> bool {
         match self {

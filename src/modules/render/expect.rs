@@ -101,6 +101,7 @@ impl Render<'_> {
             Some(_) => {}
             None => drop(self.sysctl.insert(key.text.clone(), ((value, by.option.clone()), key.origin.clone()))),
         }
+        self.made.add("files", SYSCTL, &key.origin);
     }
 
     /// Writes all settings of the kernel into one file.
@@ -111,6 +112,8 @@ impl Render<'_> {
         let by = By { scope: crate::modules::template::Scope::default(), option, folder: String::new() };
         if let Ok(path) = SYSCTL.parse::<GuestPath>() {
             self.put(path, entry, &origin, &by);
+            // Whoever set something has been noted as its maker.
+            self.made.forget();
         }
     }
 

@@ -1,11 +1,13 @@
 //! Kernel modules: which the initrd loads, which are loaded at boot, which nobody may load.
 
+use std::collections::BTreeSet;
+
 use crate::modules::template::Scope;
 use crate::modules::yaml::Node;
 use crate::origin::{Diagnostic, Origin};
 use crate::tree::Entry;
 
-use super::{By, Render};
+use super::{By, Render, parts};
 
 /// What happens to a kernel module, by the key that says so.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +27,15 @@ pub(super) struct KernelModule {
     origin: Origin,
 }
 
+/// The file that says so in the image.
+fn file(fate: Fate) -> Option<&'static str> {
+    match fate {
+        Fate::Initrd => None,
+        Fate::Load => Some("/etc/modules-load.d/50-rave.conf"),
+        Fate::Deny => Some("/etc/modprobe.d/50-rave.conf"),
+    }
+}
+
 /// Whether a text can name a kernel module.
 fn is_kernel_module(text: &str) -> bool {
     !text.is_empty() && text.len() < 64 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
@@ -34,9 +45,13 @@ impl Render<'_> {
     /// The section `kernel-modules`.
     pub(super) fn kernel_modules(&mut self, node: &Node, by: &By) {
         for (key, fate) in FATES {
-            let Some(node) = node.get(key) else { continue };
-            for (name, origin) in self.words(&format!("`{key}`"), node, by) {
-                self.kernel_module(name, fate, origin, by);
+            for part in node.get(key).map(parts).unwrap_or_default() {
+                self.make(by, &BTreeSet::new(), |this| {
+                    for (name, origin) in this.words(&format!("`{key}`"), &part, by) {
+                        this.made.add("kernel-modules", name.as_str(), &origin);
+                        this.kernel_module(name, fate, origin, by);
+                    }
+                });
             }
         }
     }
@@ -55,7 +70,12 @@ impl Render<'_> {
                 self.errors.push(error.remark("here").label(&other.origin, "and here"));
             }
             Some(_) => {}
-            None => self.kernel_modules.push(KernelModule { name, fate, by: by.clone(), origin }),
+            None => {
+                if let Some(path) = file(fate) {
+                    self.made.add("files", path, &origin);
+                }
+                self.kernel_modules.push(KernelModule { name, fate, by: by.clone(), origin });
+            }
         }
     }
 
@@ -70,14 +90,14 @@ impl Render<'_> {
             Fate::Deny => format!("install {} /bin/false\n", module.name),
             Fate::Load | Fate::Initrd => format!("{}\n", module.name),
         };
-        for (fate, path) in
-            [(Fate::Load, "/etc/modules-load.d/50-rave.conf"), (Fate::Deny, "/etc/modprobe.d/50-rave.conf")]
-        {
+        for fate in [Fate::Load, Fate::Deny] {
             let modules: Vec<&KernelModule> = self.kernel_modules.iter().filter(|module| module.fate == fate).collect();
-            let Some(first) = modules.first() else { continue };
+            let (Some(first), Some(path)) = (modules.first(), file(fate)) else { continue };
             let text: String = modules.iter().map(|module| line(module)).collect();
             let (origin, by) = (first.origin.clone(), By { scope: Scope::default(), ..first.by.clone() });
             self.put_at(path, Entry::file(text, 0o644), &origin, &by);
+            // Whoever named a module has been noted as its maker.
+            self.made.forget();
         }
     }
 }

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use super::fields;
 use super::image::Image;
 use super::module::Module;
+use super::provenance::{Contribution, Made, Read};
 use super::resolve::Evaluator;
 use super::shape::{self, Shape};
 use super::template::{Scope, is_dynamic};
@@ -77,6 +78,14 @@ pub(super) struct Render<'a> {
     expect: Expect,
     warnings: Vec<Diagnostic>,
     errors: Vec<Diagnostic>,
+    made: Made,
+}
+
+/// What comes of the modules.
+pub(super) struct Rendered {
+    pub system: System,
+    pub warnings: Vec<Diagnostic>,
+    pub made: Vec<Contribution>,
 }
 
 /// Renders the active ones of `modules`; errors are added.
@@ -87,7 +96,7 @@ pub(super) fn render(
     mode: Mode,
     modules: &[&Module],
     errors: &mut Vec<Diagnostic>,
-) -> Option<(System, Vec<Diagnostic>)> {
+) -> Option<Rendered> {
     let mut render = Render::new(around, project);
     render.read_profiles(modules);
     let active: Vec<&Module> =
@@ -108,12 +117,12 @@ pub(super) fn render(
     render.check_options(modules);
     render.check_secrets();
     render.check_people();
-    let fixed = fixed::read(around, &mut render.errors);
+    let fixed = render.fixed();
     let system = fixed.map(|fixed| render.system(image, mode, modules, fixed));
     let failed = !render.errors.is_empty() || !around.state().errors.is_empty();
     errors.append(&mut render.errors);
     errors.append(&mut around.state().errors);
-    if failed { None } else { Some((system?, render.warnings)) }
+    if failed { None } else { Some(Rendered { system: system?, warnings: render.warnings, made: render.made.take() }) }
 }
 
 impl<'a> Render<'a> {
@@ -145,6 +154,7 @@ impl<'a> Render<'a> {
             expect: Expect::default(),
             warnings: Vec::new(),
             errors: Vec::new(),
+            made: Made::default(),
         }
     }
 
@@ -194,8 +204,13 @@ impl<'a> Render<'a> {
         match name {
             "packages" | "build-packages" | "exclude" | "set-id" | "cmdline" | "open" | "local" | "behind-firewall"
             | "stages" => {
-                for (text, origin) in self.words(&format!("`{name}`"), node, by) {
-                    self.word(name, text, &origin, by);
+                for part in parts(node) {
+                    self.make(by, &BTreeSet::new(), |this| {
+                        for (text, origin) in this.words(&format!("`{name}`"), &part, by) {
+                            this.made.add(name, text.as_str(), &origin);
+                            this.word(name, text, &origin, by);
+                        }
+                    });
                 }
             }
             "kernel-modules" => self.kernel_modules(node, by),
@@ -258,13 +273,16 @@ impl<'a> Render<'a> {
 
     /// What options of an image add besides modules: `system.packages` and `environment.files`.
     fn image(&mut self) {
+        let read = |option: &str| BTreeSet::from([Read::Option(option.to_owned())]);
         if let Some((Value::List(items), origin, _)) = self.option("system.packages") {
             for item in &items {
                 let place = self.place_of("system.packages", item.as_text().unwrap_or(""), &origin);
                 if let Some(name) = self.package(item.as_text().unwrap_or(""), &place) {
+                    self.made.add("packages", name.as_str(), &place);
                     self.packages.insert(name);
                 }
             }
+            self.made.finish(None, &read("system.packages"));
         }
         if let Some((Value::Map(files), origin, option)) = self.option("environment.files") {
             let by = By { scope: Scope::default(), option, folder: "images".into() };
@@ -273,6 +291,7 @@ impl<'a> Render<'a> {
                 let node = files::record(&value, &place);
                 self.file(&Key { text: path, origin: place }, &node, &by);
             }
+            self.made.finish(None, &read("environment.files"));
         }
     }
 
@@ -325,24 +344,21 @@ impl<'a> Render<'a> {
 
     /// The words of a list. One that is an expression may give a list, whose words take its place.
     fn words(&mut self, what: &str, node: &Node, by: &By) -> Vec<(String, Origin)> {
-        let Ok(node) = self.top(node, by) else { return Vec::new() };
-        let mut words = Vec::new();
-        for item in fields::list(&node, what, &mut self.errors).to_vec() {
-            let Some(item) = self.plain(item, by) else { continue };
-            let Ok(item) = self.around.expand(&item, &by.scope) else { continue };
-            let entry = format!("an entry of {what}");
-            match &item.kind {
-                Kind::List(items) => words.extend(
-                    items
-                        .iter()
-                        .filter_map(|item| Some((fields::text(item, &entry, &mut self.errors)?, item.origin.clone()))),
-                ),
-                _ => {
-                    words.extend(fields::text(&item, &entry, &mut self.errors).map(|text| (text, item.origin.clone())))
-                }
+        let whole = match node.kind {
+            Kind::Scalar { .. } => self.around.expand(node, &by.scope),
+            _ => Ok(node.clone()),
+        };
+        let Ok(whole) = whole else { return Vec::new() };
+        let mut items = Vec::new();
+        for item in fields::list(&whole, what, &mut self.errors) {
+            let Some(item) = self.plain(item.clone(), by) else { continue };
+            match self.around.expand(&item, &by.scope) {
+                Ok(Node { kind: Kind::List(inner), .. }) => items.extend(inner),
+                Ok(item) => items.push(item),
+                Err(Failed) => {}
             }
         }
-        words
+        fields::texts(&Node { kind: Kind::List(items), ..whole }, what, &mut self.errors)
     }
 
     /// The value of `{ value: ..., when: ... }` if its condition holds; other nodes as they are.
@@ -357,47 +373,86 @@ impl<'a> Render<'a> {
     /// A section that is one record with a condition of its own.
     fn whole(&mut self, name: &str, node: &Node, by: &By, mut take: impl FnMut(&mut Self, Node)) {
         let Some(shape) = shape::section(name) else { return };
-        if self.switched_on(node, by)
-            && let Some(node) = self.expanded(node, shape, &format!("`{name}`"), &by.scope)
-        {
-            take(self, node);
-        }
+        self.make(by, &BTreeSet::new(), |this| {
+            if this.switched_on(node, by)
+                && let Some(expanded) = this.expanded(node, shape, &format!("`{name}`"), &by.scope)
+            {
+                this.made.add(name, name, &node.origin);
+                take(this, expanded);
+            }
+        });
     }
 
     /// The entries of a section that is a map, those whose conditions hold.
     fn each(&mut self, name: &str, node: &Node, by: &By, mut take: impl FnMut(&mut Self, Key, Node)) {
         let Some(Shape::Map(shape)) = shape::section(name) else { return };
-        let Ok(node) = self.top(node, by) else { return };
+        let Some((node, read)) = self.top(node, by) else { return };
         for (key, node) in fields::map(&node, &format!("`{name}`"), &mut self.errors).to_vec() {
-            if !self.switched_on(&node, by) {
-                continue;
-            }
-            let Ok(key) = self.around.expand_key(&key, &by.scope) else { continue };
-            if let Some(node) = self.expanded(&node, shape, &format!("`{}`", key.text), &by.scope) {
-                take(self, key, node);
-            }
+            self.make(by, &read, |this| {
+                if !this.switched_on(&node, by) {
+                    return;
+                }
+                let Ok(key) = this.around.expand_key(&key, &by.scope) else { return };
+                if let Some(node) = this.expanded(&node, shape, &format!("`{}`", key.text), &by.scope) {
+                    this.made.add(name, key.text.as_str(), &key.origin);
+                    take(this, key, node);
+                }
+            });
         }
     }
 
     /// The entries of a section that is a list of records, those whose conditions hold.
     fn each_item(&mut self, name: &str, node: &Node, by: &By, mut take: impl FnMut(&mut Self, Node)) {
         let Some(Shape::List(shape)) = shape::section(name) else { return };
-        let Ok(node) = self.top(node, by) else { return };
+        let Some((node, read)) = self.top(node, by) else { return };
         for node in fields::list(&node, &format!("`{name}`"), &mut self.errors).to_vec() {
-            if self.switched_on(&node, by)
-                && let Some(node) = self.expanded(&node, shape, &format!("an entry of `{name}`"), &by.scope)
-            {
-                take(self, node);
-            }
+            self.make(by, &read, |this| {
+                if this.switched_on(&node, by)
+                    && let Some(node) = this.expanded(&node, shape, &format!("an entry of `{name}`"), &by.scope)
+                {
+                    this.made.add(name, item_name(&node), &node.origin);
+                    take(this, node);
+                }
+            });
         }
     }
 
-    /// A section that is one template becomes its value; entries of others are left as they are.
-    fn top(&self, node: &Node, by: &By) -> Result<Node, Failed> {
+    /// A section that is one template becomes its value, with what that reads; entries of others are left as they are.
+    fn top(&self, node: &Node, by: &By) -> Option<(Node, BTreeSet<Read>)> {
         match node.kind {
-            Kind::Scalar { .. } => self.around.expand(node, &by.scope),
-            _ => Ok(node.clone()),
+            Kind::Scalar { .. } => {
+                self.around.state().notes.open();
+                let expanded = self.around.expand(node, &by.scope);
+                let read = self.around.state().notes.close();
+                Some((expanded.ok()?, read))
+            }
+            _ => Some((node.clone(), BTreeSet::new())),
         }
+    }
+
+    /// Makes something, and notes who did and what was read for it, `read` included.
+    fn make(&mut self, by: &By, read: &BTreeSet<Read>, make: impl FnOnce(&mut Self)) {
+        self.around.state().notes.open();
+        make(self);
+        let mut all = self.around.state().notes.close();
+        all.extend(read.iter().cloned());
+        self.made.finish(by.scope.prefix().map(|prefix| prefix.replace('.', "/")).as_deref(), &all);
+    }
+
+    /// What options say that rave itself reads.
+    fn fixed(&mut self) -> Option<fixed::Fixed> {
+        self.around.state().notes.open();
+        let fixed = fixed::read(self.around, &mut self.errors);
+        let read = self.around.state().notes.close();
+        for read in read {
+            if let Read::Option(path) = &read
+                && let Some(declared) = self.around.catalogue.get(path)
+            {
+                self.made.add("rave", path.as_str(), &declared.origin);
+                self.made.finish(None, &BTreeSet::from([read]));
+            }
+        }
+        fixed
     }
 
     fn switched_on(&self, node: &Node, by: &By) -> bool {
@@ -449,4 +504,23 @@ fn is_one_parameter(text: &str) -> bool {
         }
     }
     !text.is_empty() && !quoted
+}
+
+/// The entries of a list each on its own, so that it is known what each of them reads.
+fn parts(node: &Node) -> Vec<Node> {
+    match &node.kind {
+        Kind::List(items) => {
+            items.iter().map(|item| Node { kind: Kind::List(vec![item.clone()]), ..node.clone() }).collect()
+        }
+        _ => vec![node.clone()],
+    }
+}
+
+/// What an entry of a list of records is known by.
+fn item_name(node: &Node) -> &str {
+    let named = ["id", "name", "path", "pattern", "message"].into_iter().find_map(|key| node.get(key));
+    match named.map(|node| &node.kind) {
+        Some(Kind::Scalar { text, .. }) => text.trim(),
+        _ => "",
+    }
 }
