@@ -42,6 +42,8 @@ use Shape::{Any, Condition, Directive, Flag, List, Map, Record, Text};
 
 static TEXTS: Shape = List(&Text);
 const WHEN: Key = may("when", Condition);
+/// An entry that is made once for each of a map or list.
+const EACH: Key = may("each", Any);
 
 /// An image file.
 pub(super) static IMAGE: Shape = Record(&[
@@ -84,6 +86,8 @@ pub(super) static MODULE: Shape = Record(&[
     may("cmdline", List(&Text)),
     may("initrd-modules", List(&Text)),
     may("mounts", Map(&TEXTS)),
+    may("state", List(&Record(STATE))),
+    may("active", List(&Text)),
     may("open", List(&Text)),
     may("local", List(&Text)),
     may("ssh", Record(SSH)),
@@ -107,10 +111,11 @@ pub(super) static FILE: Shape = Record(&[
     may("mode", Text),
     may("owner", Text),
     may("group", Text),
+    EACH,
     WHEN,
 ]);
 
-const GROUP: &[Key] = &[must("gid", Text), WHEN];
+const GROUP: &[Key] = &[must("gid", Text), EACH, WHEN];
 
 const USER: &[Key] = &[
     must("uid", Text),
@@ -119,6 +124,7 @@ const USER: &[Key] = &[
     may("home", Text),
     may("shell", Text),
     may("description", Text),
+    EACH,
     WHEN,
 ];
 
@@ -141,6 +147,7 @@ const UNIT: &[Key] = &[
     may("dropin", Flag),
     may("wanted-by", List(&Text)),
     may("mask", Flag),
+    EACH,
     WHEN,
 ];
 
@@ -157,8 +164,26 @@ const SSH: &[Key] = &[
 const ALLOW: &[Key] = &[must("pattern", Text), must("reason", Text), WHEN];
 const CLAIM: &[Key] = &[must("that", Condition), must("message", Text), WHEN];
 
-const PROBE: &[Key] =
-    &[must("stage", Text), must("id", Text), must("command", List(&Text)), may("contains", Text), WHEN];
+const STATE: &[Key] =
+    &[must("path", Text), may("owner", Text), may("group", Text), may("mode", Text), may("backup", Flag), EACH, WHEN];
+
+const PROBE: &[Key] = &[
+    must("stage", Text),
+    must("id", Text),
+    may("command", List(&Text)),
+    may("http", Text),
+    may("http_json", Text),
+    may("tcp", Text),
+    may("unix", Text),
+    may("status", Text),
+    may("headers", Map(&Text)),
+    may("at", Text),
+    may("equals", Text),
+    may("send", Text),
+    may("contains", Text),
+    EACH,
+    WHEN,
+];
 
 /// The shape of one entry of a module's section; of the whole section if it has no entries.
 pub(super) fn section(name: &str) -> Option<&'static Shape> {

@@ -4,6 +4,8 @@ mod expect;
 mod files;
 mod fixed;
 mod people;
+mod probe;
+mod state;
 mod units;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,7 +22,7 @@ use super::yaml::{Key, Kind, Node};
 use super::{Failed, Project};
 use crate::name::{GuestPath, OptionPath, PackageName};
 use crate::origin::{Diagnostic, Origin};
-use crate::system::{Expect, Mode, OptionValue, System};
+use crate::system::{Expect, Mode, OptionValue, State, System};
 use crate::tree::Entry;
 
 /// Who contributes something.
@@ -50,11 +52,12 @@ pub(super) struct Render<'a> {
     files: BTreeMap<GuestPath, (Entry, Origin)>,
     users: Claims<crate::system::User>,
     groups: Claims<crate::system::Group>,
-    /// Users and groups that units run as.
+    /// Users and groups that units run as and that own state.
     wanted: Vec<people::Wanted>,
     sysctl: Claims<(String, OptionPath)>,
     ports: Claims<()>,
     probes: Claims<()>,
+    state: BTreeMap<GuestPath, (State, Origin, OptionPath)>,
     ssh: Option<Origin>,
     expect: Expect,
     warnings: Vec<Diagnostic>,
@@ -81,6 +84,7 @@ pub(super) fn render(
     render.check_files();
     render.check_people();
     render.write_sysctl();
+    render.write_state();
     let fixed = fixed::read(around, &mut render.errors);
     let system = fixed.map(|fixed| render.system(image, mode, modules, fixed));
     let failed = !render.errors.is_empty() || !around.state().errors.is_empty();
@@ -108,6 +112,7 @@ impl<'a> Render<'a> {
             sysctl: Claims::new(),
             ports: Claims::new(),
             probes: Claims::new(),
+            state: BTreeMap::new(),
             ssh: None,
             expect: Expect::default(),
             warnings: Vec::new(),
@@ -146,18 +151,19 @@ impl<'a> Render<'a> {
     fn section(&mut self, name: &str, node: &Node, by: &By) {
         match name {
             "packages" | "build-packages" | "exclude" | "set-id" | "cmdline" | "initrd-modules" | "open" | "local"
-            | "stages" => {
+            | "stages" | "active" => {
                 for (text, origin) in self.texts(name, node, by) {
                     self.word(name, text, &origin, by);
                 }
             }
-            "files" => self.each(name, node, by, |this, key, node| this.file(&key, &node, by)),
-            "units" => self.each(name, node, by, |this, key, node| this.unit(&key, &node, by)),
-            "users" => self.each(name, node, by, |this, key, node| this.user(&key, &node)),
-            "groups" => self.each(name, node, by, |this, key, node| this.group(&key, &node)),
-            "sysctl" => self.each(name, node, by, |this, key, node| this.kernel_setting(&key, &node, by)),
-            "mounts" => self.each(name, node, by, |this, key, node| this.mount(&key, &node, by)),
+            "files" => self.each(name, node, by, |this, key, node, by| this.file(&key, &node, by)),
+            "units" => self.each(name, node, by, |this, key, node, by| this.unit(&key, &node, by)),
+            "users" => self.each(name, node, by, |this, key, node, _| this.user(&key, &node)),
+            "groups" => self.each(name, node, by, |this, key, node, _| this.group(&key, &node)),
+            "sysctl" => self.each(name, node, by, |this, key, node, by| this.kernel_setting(&key, &node, by)),
+            "mounts" => self.each(name, node, by, |this, key, node, by| this.mount(&key, &node, by)),
             "ssh" => self.whole(name, node, by, |this, node| this.ssh(&node, by)),
+            "state" => self.each_item(name, node, by, |this, node| this.state(&node, by)),
             "journal-allow" => self.each_item(name, node, by, |this, node| this.allow(&node)),
             "probes" => self.each_item(name, node, by, |this, node| this.probe(&node, by)),
             "assertions" => self.each_item(name, node, by, |this, node| this.claim(&node, by, false)),
@@ -186,7 +192,8 @@ impl<'a> Render<'a> {
                 self.refuse(origin, format!("{text:?} is not the name of a kernel module"));
             }
             "initrd-modules" => drop(self.initrd_modules.insert(text)),
-            "open" | "local" => self.port(section, text, origin, by),
+            "open" | "local" => text.split_whitespace().for_each(|port| self.port(section, port.into(), origin, by)),
+            "active" => self.active_unit(text, origin, by),
             _ => self.stage(text, origin),
         }
     }
@@ -278,16 +285,18 @@ impl<'a> Render<'a> {
     }
 
     /// The entries of a section that is a map, those whose conditions hold.
-    fn each(&mut self, name: &str, node: &Node, by: &By, mut take: impl FnMut(&mut Self, Key, Node)) {
+    fn each(&mut self, name: &str, node: &Node, by: &By, mut take: impl FnMut(&mut Self, Key, Node, &By)) {
         let Some(Shape::Map(shape)) = shape::section(name) else { return };
         let Ok(node) = self.top(node, by) else { return };
         for (key, node) in fields::map(&node, &format!("`{name}`"), &mut self.errors).to_vec() {
-            if !self.switched_on(&node, by) {
-                continue;
-            }
-            let Ok(key) = self.around.expand_key(&key, &by.scope) else { continue };
-            if let Some(node) = self.expanded(&node, shape, &format!("`{}`", key.text), &by.scope) {
-                take(self, key, node);
+            for by in self.repeated(&node, by) {
+                if !self.switched_on(&node, &by) {
+                    continue;
+                }
+                let Ok(key) = self.around.expand_key(&key, &by.scope) else { continue };
+                if let Some(node) = self.expanded(&once(&node), shape, &format!("`{}`", key.text), &by.scope) {
+                    take(self, key, node, &by);
+                }
             }
         }
     }
@@ -297,12 +306,22 @@ impl<'a> Render<'a> {
         let Some(Shape::List(shape)) = shape::section(name) else { return };
         let Ok(node) = self.top(node, by) else { return };
         for node in fields::list(&node, &format!("`{name}`"), &mut self.errors).to_vec() {
-            if self.switched_on(&node, by)
-                && let Some(node) = self.expanded(&node, shape, &format!("an entry of `{name}`"), &by.scope)
-            {
-                take(self, node);
+            for by in self.repeated(&node, by) {
+                if self.switched_on(&node, &by)
+                    && let Some(node) = self.expanded(&once(&node), shape, &format!("an entry of `{name}`"), &by.scope)
+                {
+                    take(self, node);
+                }
             }
         }
+    }
+
+    /// Who contributes an entry: the module, once, or with each entry of what `each` names.
+    fn repeated(&self, node: &Node, by: &By) -> Vec<By> {
+        let Some(each) = node.get("each") else { return vec![by.clone()] };
+        let entries = self.around.entries(each, &by.scope).unwrap_or_default();
+        let with = |(key, value)| By { scope: by.scope.with_item(key, value), ..by.clone() };
+        entries.into_iter().map(with).collect()
     }
 
     /// A section that is one template becomes its value; entries of others are left as they are.
@@ -324,6 +343,8 @@ impl<'a> Render<'a> {
             Some((option, OptionValue { value: value.json(), origin: origin.to_string() }))
         });
         let options = options.collect();
+        // What somebody asks for by name ships, although another module only configures with it.
+        let packages = std::mem::take(&mut self.packages);
         self.expect.set_id = self.set_id.clone();
         self.expect.sysctl = std::mem::take(&mut self.sysctl).into_iter().map(|(key, (set, _))| (key, set)).collect();
         System {
@@ -331,9 +352,9 @@ impl<'a> Render<'a> {
             version: image.version.clone(),
             mode,
             archive: image.archive.clone(),
-            packages: std::mem::take(&mut self.packages),
+            packages: packages.clone(),
             recommends: fixed.recommends,
-            build_only: std::mem::take(&mut self.build_only),
+            build_only: std::mem::take(&mut self.build_only).difference(&packages).cloned().collect(),
             exclude: std::mem::take(&mut self.exclude).into_iter().collect(),
             users: std::mem::take(&mut self.users).into_iter().map(|(name, (user, _))| (name, user)).collect(),
             groups: std::mem::take(&mut self.groups).into_iter().map(|(name, (group, _))| (name, group)).collect(),
@@ -343,8 +364,18 @@ impl<'a> Render<'a> {
             set_id: self.set_id.clone(),
             disk: fixed.disk,
             machine: fixed.machine,
+            state: std::mem::take(&mut self.state).into_iter().map(|(path, (state, ..))| (path, state)).collect(),
             expect: std::mem::take(&mut self.expect),
             options,
         }
     }
+}
+
+/// An entry without its `each`.
+fn once(node: &Node) -> Node {
+    let mut node = node.clone();
+    if let Kind::Map(entries) = &mut node.kind {
+        entries.retain(|(key, _)| key.text != "each");
+    }
+    node
 }

@@ -10,7 +10,7 @@ use crate::system::{Group, User};
 
 use super::Render;
 
-/// A user or group that a unit runs as.
+/// A user or group that a unit runs as, or that owns state.
 pub(super) struct Wanted {
     pub name: String,
     pub user: bool,
@@ -174,7 +174,7 @@ impl Render<'_> {
             return None;
         }
         let what = if user { "user" } else { "group" };
-        let error = Diagnostic::error(origin, format!("the unit runs as {what} `{name}`, which is not declared"));
+        let error = Diagnostic::error(origin, format!("{what} `{name}` is not declared"));
         Some(match fields::nearest(name, known) {
             Some(near) => error.help(format!("did you mean `{near}`?")),
             None => error.help(format!("declare it with a static id in `{what}s`")),
