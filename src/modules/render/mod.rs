@@ -371,11 +371,11 @@ impl<'a> Render<'a> {
     }
 }
 
-/// An entry without its `each`.
+/// An entry without its condition and its `each`, which have been followed.
 fn once(node: &Node) -> Node {
     let mut node = node.clone();
     if let Kind::Map(entries) = &mut node.kind {
-        entries.retain(|(key, _)| key.text != "each");
+        entries.retain(|(key, _)| !["each", "when"].contains(&key.text.as_str()));
     }
     node
 }
