@@ -1,13 +1,14 @@
 //! Evaluates options on demand: an option when something asks for it, its templates' options before it.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use minijinja::Environment;
 use minijinja::value::{Enumerator, Object};
 
 use super::imports::{Catalogue, Definitions};
 use super::merge::{At, Def, Merger, Rank, Surroundings, active};
+use super::provenance::{Notes, Read};
 use super::template::{self, Scope, Template, is_dynamic, is_template};
 use super::types::{Declared, Type};
 use super::value::Value;
@@ -35,6 +36,8 @@ pub(super) struct Evaluator {
     pub conditions: BTreeMap<String, Node>,
     /// Names besides options: `image`, `mode`.
     pub globals: BTreeMap<String, minijinja::Value>,
+    /// What all modules together ask for; there once those sections are rendered.
+    pub gathered: OnceLock<minijinja::Value>,
     pub engine: Environment<'static>,
     pub state: Mutex<State>,
 }
@@ -47,6 +50,8 @@ pub(super) struct State {
     /// What is being evaluated, outermost first, and the template that each is at.
     trail: Vec<(String, Option<Origin>)>,
     pub errors: Vec<Diagnostic>,
+    /// What is read for what.
+    pub notes: Notes,
 }
 
 /// The names that a template sees.
@@ -77,7 +82,8 @@ impl Names {
         if self.group || inner.is_some() {
             return inner;
         }
-        self.around.globals.get(name).cloned().or_else(|| self.either("", name))
+        let gathered = self.around.gathered.get().filter(|_| name == "gathered");
+        gathered.or_else(|| self.around.globals.get(name)).cloned().or_else(|| self.either("", name))
     }
 
     /// The name as it is, or with `-` where a template has to write `_`.
@@ -88,6 +94,7 @@ impl Names {
 
     fn path(&self, path: String) -> Option<minijinja::Value> {
         if self.around.catalogue.get(&path).is_some() {
+            self.around.state().notes.read(Read::Option(path.clone()));
             return Some(match self.around.setting(&path) {
                 Ok(setting) => setting.seen.clone(),
                 Err(Failed) => {
@@ -283,11 +290,12 @@ impl Evaluator {
     /// Whether a module's condition holds; one without has none to fail.
     pub fn active(self: &Arc<Self>, module: &str) -> Result<bool, Failed> {
         let Some(when) = self.conditions.get(module) else { return Ok(true) };
+        let read = Read::Condition(module.to_owned());
+        self.state().notes.read(read.clone());
         if let Some(known) = self.state().conditions.get(module) {
             return *known;
         }
-        let name = format!("the condition of {module}");
-        let result = self.within(&name, &when.origin, || self.holds(when, &Scope::module(module)));
+        let result = self.within(read, &when.origin, || self.holds(when, &Scope::module(module)));
         self.state().conditions.insert(module.to_owned(), result);
         result
     }
@@ -298,23 +306,31 @@ impl Evaluator {
             return known.clone();
         }
         let Some(declared) = self.catalogue.get(path) else { return Err(Failed) };
-        let result = self.within(path, &declared.origin, || self.evaluate(path, declared)).map(Arc::new);
+        let read = Read::Option(path.to_owned());
+        let result = self.within(read, &declared.origin, || self.evaluate(path, declared)).map(Arc::new);
         self.state().settings.insert(path.to_owned(), result.clone());
         result
     }
 
     /// Evaluates something that must not depend on itself.
-    fn within<T>(&self, name: &str, origin: &Origin, run: impl FnOnce() -> Result<T, Failed>) -> Result<T, Failed> {
+    fn within<T>(&self, what: Read, origin: &Origin, run: impl FnOnce() -> Result<T, Failed>) -> Result<T, Failed> {
         {
+            let name = match &what {
+                Read::Option(name) => name.clone(),
+                Read::Condition(module) => format!("the condition of {module}"),
+            };
             let mut state = self.state();
-            if let Some(error) = refuse_circle(&state.trail, name, origin) {
+            if let Some(error) = refuse_circle(&state.trail, &name, origin) {
                 state.errors.push(error);
                 return Err(Failed);
             }
-            state.trail.push((name.to_owned(), None));
+            state.trail.push((name, None));
+            state.notes.open();
         }
         let result = run();
-        self.state().trail.pop();
+        let mut state = self.state();
+        state.trail.pop();
+        state.notes.finish(what);
         result
     }
 
@@ -335,6 +351,7 @@ impl Evaluator {
         // Stable: within a rank, definitions keep the order of modules and places.
         defs.sort_by_key(|def| def.rank);
         let value = match (&declared.ty, defs.is_empty()) {
+            (_, true) if declared.broken => return Err(Failed),
             (Type::Nullable(_), true) => Value::Null,
             (_, true) => return Err(self.missing(path, declared)),
             (ty, false) => Merger { around: self }.merge(ty, &defs, At { path, declared })?,

@@ -148,6 +148,7 @@ impl<'a> Render<'a> {
     /// Adds an entry to the tree; two of one path must be the same link or directory.
     pub(super) fn put(&mut self, path: GuestPath, mut entry: Entry, origin: &Origin, by: &By) {
         entry.option = Some(by.option.clone());
+        self.made.add("files", path.as_str(), origin);
         match self.files.get(&path) {
             None => drop(self.files.insert(path, (entry, origin.clone()))),
             Some((other, first)) => {

@@ -33,8 +33,9 @@ impl Render<'_> {
             return;
         }
         for (name, user) in [(&owner, true), (&group, false)] {
-            self.wanted.push(Wanted { name: name.clone(), user, origin: place.origin.clone() });
+            self.wanted.push(Wanted::new(name, user, format!("{path} belongs to"), &place.origin));
         }
+        self.made.add("files", TMPFILES, &place.origin);
         let entry = (State { owner, group, mode, backup }, place.origin.clone(), by.option.clone());
         if let Some((_, first, _)) = self.state.insert(path.clone(), entry) {
             let error = Diagnostic::error(&place.origin, format!("{path} is the state of two services"));
@@ -53,6 +54,8 @@ impl Render<'_> {
         let by = By { scope: crate::modules::template::Scope::default(), option, folder: String::new() };
         if let Ok(path) = TMPFILES.parse::<GuestPath>() {
             self.put(path, entry, &origin, &by);
+            // Whoever keeps state has been noted as its maker.
+            self.made.forget();
         }
     }
 }

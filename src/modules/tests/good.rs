@@ -263,7 +263,7 @@ fn the_rest_of_a_machine() {
     let evaluation = good(
         "--- modules/a.yaml\ndescription: A.\noptions: { port: { type: port, default: 22 }, extra: { type: list, of: string, default: [bb] } }\n\
          packages: [bash, '{{ extra }}']\nbuild-packages: [dpkg]\nexclude: [/usr/share/doc/**]\ncmdline: [a=1, b, a=1]\n\
-         initrd-modules: [virtio_scsi]\nsysctl: { kernel.x: '1', net.a: 0 }\nmounts: { /tmp: [nodev] }\nopen: ['tcp/{{ port }}']\n\
+         kernel-modules: { initrd: [virtio_scsi] }\nsysctl: { kernel.x: '1', net.a: 0 }\nmounts: { /tmp: [nodev] }\nopen: ['tcp/{{ port }}']\n\
          local: [udp/53]\nstages: [https]\njournal-allow: [{ pattern: 'a.*', reason: r }]\n\
          ssh: { user: agent, kex: '{{ extra }}', host-key-file: /k.pub }\n\
          probes: [{ stage: services, id: a.b, command: [x, '{{ port }}'], contains: y }, { stage: ssh, id: off, command: [x], when: false }]\n\
@@ -306,7 +306,7 @@ fn an_entry_is_made_once_for_each_of_a_map_or_list() {
          probes: [{ stage: services, id: 'a.{{ key }}', each: '{{ jobs }}', command: [x] }]\n\
          --- images/x.yaml\nname: x\nversion: 1.0\nconfig: { a.jobs: { b: { run-at: daily }, c: { run-at: weekly, on: false } } }\n",
     );
-    assert_eq!(file(&evaluation, "/etc/systemd/system/job-b.timer"), "[Timer]\nOnCalendar=daily\n");
+    assert_eq!(file(&evaluation, "/etc/systemd/system/job-b.timer"), "[Timer]\nOnCalendar=*-*-* 00:00:00\n");
     assert_eq!(evaluation.system.tree.len(), 3);
     assert_eq!(file(&evaluation, "/etc/2"), "number 1 of x");
     let probes: Vec<&str> = evaluation.system.expect.probes.iter().map(|probe| probe.id.as_str()).collect();
