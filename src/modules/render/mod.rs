@@ -555,11 +555,11 @@ fn item_name(node: &Node) -> &str {
     }
 }
 
-/// An entry without its `each`.
+/// An entry without its condition and its `each`, which have been followed.
 fn once(node: &Node) -> Node {
     let mut node = node.clone();
     if let Kind::Map(entries) = &mut node.kind {
-        entries.retain(|(key, _)| key.text != "each");
+        entries.retain(|(key, _)| !["each", "when"].contains(&key.text.as_str()));
     }
     node
 }
