@@ -37,9 +37,8 @@ fn list(context: &Context) -> Status {
         let lints = modules::LINTS.iter().map(|(name, about)| json!({"lint": name, "about": about}));
         context.ui.print_json(&lints.collect::<Vec<_>>());
     } else {
-        let cells = |(name, about): &(&str, &str)| {
-            vec![((*name).to_owned(), Tone::Strong), ((*about).to_owned(), Tone::Plain)]
-        };
+        let cells =
+            |(name, about): &(&str, &str)| vec![((*name).to_owned(), Tone::Strong), ((*about).to_owned(), Tone::Plain)];
         context.ui.table(&["LINT", "FINDS"], &modules::LINTS.iter().map(cells).collect::<Vec<_>>());
     }
     Status::Done
@@ -56,9 +55,10 @@ fn names(arguments: &cli::Lint, context: &Context) -> Result<Option<BTreeSet<Str
             return Err(Failure::request(format!("there is no file {}", path.display())));
         }
         let whole = disk::canonical(path)?;
-        let relative = whole.strip_prefix(&root).ok().filter(|relative| {
-            project::FOLDERS.iter().any(|folder| relative.starts_with(folder))
-        });
+        let relative = whole
+            .strip_prefix(&root)
+            .ok()
+            .filter(|relative| project::FOLDERS.iter().any(|folder| relative.starts_with(folder)));
         relative.map(|relative| relative.to_string_lossy().into_owned()).ok_or_else(|| {
             let text = format!("{} is no image or module of the project", path.display());
             Failure::request(text).hint("--project names another directory")

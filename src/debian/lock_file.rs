@@ -125,7 +125,8 @@ impl Reader {
         }
         let packages = self.each(fields["packages"], |reader, node| reader.package(node, &names))?;
         let (packages, needed): (Vec<_>, Vec<_>) = packages.into_iter().unzip();
-        let needed_by = packages.iter().zip(needed).filter_map(|(package, by)| Some((package.name.clone(), by?))).collect();
+        let needed_by =
+            packages.iter().zip(needed).filter_map(|(package, by)| Some((package.name.clone(), by?))).collect();
         Some(Lock {
             archives,
             requested: requested?.into_iter().collect(),

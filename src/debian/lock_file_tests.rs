@@ -59,7 +59,13 @@ fn the_text_is_stable_and_reads_back() {
     assert_eq!(write(&sample()), text);
     assert_eq!(read_text(&text), Ok(sample()));
     assert_eq!(read_text(TEXT), Ok(sample()), "YAML allows the plain form too");
-    let empty = Lock { archives: vec![], requested: BTreeSet::new(), recommends: true, packages: vec![], needed_by: BTreeMap::new() };
+    let empty = Lock {
+        archives: vec![],
+        requested: BTreeSet::new(),
+        recommends: true,
+        packages: vec![],
+        needed_by: BTreeMap::new(),
+    };
     assert_eq!(read_text(&write(&empty)), Ok(empty));
 }
 

@@ -23,7 +23,8 @@ pub fn needed_by(
     let mut seen: BTreeSet<usize> = chosen.iter().copied().filter(is_root).collect();
     let mut parents = BTreeMap::new();
     let mut layer: Vec<usize> = chosen.iter().copied().filter(is_root).collect();
-    let fields: &[&str] = if recommends { &["Pre-Depends", "Depends", "Recommends"] } else { &["Pre-Depends", "Depends"] };
+    let fields: &[&str] =
+        if recommends { &["Pre-Depends", "Depends", "Recommends"] } else { &["Pre-Depends", "Depends"] };
     while !layer.is_empty() {
         layer.sort_by_key(|number| universe.candidate(*number).name);
         let mut next = Vec::new();

@@ -221,9 +221,8 @@ impl World<'_> {
         let packages = numbers.iter().copied().map(lock).collect::<Result<Vec<_>, _>>()?;
         let by_number: BTreeMap<usize, &PackageName> =
             numbers.iter().copied().zip(packages.iter().map(|package| &package.name)).collect();
-        let named = |(to, from): (usize, usize)| {
-            Some(((*by_number.get(&to)?).clone(), (*by_number.get(&from)?).clone()))
-        };
+        let named =
+            |(to, from): (usize, usize)| Some(((*by_number.get(&to)?).clone(), (*by_number.get(&from)?).clone()));
         let needed_by = parents.into_iter().filter_map(named).collect();
         Ok((packages, needed_by))
     }

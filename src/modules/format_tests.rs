@@ -46,14 +46,20 @@ fn what_an_author_aligned_stays() {
 
 #[test]
 fn texts_of_several_lines_keep_what_they_say() {
-    check("a:\n    b: |\n        one\n          two  \n\n        three\n    c: 1\n", "a:\n  b: |\n    one\n      two  \n\n    three\n  c: 1\n");
+    check(
+        "a:\n    b: |\n        one\n          two  \n\n        three\n    c: 1\n",
+        "a:\n  b: |\n    one\n      two  \n\n    three\n  c: 1\n",
+    );
     check("a:\n  b: |\n   x\n\n\n\nc: 1\n", "a:\n  b: |\n    x\n\nc: 1\n");
     check("a: |+\n  x\n\n\nc: 1\n", "a: |+\n  x\n\n\nc: 1\n");
     check("a:\n    b: |2\n         x\n       y\n    c: 1\n", "a:\n  b: |2\n       x\n     y\n  c: 1\n");
     check("- |\n     x\n-   >-\n    y\n    z\n", "- |\n  x\n- >-\n  y\n  z\n");
     check("a: |\n    # no comment\n    x\n", "a: |\n  # no comment\n  x\n");
     check("a:\n    b: one\n      two\n    c: 'x\n\n      y'\n", "a:\n  b: one\n    two\n  c: 'x\n\n    y'\n");
-    check("a:\n    b: [1,\n        2]   \n    c: {\n      d: 1,   # one\n    }\n", "a:\n  b: [1,\n      2]\n  c: {\n    d: 1,   # one\n  }\n");
+    check(
+        "a:\n    b: [1,\n        2]   \n    c: {\n      d: 1,   # one\n    }\n",
+        "a:\n  b: [1,\n      2]\n  c: {\n    d: 1,   # one\n  }\n",
+    );
     check("a: \"x\\\n   y\"\n", "a: \"x\\\n   y\"\n");
 }
 

@@ -134,7 +134,8 @@ impl Linter<'_> {
             let [set, default] = trail.definitions.as_slice() else { continue };
             let declared = self.catalogue.get(&option.to_string());
             let value = evaluation.system.options.get(option).map(|value| &value.value);
-            let is_default = || declared.and_then(|d| d.default.as_ref().map(|node| plain(&d.ty, node))).as_ref() == value;
+            let is_default =
+                || declared.and_then(|d| d.default.as_ref().map(|node| plain(&d.ty, node))).as_ref() == value;
             if set.used && here(&set.origin) && default.level == Level::Default && is_default() {
                 let message = format!("`{option}` is set to its default");
                 self.find("default-value", &set.origin, message, "remove the line");
@@ -167,7 +168,12 @@ impl Linter<'_> {
             }
             if node.get("sandbox").is_none() {
                 let message = format!("{} runs without a sandbox", key.text);
-                self.find("no-sandbox", &key.origin, message, "name a profile of modules/sandbox.yaml: `sandbox: strict`");
+                self.find(
+                    "no-sandbox",
+                    &key.origin,
+                    message,
+                    "name a profile of modules/sandbox.yaml: `sandbox: strict`",
+                );
             }
         }
     }

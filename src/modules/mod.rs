@@ -24,16 +24,16 @@ mod yaml;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
+pub use format::format;
 use image::Image;
 use imports::{Catalogue, Closure};
-use module::Module;
-pub use format::format;
 pub use lint::{Finding, LINTS, lint};
+use module::Module;
 pub use provenance::{Contribution, Provenance};
 pub use reference::{Reference, descriptions, reference, search};
-pub use schema::{image_schema, module_schema};
 use render::Rendered;
 use resolve::Evaluator;
+pub use schema::{image_schema, module_schema};
 
 use crate::name::OptionPath;
 use crate::origin::{Diagnostic, Origin, Source};

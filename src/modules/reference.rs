@@ -174,7 +174,11 @@ mod tests {
             ("{ type: list, of: port, default: [80, 443] }", "list of port", "[80,443]"),
             ("{ type: enum, values: [a, b], default: a }", "a or b", "\"a\""),
             ("{ type: string, default: \"{{ a.y }}\" }", "string", "\"{{ a.y }}\""),
-            ("{ type: map, of: { type: int, nullable: true }, default: { k: null } }", "map of int or null", "{\"k\":null}"),
+            (
+                "{ type: map, of: { type: int, nullable: true }, default: { k: null } }",
+                "map of int or null",
+                "{\"k\":null}",
+            ),
             ("{ type: int, min: 1, max: 9, default: 3 }", "int, 1 to 9", "3"),
         ] {
             let found = &options(&format!("  x: {declared}\n"))[0];

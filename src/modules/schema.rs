@@ -31,16 +31,20 @@ pub fn image_schema(project: &Project) -> Result<Json, Vec<Diagnostic>> {
     patch(&mut schema, "/properties/imports", modules(project));
     patch(&mut schema, "/properties/mode", json!({"enum": ["safe", "full-pipe"]}));
     patch(&mut schema, "/properties/config", json!({"$ref": CONFIG}));
-    describe(&mut schema, "properties", &[
-        ("name", "Name of the image: lower case letters, digits and -."),
-        ("version", "Version of the image, such as 1.2.0."),
-        ("description", "What the image is for."),
-        ("extends", "Another image, of which this one takes everything that it does not say itself."),
-        ("imports", "Modules to take in. A module whose options are set comes on its own."),
-        ("mode", "Resource mode: safe, or full-pipe."),
-        ("archive", "Where packages come from: suite, mirrors, further archives with their keys."),
-        ("config", "Values of options, nested or dotted."),
-    ]);
+    describe(
+        &mut schema,
+        "properties",
+        &[
+            ("name", "Name of the image: lower case letters, digits and -."),
+            ("version", "Version of the image, such as 1.2.0."),
+            ("description", "What the image is for."),
+            ("extends", "Another image, of which this one takes everything that it does not say itself."),
+            ("imports", "Modules to take in. A module whose options are set comes on its own."),
+            ("mode", "Resource mode: safe, or full-pipe."),
+            ("archive", "Where packages come from: suite, mirrors, further archives with their keys."),
+            ("config", "Values of options, nested or dotted."),
+        ],
+    );
     Ok(schema)
 }
 
@@ -56,34 +60,42 @@ pub fn module_schema(project: &Project) -> Result<Json, Vec<Diagnostic>> {
     patch(&mut schema, "/properties/options", json!({"$ref": "#/$defs/options"}));
     let names = types::names();
     let ty = json!({"anyOf": [{"enum": names}, {"$ref": "#/$defs/declaration"}]});
-    patch(&mut schema, "/$defs/options", json!({
-        "type": ["object", "null"],
-        "propertyNames": {"pattern": "^[A-Za-z][A-Za-z0-9_-]*$"},
-        "additionalProperties": {
-            "if": {"properties": {"type": {"type": "string"}}, "required": ["type"]},
-            "then": {"$ref": "#/$defs/declaration"},
-            "else": {"$ref": "#/$defs/options"},
-        },
-    }));
-    patch(&mut schema, "/$defs/declaration", json!({
-        "type": "object",
-        "required": ["type"],
-        "additionalProperties": false,
-        "properties": {
-            "type": {"enum": names, "description": "Type of the value."},
-            "default": {"description": "Value where nobody gives one."},
-            "description": {"type": "string", "description": "What the option is for, in one sentence."},
-            "example": {"description": "A value as an example."},
-            "nullable": {"type": "boolean", "description": "Whether null is a value, too."},
-            "min": {"type": ["number", "string"]},
-            "max": {"type": ["number", "string"]},
-            "max-length": {"type": "integer", "minimum": 0},
-            "regex": {"type": "string"},
-            "values": {"type": "array", "items": {"type": ["string", "number", "boolean"]}},
-            "of": {"anyOf": [ty, {"type": "array", "items": ty}]},
-            "options": {"type": "object", "additionalProperties": {"$ref": "#/$defs/declaration"}},
-        },
-    }));
+    patch(
+        &mut schema,
+        "/$defs/options",
+        json!({
+            "type": ["object", "null"],
+            "propertyNames": {"pattern": "^[A-Za-z][A-Za-z0-9_-]*$"},
+            "additionalProperties": {
+                "if": {"properties": {"type": {"type": "string"}}, "required": ["type"]},
+                "then": {"$ref": "#/$defs/declaration"},
+                "else": {"$ref": "#/$defs/options"},
+            },
+        }),
+    );
+    patch(
+        &mut schema,
+        "/$defs/declaration",
+        json!({
+            "type": "object",
+            "required": ["type"],
+            "additionalProperties": false,
+            "properties": {
+                "type": {"enum": names, "description": "Type of the value."},
+                "default": {"description": "Value where nobody gives one."},
+                "description": {"type": "string", "description": "What the option is for, in one sentence."},
+                "example": {"description": "A value as an example."},
+                "nullable": {"type": "boolean", "description": "Whether null is a value, too."},
+                "min": {"type": ["number", "string"]},
+                "max": {"type": ["number", "string"]},
+                "max-length": {"type": "integer", "minimum": 0},
+                "regex": {"type": "string"},
+                "values": {"type": "array", "items": {"type": ["string", "number", "boolean"]}},
+                "of": {"anyOf": [ty, {"type": "array", "items": ty}]},
+                "options": {"type": "object", "additionalProperties": {"$ref": "#/$defs/declaration"}},
+            },
+        }),
+    );
     Ok(schema)
 }
 

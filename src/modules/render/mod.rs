@@ -410,7 +410,9 @@ impl<'a> Render<'a> {
 /// The entries of a list each on its own, so that it is known what each of them reads.
 fn parts(node: &Node) -> Vec<Node> {
     match &node.kind {
-        Kind::List(items) => items.iter().map(|item| Node { kind: Kind::List(vec![item.clone()]), ..node.clone() }).collect(),
+        Kind::List(items) => {
+            items.iter().map(|item| Node { kind: Kind::List(vec![item.clone()]), ..node.clone() }).collect()
+        }
         _ => vec![node.clone()],
     }
 }
