@@ -39,6 +39,10 @@ pub struct System {
     pub cmdline: Vec<String>,
     /// Kernel modules that the initrd loads, besides those the root device needs.
     pub initrd_modules: BTreeSet<String>,
+    /// Secrets that the machine needs, by name.
+    pub secrets: BTreeMap<String, Secret>,
+    /// Certificates that the machine shows, by name.
+    pub certificates: BTreeMap<String, Certificate>,
     /// How the disk is laid out and packed.
     pub disk: Disk,
     /// The virtual machine that the mode asks for.
@@ -133,6 +137,70 @@ pub struct User {
 pub struct Group {
     /// Group id.
     pub gid: u32,
+}
+
+/// A secret that units read from /run/secrets. The image holds it encrypted, if at all.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Secret {
+    /// What it is.
+    pub kind: SecretKind,
+    /// Owning user, by name or number.
+    pub owner: String,
+    /// Owning group, by name or number.
+    pub group: String,
+    /// Permission bits.
+    pub mode: u32,
+    /// Units that need it.
+    pub units: BTreeSet<String>,
+    /// What happens to these units when it changes.
+    pub on_change: OnChange,
+    /// What it is for.
+    pub description: String,
+    /// The option that asked for it.
+    pub option: OptionPath,
+}
+
+/// What a secret is, and so how one can be made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SecretKind {
+    /// Words or characters that a person may have to type.
+    Password,
+    /// Random characters that no person types.
+    Token,
+    /// The private key of a certificate, in PEM.
+    TlsKey,
+    /// A certificate with the chain that leads to its authority, in PEM.
+    TlsCertificate,
+    /// A private key of OpenSSH.
+    SshKey,
+    /// Text that only its owner can give.
+    Text,
+    /// Bytes that only their owner can give.
+    Binary,
+}
+
+/// What happens to the units of a secret that changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnChange {
+    /// They restart.
+    Restart,
+    /// They reload.
+    Reload,
+    /// Nothing.
+    None,
+}
+
+/// A certificate that the machine shows to others.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Certificate {
+    /// Names that it is for.
+    pub hosts: BTreeSet<String>,
+    /// The secret that holds its key.
+    pub key: String,
+    /// The option that asked for it.
+    pub option: OptionPath,
 }
 
 /// How the disk is laid out and packed.

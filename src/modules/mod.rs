@@ -1,7 +1,9 @@
 //! YAML modules and images: parse, resolve, render. Pure: texts come in, a [`System`] or all that is wrong
 //! with the texts comes out.
 
+mod calendar;
 mod compare;
+mod declare;
 mod fields;
 mod format;
 mod image;
@@ -10,6 +12,7 @@ mod lint;
 mod merge;
 mod module;
 mod provenance;
+mod recipient;
 mod reference;
 mod render;
 mod resolve;
@@ -22,7 +25,7 @@ mod value;
 mod yaml;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 pub use format::format;
 use image::Image;
@@ -201,6 +204,7 @@ fn run(
     let around = Arc::new(Evaluator {
         conditions: conditions.collect(),
         globals: globals(&image, mode),
+        gathered: OnceLock::new(),
         engine: template::engine(),
         state: Mutex::default(),
         definitions,

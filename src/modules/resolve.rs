@@ -1,7 +1,7 @@
 //! Evaluates options on demand: an option when something asks for it, its templates' options before it.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use minijinja::Environment;
 use minijinja::value::{Enumerator, Object};
@@ -36,6 +36,8 @@ pub(super) struct Evaluator {
     pub conditions: BTreeMap<String, Node>,
     /// Names besides options: `image`, `mode`.
     pub globals: BTreeMap<String, minijinja::Value>,
+    /// What all modules together ask for; there once those sections are rendered.
+    pub gathered: OnceLock<minijinja::Value>,
     pub engine: Environment<'static>,
     pub state: Mutex<State>,
 }
@@ -76,7 +78,8 @@ impl Names {
         if self.group || inner.is_some() {
             return inner;
         }
-        self.around.globals.get(name).cloned().or_else(|| self.either("", name))
+        let gathered = self.around.gathered.get().filter(|_| name == "gathered");
+        gathered.or_else(|| self.around.globals.get(name)).cloned().or_else(|| self.either("", name))
     }
 
     /// The name as it is, or with `-` where a template has to write `_`.
@@ -317,6 +320,7 @@ impl Evaluator {
         // Stable: within a rank, definitions keep the order of modules and places.
         defs.sort_by_key(|def| def.rank);
         let value = match (&declared.ty, defs.is_empty()) {
+            (_, true) if declared.broken => return Err(Failed),
             (Type::Nullable(_), true) => Value::Null,
             (_, true) => return Err(self.missing(path, declared)),
             (ty, false) => Merger { around: self }.merge(ty, &defs, At { path, declared })?,

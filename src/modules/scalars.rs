@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use super::value::{Quantity, Unit, Value};
 use super::yaml::Style;
+use super::{calendar, recipient};
 use crate::name::{GuestPath, PackageName};
 
 /// A type whose values are written as one scalar.
@@ -38,6 +39,22 @@ pub(super) static SCALARS: &[Scalar] = &[
     Scalar { name: "ssh-public-key", what: "an OpenSSH public key", bare: false, read: ssh_public_key },
     Scalar { name: "package-name", what: "the name of a Debian package", bare: false, read: package_name },
     Scalar { name: "unit-name", what: "the name of a systemd unit, such as foo.service", bare: false, read: unit_name },
+    Scalar { name: "user-name", what: "the name of a user or group", bare: false, read: user_name },
+    Scalar { name: "email", what: "an e-mail address, such as ops@example.org", bare: false, read: email },
+    Scalar {
+        name: "calendar",
+        what: "a calendar expression, such as daily, Mon..Fri 07:30 or cron's 30 7 * * *",
+        bare: false,
+        read: calendar,
+    },
+    Scalar {
+        name: "age-recipient",
+        what: "an age recipient (age1... or an SSH key)",
+        bare: false,
+        read: recipient::read,
+    },
+    Scalar { name: "secret", what: "the name of a secret", bare: false, read: secret },
+    Scalar { name: "config", what: "a piece of configuration", bare: false, read: config },
 ];
 
 impl Scalar {
@@ -291,6 +308,63 @@ fn unit_name(text: &str) -> Result<Value, Refusal> {
         Some(_) => Ok(Value::Text(text.to_owned())),
         None => Err(Some(format!("it ends with one of .{}", UNIT_KINDS.join(", .")))),
     }
+}
+
+/// Whether a text can name a user or group (systemd's strict rule, 31 characters).
+pub(super) fn is_user_name(text: &str) -> bool {
+    (1..=31).contains(&text.len())
+        && text.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')
+        && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || b == b'-')
+}
+
+/// The rule of [`is_user_name`], for people.
+pub(super) const USER_NAME_RULE: &str = "1 to 31 of a-z, 0-9, _ and -, beginning with a letter or _";
+
+fn user_name(text: &str) -> Result<Value, Refusal> {
+    match is_user_name(text) {
+        true => Ok(Value::Text(text.to_owned())),
+        false => Err(Some(USER_NAME_RULE.into())),
+    }
+}
+
+/// Whether a text can name a secret: it becomes the name of a file and of a systemd credential.
+pub(super) fn is_secret_name(text: &str) -> bool {
+    (1..=64).contains(&text.len())
+        && text.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
+}
+
+/// The rule of [`is_secret_name`], for people.
+pub(super) const SECRET_NAME_RULE: &str = "1 to 64 letters, digits, ., _ and -, beginning with a letter or digit";
+
+fn secret(text: &str) -> Result<Value, Refusal> {
+    match is_secret_name(text) {
+        true => Ok(Value::Text(text.to_owned())),
+        false => Err(Some(SECRET_NAME_RULE.into())),
+    }
+}
+
+/// An address as programs take it: a dot-atom of RFC 5322, `@`, and a host name, which becomes lower case.
+fn email(text: &str) -> Result<Value, Refusal> {
+    if text.contains('<') {
+        return Err(Some("write the address alone, without a name and < >".into()));
+    }
+    let (local, host) = text.rsplit_once('@').ok_or_else(|| Some(format!("add the domain: {text}@example.org")))?;
+    let atom = |atom: &str| {
+        !atom.is_empty() && atom.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-/=?^_`{|}~".contains(&b))
+    };
+    match local.len() <= 64 && local.split('.').all(atom) && is_host(host) {
+        true => Ok(Value::Text(format!("{local}@{}", host.to_ascii_lowercase()))),
+        false => Err(None),
+    }
+}
+
+fn calendar(text: &str) -> Result<Value, Refusal> {
+    calendar::canonical(text).map(Value::Text)
+}
+
+fn config(text: &str) -> Result<Value, Refusal> {
+    string(text).map(|_| Value::Config(text.to_owned()))
 }
 
 #[cfg(test)]

@@ -8,8 +8,8 @@ use serde_json::{Map, Value as Json, json};
 use super::imports::Catalogue;
 use super::reference::{catalogue, plain};
 use super::shape::{self, Shape};
-use super::types::{self, Bounds, Declared, Type};
-use super::{Project, scalars};
+use super::types::{Bounds, Declared, Type, shown};
+use super::{Project, declare, scalars};
 use crate::origin::Diagnostic;
 
 /// The dialect that the schemas are written in.
@@ -58,7 +58,7 @@ pub fn module_schema(project: &Project) -> Result<Json, Vec<Diagnostic>> {
     patch(&mut schema, "/properties/imports", modules(project));
     patch(&mut schema, "/properties/set", json!({"$ref": CONFIG}));
     patch(&mut schema, "/properties/options", json!({"$ref": "#/$defs/options"}));
-    let names = types::names();
+    let names = declare::names();
     let ty = json!({"anyOf": [{"enum": names}, {"$ref": "#/$defs/declaration"}]});
     patch(
         &mut schema,
@@ -88,6 +88,7 @@ pub fn module_schema(project: &Project) -> Result<Json, Vec<Diagnostic>> {
                 "nullable": {"type": "boolean", "description": "Whether null is a value, too."},
                 "min": {"type": ["number", "string"]},
                 "max": {"type": ["number", "string"]},
+                "min-length": {"type": "integer", "minimum": 0},
                 "max-length": {"type": "integer", "minimum": 0},
                 "regex": {"type": "string"},
                 "values": {"type": "array", "items": {"type": ["string", "number", "boolean"]}},
@@ -226,9 +227,37 @@ fn scalar_schema(scalar: &scalars::Scalar, bounds: &Bounds) -> Json {
         "duration" => json!({"type": ["string", "integer"], "pattern": "^([0-9]+(ms|s|m|min|h|d|w))+$|^0$"}),
         "size" => json!({"type": ["string", "integer"], "pattern": "^[0-9]+([KMGT](iB)?|B)?$"}),
         "percentage" => json!({"type": "string", "pattern": "^[0-9]+%$"}),
-        // A text without quotes that looks like a number is one to an editor.
-        _ => json!({"type": ["string", "number"]}),
+        name => text_schema(name, bounds),
     }
+}
+
+/// A text; one without quotes that looks like a number is one to an editor.
+fn text_schema(name: &str, bounds: &Bounds) -> Json {
+    let mut schema = Map::from_iter([("type".to_owned(), json!(["string", "number"]))]);
+    let regex = bounds.regex.as_ref().map(|regex| format!("^(?:{})$", shown(regex)));
+    let pattern = regex.or_else(|| pattern(name).map(str::to_owned));
+    schema.extend(pattern.map(|pattern| ("pattern".to_owned(), json!(pattern))));
+    schema.extend(bounds.min_length.map(|length| ("minLength".to_owned(), json!(length))));
+    schema.extend(bounds.max_length.map(|length| ("maxLength".to_owned(), json!(length))));
+    Json::Object(schema)
+}
+
+/// What a text of a type looks like, as far as a short expression tells: wider than the type, never narrower.
+fn pattern(name: &str) -> Option<&'static str> {
+    Some(match name {
+        "guest-path" => "^/",
+        "cidr" => "^[0-9A-Fa-f:.]+/[0-9]+$",
+        "host-name" => r"^[A-Za-z0-9]([A-Za-z0-9.\-]*[A-Za-z0-9])?$",
+        "url" => "^[A-Za-z][A-Za-z0-9+.-]*://",
+        "ssh-public-key" => r"^\s*(ssh-|ecdsa-|sk-)",
+        "package-name" => "^[a-z0-9][a-z0-9+.-]+$",
+        "unit-name" => r"^[^/]+\.[a-z]+$",
+        "user-name" => "^[a-z_][a-z0-9_-]{0,30}$",
+        "email" => "^[^@<>]+@[^@]+$",
+        "age-recipient" => "^(age1|ssh-)",
+        "secret" => "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$",
+        _ => return None,
+    })
 }
 
 fn of_shape(shape: &Shape, template: bool) -> Json {
@@ -241,6 +270,9 @@ fn of_shape(shape: &Shape, template: bool) -> Json {
         Shape::Map(value) => or_template(json!({"type": "object", "additionalProperties": of_shape(value, true)})),
         Shape::Directive => json!({"type": ["string", "number", "boolean", "null", "array"]}),
         Shape::Any => json!(true),
+        Shape::Either(plain, record) => {
+            json!({"anyOf": [of_shape(plain, template), of_shape(record, template)]})
+        }
         Shape::Record(keys) => {
             let required: Vec<&str> = keys.iter().filter(|key| key.required).map(|key| key.name).collect();
             let properties: Map<String, Json> =
@@ -252,5 +284,37 @@ fn of_shape(shape: &Shape, template: bool) -> Json {
                 "properties": properties,
             }))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::scalars::{SCALARS, Scalar};
+    use super::*;
+    use crate::modules::yaml::Style;
+
+    /// An editor must not underline what rave accepts.
+    #[test]
+    fn no_pattern_refuses_what_its_type_accepts() {
+        for (name, text) in [
+            ("guest-path", "/"),
+            ("cidr", "FD00::/8"),
+            ("cidr", "10.0.0.0/8"),
+            ("host-name", "Web.example-1.org"),
+            ("url", "HTTPS://x"),
+            ("ssh-public-key", "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f"),
+            ("package-name", "g++-14"),
+            ("unit-name", "dev-disk-by\\x2dlabel-var.mount"),
+            ("user-name", "_apt"),
+            ("email", "a+b@Example.org"),
+            ("age-recipient", "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p"),
+            ("secret", "web.tls-key"),
+        ] {
+            let read = Scalar::named(name).unwrap().read(text, Style::Rendered);
+            assert!(read.is_ok(), "{name} {text}: {read:?}");
+            assert!(regex::Regex::new(pattern(name).unwrap()).unwrap().is_match(text), "{name} {text}");
+        }
+        let patterns = SCALARS.iter().filter_map(|scalar| pattern(scalar.name));
+        assert!(patterns.clone().count() > 10 && patterns.map(regex::Regex::new).all(|regex| regex.is_ok()));
     }
 }

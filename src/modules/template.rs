@@ -71,6 +71,7 @@ pub(super) fn engine() -> Environment<'static> {
     engine.add_function(compare::LIKE, like);
     engine.add_filter("join", join);
     engine.add_filter("replace", replace);
+    engine.add_filter("prefix", prefix);
     engine.add_filter("bytes", |value: minijinja::Value| amount(&value, Unit::Bytes, 1));
     engine.add_filter("kib", |value: minijinja::Value| amount(&value, Unit::Bytes, 1 << 10));
     engine.add_filter("mib", |value: minijinja::Value| amount(&value, Unit::Bytes, 1 << 20));
@@ -122,6 +123,13 @@ fn join(list: minijinja::Value, between: Option<String>) -> Result<String, Error
         }
     }
     Ok(text)
+}
+
+/// A list of texts, each entry with the same words before it.
+fn prefix(list: minijinja::Value, before: String) -> Result<Vec<String>, Error> {
+    list.try_iter()?
+        .map(|item| join(std::iter::once(item).collect(), None).map(|text| format!("{before}{text}")))
+        .collect()
 }
 
 fn replace(text: String, from: String, to: String) -> Result<String, Error> {

@@ -18,11 +18,6 @@ const SYSCTL: &str = "/etc/sysctl.d/50-rave.conf";
 
 const STAGES: [&str; 6] = ["ssh", "https", "services", "monitoring", "resources", "security"];
 
-/// Whether a text can name a kernel module.
-pub(super) fn is_kernel_module(text: &str) -> bool {
-    !text.is_empty() && text.len() < 64 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
-}
-
 /// The value that the kernel shows for a limit of a unit: bytes, counts, and cpu.max's quota and period in
 /// microseconds. None for other directives, and for amounts that depend on the machine.
 pub(super) fn limit(directive: &str, value: &str) -> Option<String> {
@@ -43,7 +38,7 @@ pub(super) fn limit(directive: &str, value: &str) -> Option<String> {
 }
 
 impl Render<'_> {
-    /// A socket that may listen, on loopback only or not.
+    /// A socket that may listen: open to the outside, on loopback only, or on all addresses behind the firewall.
     pub(super) fn port(&mut self, section: &str, text: String, origin: &Origin, by: &By) {
         let good = text.split_once('/').is_some_and(|(protocol, port)| {
             ["tcp", "udp", "raw"].contains(&protocol)
@@ -59,7 +54,19 @@ impl Render<'_> {
             self.errors.push(error.label(&first, "and here"));
             return;
         }
-        let set = if section == "open" { &mut self.expect.open } else { &mut self.expect.local };
+        if section == "open" {
+            match text.split_once('/') {
+                Some(("raw", _)) => {
+                    let error = Diagnostic::error(origin, "a raw socket has no port that a firewall could open");
+                    self.errors.push(error.help("write it below `behind-firewall`"));
+                }
+                Some((protocol, port)) => {
+                    self.opened.entry(protocol.to_owned()).or_default().extend(port.parse::<u16>())
+                }
+                None => {}
+            }
+        }
+        let set = if section == "local" { &mut self.expect.local } else { &mut self.expect.open };
         set.insert(text, by.option.clone());
     }
 
@@ -108,17 +115,6 @@ impl Render<'_> {
             // Whoever set something has been noted as its maker.
             self.made.forget();
         }
-    }
-
-    /// A mount point and options that it must have, besides those that other modules ask for.
-    pub(super) fn mount(&mut self, key: &Key, node: &Node, by: &By) {
-        let path = match key.text.parse::<GuestPath>() {
-            Ok(path) => path,
-            Err(error) => return self.refuse(&key.origin, error.to_string()),
-        };
-        let options = fields::texts(node, "mount options", &mut self.errors);
-        let entry = self.expect.mounts.entry(path).or_insert_with(|| (Default::default(), by.option.clone()));
-        entry.0.extend(options.into_iter().map(|(text, _)| text));
     }
 
     pub(super) fn ssh(&mut self, node: &Node, by: &By) {

@@ -3,7 +3,10 @@
 mod expect;
 mod files;
 mod fixed;
+mod kernel;
+mod mounts;
 mod people;
+mod secrets;
 mod units;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,8 +24,10 @@ use super::yaml::{Key, Kind, Node};
 use super::{Failed, Project};
 use crate::name::{GuestPath, OptionPath, PackageName};
 use crate::origin::{Diagnostic, Origin};
-use crate::system::{Expect, Mode, OptionValue, System};
+use crate::system::{Certificate, Expect, Mode, OptionValue, Secret, System};
 use crate::tree::Entry;
+
+use kernel::Fate;
 
 /// Who contributes something.
 #[derive(Clone)]
@@ -37,6 +42,9 @@ struct By {
 /// What is claimed by name, and where.
 type Claims<T> = BTreeMap<String, (T, Origin)>;
 
+/// Sections that are rendered first, so that templates of the others may look at what all modules ask for.
+const GATHERED: [&str; 4] = ["open", "local", "behind-firewall", "kernel-modules"];
+
 /// A machine in the making.
 pub(super) struct Render<'a> {
     around: &'a Arc<Evaluator>,
@@ -46,13 +54,23 @@ pub(super) struct Render<'a> {
     build_only: BTreeSet<PackageName>,
     exclude: BTreeSet<String>,
     cmdline: Vec<String>,
-    initrd_modules: BTreeSet<String>,
+    kernel_modules: Vec<kernel::KernelModule>,
     set_id: BTreeSet<GuestPath>,
     files: BTreeMap<GuestPath, (Entry, Origin)>,
     users: Claims<crate::system::User>,
     groups: Claims<crate::system::Group>,
-    /// Users and groups that units run as.
+    /// Users and groups that others name.
     wanted: Vec<people::Wanted>,
+    secrets: Claims<Secret>,
+    certificates: Claims<Certificate>,
+    /// Secrets that others name.
+    needed: Vec<secrets::Needed>,
+    /// Units of packages that shall not start.
+    disabled: Claims<()>,
+    /// Where something is mounted on the read-only root.
+    mount_points: Vec<(GuestPath, Origin, By)>,
+    /// Ports that the firewall opens, by protocol.
+    opened: BTreeMap<String, BTreeSet<u16>>,
     sysctl: Claims<(String, OptionPath)>,
     ports: Claims<()>,
     probes: Claims<()>,
@@ -81,15 +99,24 @@ pub(super) fn render(
 ) -> Option<Rendered> {
     let mut render = Render::new(around, project);
     render.read_profiles(modules);
-    for module in modules {
-        if around.active(&module.path) == Ok(true) {
-            render.module(module);
-        }
+    let active: Vec<&Module> =
+        modules.iter().copied().filter(|module| around.active(&module.path) == Ok(true)).collect();
+    for module in &active {
+        render.module(module, true);
+    }
+    render.gather();
+    for module in &active {
+        render.module(module, false);
     }
     render.image();
-    render.check_files();
-    render.check_people();
+    render.make_mount_points();
     render.write_sysctl();
+    render.write_kernel_modules();
+    render.check_files();
+    render.check_disabled();
+    render.check_options(modules);
+    render.check_secrets();
+    render.check_people();
     let fixed = render.fixed();
     let system = fixed.map(|fixed| render.system(image, mode, modules, fixed));
     let failed = !render.errors.is_empty() || !around.state().errors.is_empty();
@@ -108,12 +135,18 @@ impl<'a> Render<'a> {
             build_only: BTreeSet::new(),
             exclude: BTreeSet::new(),
             cmdline: Vec::new(),
-            initrd_modules: BTreeSet::new(),
+            kernel_modules: Vec::new(),
             set_id: BTreeSet::new(),
             files: BTreeMap::new(),
             users: Claims::new(),
             groups: Claims::new(),
             wanted: Vec::new(),
+            secrets: Claims::new(),
+            certificates: Claims::new(),
+            needed: Vec::new(),
+            disabled: Claims::new(),
+            mount_points: Vec::new(),
+            opened: BTreeMap::new(),
             sysctl: Claims::new(),
             ports: Claims::new(),
             probes: Claims::new(),
@@ -146,31 +179,52 @@ impl<'a> Render<'a> {
         Some(By { scope: Scope::module(&module.path), option: option.parse().ok()?, folder })
     }
 
-    fn module(&mut self, module: &Module) {
+    /// Renders the sections that others may look at, or all the rest.
+    fn module(&mut self, module: &Module, gathered: bool) {
         let Some(by) = self.by(module) else { return };
-        for (key, node) in &module.body {
+        for (key, node) in module.body.iter().filter(|(key, _)| GATHERED.contains(&key.text.as_str()) == gathered) {
             self.section(&key.text, node, &by);
         }
     }
 
+    /// Makes what all modules together ask for known to templates, as `gathered`.
+    fn gather(&mut self) {
+        let ports = |protocol: &str| -> minijinja::Value {
+            self.opened.get(protocol).into_iter().flatten().map(|port| minijinja::Value::from(*port)).collect()
+        };
+        let load: minijinja::Value = self.kernel_modules_of(Fate::Load).map(minijinja::Value::from).collect();
+        let pairs = |pairs: [(&'static str, minijinja::Value); 2]| minijinja::Value::from_pairs(BTreeMap::from(pairs));
+        let open = pairs([("tcp", ports("tcp")), ("udp", ports("udp"))]);
+        let gathered = minijinja::Value::from_pairs(BTreeMap::from([("open", open), ("load", load)]));
+        // Set once: one image is rendered by one evaluation.
+        let _ = self.around.gathered.set(gathered);
+    }
+
     fn section(&mut self, name: &str, node: &Node, by: &By) {
         match name {
-            "packages" | "build-packages" | "exclude" | "set-id" | "cmdline" | "initrd-modules" | "open" | "local"
+            "packages" | "build-packages" | "exclude" | "set-id" | "cmdline" | "open" | "local" | "behind-firewall"
             | "stages" => {
                 for part in parts(node) {
                     self.make(by, &BTreeSet::new(), |this| {
-                        for (text, origin) in this.texts(name, &part, by) {
+                        for (text, origin) in this.words(&format!("`{name}`"), &part, by) {
                             this.made.add(name, text.as_str(), &origin);
                             this.word(name, text, &origin, by);
                         }
                     });
                 }
             }
+            "kernel-modules" => self.kernel_modules(node, by),
+            "secrets" => self.each(name, node, by, |this, key, node| this.secret(&key, &node, by)),
+            "certificates" => self.each(name, node, by, |this, key, node| this.certificate(&key, &node, by)),
             "files" => self.each(name, node, by, |this, key, node| this.file(&key, &node, by)),
             "units" => self.each(name, node, by, |this, key, node| this.unit(&key, &node, by)),
             "users" => self.each(name, node, by, |this, key, node| this.user(&key, &node)),
             "groups" => self.each(name, node, by, |this, key, node| this.group(&key, &node)),
-            "sysctl" => self.each(name, node, by, |this, key, node| this.kernel_setting(&key, &node, by)),
+            "sysctl" => self.each(name, node, by, |this, key, node| {
+                if let Some(node) = this.plain(node, by) {
+                    this.kernel_setting(&key, &node, by);
+                }
+            }),
             "mounts" => self.each(name, node, by, |this, key, node| this.mount(&key, &node, by)),
             "ssh" => self.whole(name, node, by, |this, node| this.ssh(&node, by)),
             "journal-allow" => self.each_item(name, node, by, |this, node| this.allow(&node)),
@@ -192,16 +246,13 @@ impl<'a> Render<'a> {
                 Ok(path) => drop(self.set_id.insert(path)),
                 Err(error) => self.refuse(origin, error.to_string()),
             },
-            "cmdline" if text.chars().any(char::is_control) || text.is_empty() => {
-                self.refuse(origin, "a word of the kernel command line must be one line");
+            "cmdline" if !is_one_parameter(&text) => {
+                let error = Diagnostic::error(origin, format!("{text:?} is not one kernel parameter"));
+                self.errors.push(error.help("a space may stand between double quotes only, such as a=\"b c\""));
             }
             "cmdline" if self.cmdline.contains(&text) => {}
             "cmdline" => self.cmdline.push(text),
-            "initrd-modules" if !expect::is_kernel_module(&text) => {
-                self.refuse(origin, format!("{text:?} is not the name of a kernel module"));
-            }
-            "initrd-modules" => drop(self.initrd_modules.insert(text)),
-            "open" | "local" => self.port(section, text, origin, by),
+            "open" | "local" | "behind-firewall" => self.port(section, text, origin, by),
             _ => self.stage(text, origin),
         }
     }
@@ -244,6 +295,18 @@ impl<'a> Render<'a> {
         }
     }
 
+    /// Refuses values of active modules that name a secret which nobody declares.
+    fn check_options(&mut self, modules: &[&Module]) {
+        for module in modules.iter().filter(|module| self.around.active(&module.path) == Ok(true)) {
+            for (path, declared) in &module.options {
+                let Some((value, origin, _)) = self.option(path) else { continue };
+                let names = declared.ty.secrets(&value).into_iter().map(str::to_owned);
+                let needed = |name| secrets::Needed { name, by: format!("`{path}`"), origin: origin.clone() };
+                self.needed.extend(names.map(needed));
+            }
+        }
+    }
+
     /// The value of an option that may not be declared, and where it was set.
     fn option(&self, path: &str) -> Option<(Value, Origin, OptionPath)> {
         let declared = self.around.catalogue.get(path).filter(|declared| self.around.has_value(path, declared))?;
@@ -279,11 +342,32 @@ impl<'a> Render<'a> {
         Some(expanded)
     }
 
-    fn texts(&mut self, name: &str, node: &Node, by: &By) -> Vec<(String, Origin)> {
-        let Some(shape) = shape::section(name) else { return Vec::new() };
-        let what = format!("`{name}`");
-        let Some(expanded) = self.expanded(node, shape, &what, &by.scope) else { return Vec::new() };
-        fields::texts(&expanded, &what, &mut self.errors)
+    /// The words of a list. One that is an expression may give a list, whose words take its place.
+    fn words(&mut self, what: &str, node: &Node, by: &By) -> Vec<(String, Origin)> {
+        let whole = match node.kind {
+            Kind::Scalar { .. } => self.around.expand(node, &by.scope),
+            _ => Ok(node.clone()),
+        };
+        let Ok(whole) = whole else { return Vec::new() };
+        let mut items = Vec::new();
+        for item in fields::list(&whole, what, &mut self.errors) {
+            let Some(item) = self.plain(item.clone(), by) else { continue };
+            match self.around.expand(&item, &by.scope) {
+                Ok(Node { kind: Kind::List(inner), .. }) => items.extend(inner),
+                Ok(item) => items.push(item),
+                Err(Failed) => {}
+            }
+        }
+        fields::texts(&Node { kind: Kind::List(items), ..whole }, what, &mut self.errors)
+    }
+
+    /// The value of `{ value: ..., when: ... }` if its condition holds; other nodes as they are.
+    fn plain(&self, node: Node, by: &By) -> Option<Node> {
+        match node.get("value") {
+            Some(value) if self.switched_on(&node, by) => Some(value.clone()),
+            Some(_) => None,
+            None => Some(node),
+        }
     }
 
     /// A section that is one record with a condition of its own.
@@ -397,7 +481,9 @@ impl<'a> Render<'a> {
             groups: std::mem::take(&mut self.groups).into_iter().map(|(name, (group, _))| (name, group)).collect(),
             tree: std::mem::take(&mut self.files).into_iter().map(|(path, (entry, _))| (path, entry)).collect(),
             cmdline: std::mem::take(&mut self.cmdline),
-            initrd_modules: std::mem::take(&mut self.initrd_modules),
+            initrd_modules: self.kernel_modules_of(Fate::Initrd).map(str::to_owned).collect(),
+            secrets: std::mem::take(&mut self.secrets).into_iter().map(|(name, (secret, _))| (name, secret)).collect(),
+            certificates: std::mem::take(&mut self.certificates).into_iter().map(|(name, (c, _))| (name, c)).collect(),
             set_id: self.set_id.clone(),
             disk: fixed.disk,
             machine: fixed.machine,
@@ -405,6 +491,19 @@ impl<'a> Render<'a> {
             options,
         }
     }
+}
+
+/// Whether a text is one parameter to the kernel, which splits its command line at spaces outside of double quotes.
+fn is_one_parameter(text: &str) -> bool {
+    let mut quoted = false;
+    for c in text.chars() {
+        match c {
+            '"' => quoted = !quoted,
+            c if c.is_control() || (c.is_whitespace() && !quoted) => return false,
+            _ => {}
+        }
+    }
+    !text.is_empty() && !quoted
 }
 
 /// The entries of a list each on its own, so that it is known what each of them reads.

@@ -262,7 +262,7 @@ fn the_rest_of_a_machine() {
     let evaluation = good(
         "--- modules/a.yaml\ndescription: A.\noptions: { port: { type: port, default: 22 }, extra: { type: list, of: string, default: [bb] } }\n\
          packages: [bash, '{{ extra }}']\nbuild-packages: [dpkg]\nexclude: [/usr/share/doc/**]\ncmdline: [a=1, b, a=1]\n\
-         initrd-modules: [virtio_scsi]\nsysctl: { kernel.x: '1', net.a: 0 }\nmounts: { /tmp: [nodev] }\nopen: ['tcp/{{ port }}']\n\
+         kernel-modules: { initrd: [virtio_scsi] }\nsysctl: { kernel.x: '1', net.a: 0 }\nmounts: { /tmp: [nodev] }\nopen: ['tcp/{{ port }}']\n\
          local: [udp/53]\nstages: [https]\njournal-allow: [{ pattern: 'a.*', reason: r }]\n\
          ssh: { user: agent, kex: '{{ extra }}', host-key-file: /k.pub }\n\
          probes: [{ stage: services, id: a.b, command: [x, '{{ port }}'], contains: y }, { stage: ssh, id: off, command: [x], when: false }]\n\
