@@ -24,8 +24,8 @@ pub fn run(arguments: &cli::Explain, context: &Context) -> Result<Status> {
         return Ok(Status::Done);
     }
     let service = format!("{subject}.service");
-    let made = [subject, &service].map(|name| evaluation.provenance.of(name).collect::<Vec<_>>());
-    let made = made.into_iter().find(|made| !made.is_empty()).unwrap_or_default();
+    let made: Vec<&Contribution> =
+        [subject, &service].into_iter().flat_map(|name| evaluation.provenance.of(name)).collect();
     let why = explainer.why(subject);
     if made.is_empty() && why.is_empty() {
         return Err(explainer.unknown(subject, &named));
@@ -127,9 +127,14 @@ impl Explainer<'_> {
             return;
         }
         let ui = &self.context.ui;
+        let mut last = String::new();
         for made in made {
             let module = made.module.as_deref().map_or("the image".to_owned(), |module| format!("module {module}"));
-            ui.print(format!("{}: {} of {module}", Tone::Strong.paint(one_line(&made.name)), made.section));
+            let heading = format!("{}: {} of {module}", Tone::Strong.paint(one_line(&made.name)), made.section);
+            if heading != last {
+                ui.print(&heading);
+                last = heading;
+            }
             ui.print(format!("  {}  {}", Tone::Dim.paint("at      "), made.origin));
             for option in provenance.options(made) {
                 let trail = self.evaluation.settings.get(&option);
