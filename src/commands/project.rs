@@ -131,11 +131,16 @@ fn not_text(name: &str) -> Failure {
 /// The bytes of a file that is not too large for a project.
 pub fn read_limited(path: &Path) -> Result<Vec<u8>> {
     let bytes = disk::read_start(path, LIMIT + 1)?;
-    if bytes.len() as u64 > LIMIT {
-        let text = format!("{} is too large: a project's files have at most {LIMIT} bytes", path.display());
-        return Err(Failure::request(text));
-    }
+    refuse_large(&path.display().to_string(), bytes.len())?;
     Ok(bytes)
+}
+
+/// Refuses a file that is too large for a project.
+pub fn refuse_large(name: &str, bytes: usize) -> Result<()> {
+    if bytes as u64 > LIMIT {
+        return Err(Failure::request(format!("{name} is too large: a project's files have at most {LIMIT} bytes")));
+    }
+    Ok(())
 }
 
 /// All regular files below a folder that may be missing. Links are not followed, so no project can reach

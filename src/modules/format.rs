@@ -2,6 +2,7 @@
 //! of lines, no two empty lines in a row, one line end at the end. Everything else stays as its author wrote it: order,
 //! comments, quotes, blocks, columns within a line.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use granit_parser::{Event, Parser, ScalarStyle, StructureStyle};
@@ -31,6 +32,7 @@ struct Block {
     /// Where its entries begin, and where they shall.
     column: usize,
     indent: usize,
+    is_list: bool,
 }
 
 /// What spans lines besides blocks.
@@ -62,6 +64,17 @@ fn meaning(text: &str) -> Option<Vec<String>> {
     said.collect()
 }
 
+/// The line of the header of a block scalar whose text begins on line `first`.
+fn header(text: &str, first: usize, is_empty: bool) -> usize {
+    let lines: Vec<&str> = text.lines().take(first + usize::from(is_empty)).collect();
+    let is_header = |line: &str| {
+        let line = line.split(" #").next().unwrap_or("").trim_end();
+        line.trim_end_matches(|c: char| c.is_ascii_digit() || "+-".contains(c)).ends_with(['|', '>'])
+    };
+    let found = lines.iter().rposition(|line| if is_empty { is_header(line) } else { !line.trim().is_empty() });
+    found.unwrap_or(first)
+}
+
 /// A node whose end has not been read.
 enum Open {
     Flow {
@@ -86,9 +99,12 @@ impl Structure {
                     let above = found.innermost(&open);
                     let indent = above.map_or(0, |block| block.indent + STEP);
                     let column = range.start - starts.get(first).copied().unwrap_or(0);
+                    let dash = found.dash_above(&open, &event, text, &range, first);
+                    let (first, column) = dash.unwrap_or((first, column));
                     found.note(&open, first);
                     open.push(Open::Block(found.blocks.len()));
-                    found.blocks.push(Block { lines: (first, first), column, indent });
+                    let is_list = matches!(event, Event::SequenceStart(..));
+                    found.blocks.push(Block { lines: (first, first), column, indent, is_list });
                 }
                 Event::SequenceStart(..) | Event::MappingStart(..) => {
                     found.note(&open, first);
@@ -100,8 +116,9 @@ impl Structure {
                     }
                 }
                 Event::Scalar(_, ScalarStyle::Literal | ScalarStyle::Folded, ..) => {
-                    found.note(&open, first);
-                    found.long.push(Long::Literal { line: first });
+                    let line = header(text, first, range.is_empty());
+                    found.note(&open, line);
+                    found.long.push(Long::Literal { line });
                 }
                 Event::Scalar(..) if !range.is_empty() => {
                     found.note(&open, first);
@@ -111,6 +128,27 @@ impl Structure {
             }
         }
         found
+    }
+
+    /// The first dash of a list that stands no deeper than the key that it belongs to: the parser places such a list
+    /// behind its dash.
+    fn dash_above(
+        &self,
+        open: &[Open],
+        event: &Event<'_>,
+        text: &str,
+        range: &Range<usize>,
+        first: usize,
+    ) -> Option<(usize, usize)> {
+        let parent = self.innermost(open)?;
+        let is_dash =
+            text.get(range.start..)?.starts_with('-') && text.get(..range.start)?.trim_end_matches(' ').ends_with('\n');
+        if !matches!(event, Event::SequenceStart(..)) || parent.is_list || is_dash {
+            return None;
+        }
+        let before: Vec<&str> = text.lines().take(first + 1).skip(parent.lines.0).collect();
+        let at = before.iter().rposition(|line| line.get(parent.column..).is_some_and(|rest| rest.starts_with('-')))?;
+        Some((parent.lines.0 + at, parent.column))
     }
 
     fn innermost(&self, open: &[Open]) -> Option<&Block> {

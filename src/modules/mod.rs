@@ -4,6 +4,7 @@
 mod calendar;
 mod compare;
 mod declare;
+mod escape;
 mod fields;
 mod format;
 mod image;

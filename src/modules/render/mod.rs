@@ -403,7 +403,12 @@ impl<'a> Render<'a> {
                         continue;
                     }
                     let Ok(key) = this.around.expand_key(&key, &by.scope) else { continue };
-                    if let Some(node) = this.expanded(&once(&node), shape, &format!("`{}`", key.text), &by.scope) {
+                    let node = once(&node);
+                    let node = match name {
+                        "files" => this.written(&key, &node, shape, &by.scope),
+                        _ => this.expanded(&node, shape, &format!("`{}`", key.text), &by.scope),
+                    };
+                    if let Some(node) = node {
                         this.made.add(name, key.text.as_str(), &key.origin);
                         take(this, key, node, &by);
                     }
