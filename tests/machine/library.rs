@@ -86,11 +86,10 @@ const DATA: [Fault; 6] = [
     },
     // Prometheus notices at its next scrape.
     Fault {
-        breaks: "systemctl stop prometheus-node-exporter.service; sleep 8",
-        mends: "systemctl start prometheus-node-exporter.service; sleep 8",
+        breaks: "systemctl stop prometheus-node-exporter.service; sleep 12",
+        mends: "systemctl start prometheus-node-exporter.service; sleep 12",
         seen_by: &[
             "monitoring.node-exporter.metrics",
-            "monitoring.node-exporter.units",
             "monitoring.prometheus.targets",
             "services.unit.prometheus-node-exporter.service",
         ],
