@@ -134,7 +134,7 @@ fn what_serves_works_and_is_seen_when_it_does_not() {
     });
 
     println!("a package without a module runs with its own unit, user and the image's configuration");
-    assert_eq!(lab.root(image, "ps -o user= -C mosquitto"), "mosquitto");
+    assert_eq!(lab.root(image, "ps -o user=,uid= -C mosquitto | tr -s ' '"), "mosquitto 961");
     assert!(lab.root(image, "ss -Hltn 'sport = :1883'").contains("0.0.0.0:1883"));
     assert!(lab.root(image, "nft list chain inet rave input").contains("tcp dport 1883 accept"));
 
