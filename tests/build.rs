@@ -319,10 +319,9 @@ fn a_killed_build_leaves_nothing_half_made_and_the_next_one_succeeds() {
 fn a_package_from_disk_is_installed_with_its_unit_and_a_difference_between_two_builds_is_named() {
     let lab = built();
     let unit = "[Service]\nExecStart=/usr/bin/sleep infinity\n[Install]\nWantedBy=multi-user.target\n";
-    let enable = "#!/bin/sh\nset -e\nln -s /usr/lib/systemd/system/dice.service \
-                  /etc/systemd/system/multi-user.target.wants/dice.service\nhead -c 8 /dev/urandom > /etc/dice\n";
+    let roll = "#!/bin/sh\nhead -c 8 /dev/urandom > /etc/dice\n";
     let package = Package::new("dice", "").file("usr/lib/systemd/system/dice.service", unit, 0o644);
-    let image = lab.image_with(package.control("postinst", enable));
+    let image = lab.image_with(package.control("postinst", roll));
     let output = lab.command(&["build", &image, "--check", "--json"]).output().unwrap();
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     let told = String::from_utf8(output.stdout).unwrap();
@@ -332,9 +331,7 @@ fn a_package_from_disk_is_installed_with_its_unit_and_a_difference_between_two_b
 
     lab.good(&["build", &image, "--output", "dice"]);
     let files = &lab.manifest_in("dice")["files"];
-    for path in ["/usr/lib/systemd/system/dice.service", "/etc/systemd/system/multi-user.target.wants/dice.service"] {
-        assert!(files[path].is_object(), "{path}");
-    }
+    assert_eq!(files["/usr/lib/systemd/system/dice.service"]["size"], unit.len());
 }
 
 #[test]
@@ -345,7 +342,7 @@ fn a_maintainer_script_that_fails_is_shown_and_a_shell_opens_where_it_failed() {
     let output = lab.command(&["build", &image]).output().unwrap();
     let told = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(2), "{told}");
-    for part in ["brittle", "postinst", "the glass is broken", "--shell"] {
+    for part in ["brittle fails in its configuration", "the glass is broken", "--shell"] {
         assert!(told.contains(part), "{part}: {told}");
     }
 
@@ -357,7 +354,7 @@ fn a_maintainer_script_that_fails_is_shown_and_a_shell_opens_where_it_failed() {
     std::io::Write::write_all(&mut child.stdin.take().unwrap(), b"cat /etc/brittle.conf\nexit\n").unwrap();
     let output = child.wait_with_output().unwrap();
     let shown = String::from_utf8_lossy(&output.stdout);
-    assert_eq!(output.status.code(), Some(1), "{shown}");
+    assert_eq!(output.status.code(), Some(2), "{shown}");
     assert!(shown.contains("the glass is broken") && shown.contains("made of glass"), "{shown}");
     assert_eq!(disk::list(lab.path("store/staging")).unwrap(), [""; 0].map(PathBuf::from));
 }

@@ -124,14 +124,20 @@ impl Prepared {
         };
         let made = store.put(kind(Piece::Rootfs), self.inputs.rootfs, |to| {
             let parent = to.parent().unwrap_or(Path::new("."));
-            rootfs::build(&request, parent, to, context.ui.as_ref()).map(drop)
+            let built = rootfs::build(&request, parent, to, context.ui.as_ref());
+            if let Err(rootfs::Error::Script { root: Some(root), package, script, output }) = &built {
+                // Here and not later: the store clears away what a failed step leaves.
+                context.ui.error(format!("{script} of {package} failed:\n{output}"));
+                if let Err(failure) = open_shell(context, root) {
+                    failure.show(&context.ui);
+                }
+            }
+            built.map(drop)
         });
         match made {
             Ok(path) => Ok(path),
-            Err(PutError::Make(rootfs::Error::Script { root: Some(root), package, script, output })) => {
-                context.ui.error(format!("{script} of {package} failed:\n{output}"));
-                open_shell(context, &root)?;
-                Err(Failure::request(format!("{script} of {package} failed")))
+            Err(PutError::Make(rootfs::Error::Script { root: Some(_), package, script, .. })) => {
+                Err(Failure::error(format!("{script} of {package} failed")))
             }
             Err(PutError::Make(error @ rootfs::Error::Script { .. })) => {
                 Err(Failure::error(error).hint("`rave build --shell` opens a shell where the script failed"))
