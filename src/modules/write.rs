@@ -71,7 +71,8 @@ fn scalar(value: &Value) -> String {
 fn text(text: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "._+-/%@<>=,() ".contains(c);
     let number = text.starts_with(|c: char| c.is_ascii_digit() || "+-.".contains(c));
-    let looks_like_number = number && text.bytes().all(|b| b.is_ascii_hexdigit() || b"+-._xo:".contains(&b));
+    let based = ["0x", "0o", "0b"].iter().any(|prefix| text.starts_with(prefix));
+    let looks_like_number = number && (based || text.bytes().all(|b| b.is_ascii_digit() || b"+-._:eE".contains(&b)));
     let begins_well = text.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '/' || c == '.');
     let good = begins_well
         && text.chars().all(is_plain)
@@ -92,10 +93,10 @@ mod tests {
     fn values_are_written_as_people_would() {
         let value = json!({
             "a": 1, "b": [], "c": {}, "d": "7d", "e": ["x", {"f": true, "g": [1]}, [2, 3]], "/etc/h": null,
-            "i": "no", "j": "1.10", "k": "two\nlines", "l": "", "m": "a: b", "n": "{{ x }}", "o": "0x10",
+            "i": "no", "j": "1.10", "k": "two\nlines", "l": "", "m": "a: b", "q": "{{ x }}", "o": "0x10",
         });
         let wanted = "a: 1\nb: []\nc: {}\nd: 7d\ne:\n  - x\n  - f: true\n    g:\n      - 1\n  - - 2\n    - 3\n\
-            /etc/h: null\ni: \"no\"\nj: \"1.10\"\nk: \"two\\nlines\"\nl: \"\"\nm: \"a: b\"\nn: \"{{ x }}\"\no: \"0x10\"\n";
+            /etc/h: null\ni: \"no\"\nj: \"1.10\"\nk: \"two\\nlines\"\nl: \"\"\nm: \"a: b\"\nq: \"{{ x }}\"\no: \"0x10\"\n";
         assert_eq!(write(&value), wanted);
         assert_eq!(format(&Source::new("a.yaml", wanted)).unwrap(), wanted);
         assert_eq!([write(&json!({})), write(&json!("x"))], ["{}\n", "x\n"]);
