@@ -41,7 +41,7 @@ fn told(errors: &[Diagnostic]) -> String {
 }
 
 /// The evaluation of image x.
-fn good(text: &str) -> Evaluation {
+pub(super) fn good(text: &str) -> Evaluation {
     evaluate(&project(text), "x", &[], None).unwrap_or_else(|errors| panic!("{}\n{text}", told(&errors)))
 }
 
