@@ -189,3 +189,10 @@ fn values_are_written_by_the_rules_of_their_file() {
         "keep: 7d\nnames: [\"a.org\",\"b;}c\"]\nnull: null\nall: [a.org, \"b;}c\"]\n"
     );
 }
+
+#[test]
+fn a_default_of_a_submodule_says_more_than_those_of_its_fields() {
+    let options = "{ x: { type: map, default: { one: { n: 3 } }, example: { one: { n: 4, l: [9] } }, of: { type: submodule, options: {
+      n: { type: int, default: 2 }, l: { type: list, of: int, default: [1] } } } } }";
+    assert_eq!(value(&option(options, "{}"), "a.x"), r#"{"one":{"l":[1],"n":3}}"#);
+}
