@@ -312,7 +312,9 @@ impl Merger<'_> {
         for (name, field) in fields {
             let path = format!("{}.{name}", at.path);
             let mut given = inner.remove(name).unwrap_or_default();
-            if let Some(default) = &field.default {
+            // The option's own default, or its example, says more than the default of the field.
+            let settled = given.iter().any(|def| def.rank.level == Level::Default);
+            if let Some(default) = field.default.as_ref().filter(|_| !settled) {
                 let scope = Scope::module(&field.module);
                 given.push(Def::new(Rank::of(Level::Default), default.clone(), scope));
             }

@@ -24,6 +24,11 @@ fn values_become_canonical_whatever_their_type() {
             "{\"one\":{\"n\":2,\"r\":\"/r\"}}",
         ),
         ("{ x: { type: submodule, options: { n: { type: int, default: 2 } } } }", "{}", "{\"n\":2}"),
+        (
+            "{ x: { type: map, of: { type: submodule, options: { n: { type: int, default: 2 } } }, default: { k: { n: 3 } } } }",
+            "{}",
+            "{\"k\":{\"n\":3}}",
+        ),
         ("{ type: { type: { type: bool, default: true } }, x: { type: int, default: 1 } }", "{}", "1"),
     ] {
         assert_eq!(value(&option(options, config), "a.x"), wanted, "{options} {config}");
