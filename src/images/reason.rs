@@ -125,3 +125,71 @@ fn words(manifest: &Manifest, system: &System) -> Vec<String> {
     let gone = old.difference(&new).map(|word| format!("- {word}"));
     gone.chain(new.difference(&old).map(|word| format!("+ {word}"))).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::images::fixture::{manifest, system};
+
+    fn inputs() -> Inputs {
+        let digest = Digest::of(b"");
+        Inputs { tools: digest, rootfs: digest, rave: digest, packages: BTreeMap::new(), epoch: 0 }
+    }
+
+    /// The reasons for a piece, after a change of what is asked for or of what was built.
+    #[track_caller]
+    fn check(piece: Piece, change: impl FnOnce(&mut System, &mut Inputs, &mut Manifest), wanted: &[&str]) {
+        let (mut system, mut inputs, mut manifest) = (system(), inputs(), manifest());
+        change(&mut system, &mut inputs, &mut manifest);
+        assert_eq!(reasons(piece, &[], &manifest, &system, &inputs), wanted);
+    }
+
+    #[test]
+    fn what_changed_is_named_with_the_option_behind_it() {
+        let path = |text: &str| text.parse::<crate::name::GuestPath>().unwrap();
+        let by = |entry: Entry| Entry { option: Some("environment.files".parse().unwrap()), ..entry };
+        check(
+            Piece::Root,
+            |s, _, _| drop(s.tree.insert(path("/a"), by(Entry::file("x", 0o644)))),
+            &["/a (environment.files) changed"],
+        );
+        check(Piece::Root, |s, _, _| drop(s.tree.insert(path("/c"), Entry::file("x", 0o644))), &["/c is new"]);
+        check(Piece::Root, |s, _, _| drop(s.tree.insert(path("/a"), Entry::absent())), &["/a is taken away"]);
+        check(Piece::Root, |_, _, m| m.files.get_mut("/b").unwrap().option = Some("a.b".into()), &["/b (a.b) is gone"]);
+        check(Piece::Root, |_, i, _| i.epoch = 1, &["the newest archive has another date"]);
+        check(Piece::Root, |s, _, _| s.version = "2".parse().unwrap(), &["test 2 was test 1"]);
+        check(
+            Piece::Uki,
+            |s, _, m| (s.cmdline, m.cmdline) = (vec!["quiet".into()], "a roothash=1".into()),
+            &["- a", "+ quiet"],
+        );
+        let package = |name: &str, version: &str| (name.parse().unwrap(), version.to_owned());
+        let packages = |_: &mut System, i: &mut Inputs, m: &mut Manifest| {
+            m.packages = [package("aa", "1"), package("bb", "1"), package("cc", "1")].into();
+            i.packages = [package("bb", "2"), package("cc", "1"), package("dd", "1")].into();
+        };
+        check(Piece::Rootfs, packages, &["- aa 1", "bb 1 -> 2", "+ dd 1"]);
+    }
+
+    #[test]
+    fn something_is_always_said_and_never_too_much() {
+        for piece in Piece::ALL {
+            check(piece, |_, _, _| {}, &[unseen(piece)]);
+        }
+        let told = reasons(Piece::Uki, &[Piece::Initrd, Piece::Verity], &manifest(), &system(), &inputs());
+        assert_eq!(told, ["initrd is new", "verity is new"]);
+        let many = |s: &mut System, _: &mut Inputs, _: &mut Manifest| {
+            s.cmdline = ["a", "b", "c", "d", "e", "f"].map(str::to_owned).into()
+        };
+        check(Piece::Uki, many, &["+ a", "+ b", "+ c", "+ d", "and 2 more"]);
+    }
+
+    #[test]
+    fn a_file_that_is_as_it_was_is_no_reason() {
+        let same = |s: &mut System, _: &mut Inputs, _: &mut Manifest| {
+            s.tree.insert("/a".parse().unwrap(), Entry::file("a", 0o644));
+            s.tree.insert("/gone".parse().unwrap(), Entry::absent());
+        };
+        check(Piece::Root, same, &[unseen(Piece::Root)]);
+    }
+}

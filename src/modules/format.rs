@@ -49,6 +49,8 @@ enum Long {
 struct Structure {
     blocks: Vec<Block>,
     long: Vec<Long>,
+    /// The last line of the last scalar.
+    seen: usize,
 }
 
 /// Everything that a text says, comments included, without places.
@@ -87,13 +89,13 @@ enum Open {
 impl Structure {
     fn of(text: &str) -> Self {
         let starts: Vec<usize> = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
-        let line = |at: usize| starts.partition_point(|start| *start <= at).saturating_sub(1);
+        let line_of = |at: usize| starts.partition_point(|start| *start <= at).saturating_sub(1);
         let mut found = Self::default();
         let mut open: Vec<Open> = Vec::new();
         let options = granit_parser::options! { emit_comments: false };
         for (event, span) in Parser::new_from_str_with_options(text, options).map_while(Result::ok) {
             let range = span.byte_range().unwrap_or(0..0);
-            let first = line(range.start);
+            let first = line_of(range.start);
             match event {
                 Event::SequenceStart(StructureStyle::Block, ..) | Event::MappingStart(StructureStyle::Block, ..) => {
                     let above = found.innermost(&open);
@@ -112,17 +114,21 @@ impl Structure {
                 }
                 Event::SequenceEnd | Event::MappingEnd => {
                     if let Some(Open::Flow { first }) = open.pop() {
-                        found.long(&open, first, line(range.end.saturating_sub(1)));
+                        found.long(&open, first, line_of(range.end.saturating_sub(1)));
                     }
                 }
                 Event::Scalar(_, ScalarStyle::Literal | ScalarStyle::Folded, ..) => {
                     let line = header(text, first, range.is_empty());
                     found.note(&open, line);
                     found.long.push(Long::Literal { line });
+                    let body = text.get(range.clone()).unwrap_or("").trim_end().len();
+                    found.seen = line_of((range.start + body).saturating_sub(1)).max(line);
                 }
-                Event::Scalar(..) if !range.is_empty() => {
+                Event::Scalar(..) if range.is_empty() => found.note_empty(&open, text),
+                Event::Scalar(..) => {
                     found.note(&open, first);
-                    found.long(&open, first, line(range.end.saturating_sub(1)));
+                    found.seen = line_of(range.end.saturating_sub(1));
+                    found.long(&open, first, line_of(range.end.saturating_sub(1)));
                 }
                 _ => {}
             }
@@ -166,6 +172,21 @@ impl Structure {
             {
                 block.lines.1 = block.lines.1.max(line);
             }
+        }
+    }
+
+    /// An entry of a list without a value: nothing but a dash.
+    fn note_empty(&mut self, open: &[Open], text: &str) {
+        let Some(block) = self.innermost(open).copied().filter(|block| block.is_list) else { return };
+        let lines = text.lines().enumerate().skip(block.lines.1.max(self.seen) + 1);
+        let next = lines
+            .map(|(at, line)| (at, line, line.trim()))
+            .find(|(_, _, rest)| !rest.is_empty() && !rest.starts_with('#'));
+        if let Some((at, line, rest)) = next
+            && rest.starts_with('-')
+            && line.len() - line.trim_start().len() == block.column
+        {
+            self.note(open, at);
         }
     }
 

@@ -89,6 +89,9 @@ impl Names {
             return inner;
         }
         let gathered = self.around.gathered.get().filter(|_| name == "gathered");
+        if gathered.is_some() {
+            self.around.state().notes.read(Read::Gathered);
+        }
         gathered.or_else(|| self.around.globals.get(name)).cloned().or_else(|| self.either("", name))
     }
 
@@ -346,10 +349,7 @@ impl Evaluator {
     /// Evaluates something that must not depend on itself.
     fn within<T>(&self, what: Read, origin: &Origin, run: impl FnOnce() -> Result<T, Failed>) -> Result<T, Failed> {
         {
-            let name = match &what {
-                Read::Option(name) => name.clone(),
-                Read::Condition(module) => format!("the condition of {module}"),
-            };
+            let name = what.describe();
             let mut state = self.state();
             if let Some(error) = refuse_circle(&state.trail, &name, origin) {
                 state.errors.push(error);

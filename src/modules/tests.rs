@@ -4,6 +4,7 @@ use super::*;
 use crate::tree::Content;
 
 mod bad;
+mod docs;
 mod faults;
 mod good;
 mod hostile;
@@ -40,7 +41,7 @@ fn told(errors: &[Diagnostic]) -> String {
 }
 
 /// The evaluation of image x.
-fn good(text: &str) -> Evaluation {
+pub(super) fn good(text: &str) -> Evaluation {
     evaluate(&project(text), "x", &[], None).unwrap_or_else(|errors| panic!("{}\n{text}", told(&errors)))
 }
 

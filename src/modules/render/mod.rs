@@ -203,6 +203,7 @@ impl<'a> Render<'a> {
         let gathered = minijinja::Value::from_pairs(BTreeMap::from([("open", open), ("load", load)]));
         // Set once: one image is rendered by one evaluation.
         let _ = self.around.gathered.set(gathered);
+        self.around.state().notes.gathered(&self.made);
     }
 
     fn section(&mut self, name: &str, node: &Node, by: &By) {
