@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use minijinja::Environment;
-use minijinja::value::{Enumerator, Object};
+use minijinja::value::{Enumerator, Object, ValueKind};
 
 use super::escape::{Format, SINK, Sink};
 use super::imports::{Catalogue, Definitions};
@@ -256,7 +256,11 @@ impl Evaluator {
         let value = self.run(text, scope, &|range| node.locate(range), None, |template, names| {
             template.value(names).unwrap_or_else(|| Ok(minijinja::Value::UNDEFINED))
         })?;
-        let list = value.kind() != minijinja::value::ValueKind::Map;
+        let list = match value.kind() {
+            ValueKind::Map => false,
+            ValueKind::Seq | ValueKind::Iterable => true,
+            _ => return Err(self.no_entries(node)),
+        };
         let items = value.try_iter().map_err(|_| self.no_entries(node))?.enumerate();
         let entry = |(at, item): (usize, minijinja::Value)| match list {
             true => Ok((minijinja::Value::from(at), item)),

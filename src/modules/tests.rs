@@ -4,8 +4,10 @@ use super::*;
 use crate::tree::Content;
 
 mod bad;
+mod faults;
 mod good;
 mod hostile;
+mod keys;
 
 /// Reads a project; an image `x` and a module `a` with a few options are always there unless the text has its own.
 pub(super) fn project(text: &str) -> Project {
