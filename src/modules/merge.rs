@@ -319,9 +319,9 @@ impl Merger<'_> {
         for (name, field) in fields {
             let path = format!("{}.{name}", at.path);
             let mut given = inner.remove(name).unwrap_or_default();
-            // The option's own default, or its example, says more than the default of the field.
-            let settled = given.iter().any(|def| def.rank.level == Level::Default);
-            if let Some(default) = field.default.as_ref().filter(|_| !settled) {
+            // What a default of the whole says of a field replaces the field's own.
+            let said = given.iter().any(|def| def.rank.level == Level::Default);
+            if let Some(default) = field.default.as_ref().filter(|_| !said) {
                 let scope = Scope::module(&field.module);
                 given.push(Def::new(Rank::of(Level::Default), default.clone(), scope));
             }

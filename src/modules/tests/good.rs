@@ -355,3 +355,9 @@ fn probes_ask_in_every_way() {
     assert_eq!(*queries[2], Query::Connect { place, send, contains: Some("PONG".to_owned()) });
     assert_eq!(*queries[3], Query::Connect { place: "/run/s".parse().unwrap(), send: None, contains: None });
 }
+
+#[test]
+fn a_default_of_a_whole_replaces_those_of_its_fields() {
+    let options = "{ m: { type: map, of: { type: submodule, options: { x: { type: int, default: 1 }, y: { type: int, default: 2 } } }, default: { k: { x: 5 } } } }";
+    assert_eq!(value(&option(options, "{}"), "a.m"), r#"{"k":{"x":5,"y":2}}"#);
+}
