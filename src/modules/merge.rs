@@ -319,7 +319,7 @@ impl Merger<'_> {
         for (name, field) in fields {
             let path = format!("{}.{name}", at.path);
             let mut given = inner.remove(name).unwrap_or_default();
-            // A default of the whole says more than the field's own.
+            // What a default of the whole says of a field replaces the field's own.
             let said = given.iter().any(|def| def.rank.level == Level::Default);
             if let Some(default) = field.default.as_ref().filter(|_| !said) {
                 let scope = Scope::module(&field.module);

@@ -11,7 +11,7 @@ const WEB: [Fault; 7] = [
     Fault {
         breaks: "systemctl stop caddy.service",
         mends: "systemctl start caddy.service",
-        seen_by: &["services.caddy.admin", "services.unit.caddy.service"],
+        seen_by: &["services.caddy.status", "services.unit.caddy.service"],
     },
     Fault {
         breaks: "systemctl stop chrony.service",
