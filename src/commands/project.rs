@@ -198,6 +198,25 @@ mod tests {
         assert_eq!(project.images["edge"].text, "name: edge\n");
     }
 
+    /// A change of rave or of the library that changes a byte of the smallest machine shows here, for review.
+    #[test]
+    fn the_minimal_machine_changes_only_on_purpose() {
+        let dir = tempfile::tempdir().unwrap();
+        let (project, named) = read(dir.path(), "minimal").unwrap();
+        let evaluation = crate::modules::evaluate(&project, &named.name, &[], None).unwrap();
+        let line = |(path, entry): (&crate::name::GuestPath, &crate::tree::Entry)| {
+            let content = match &entry.content {
+                crate::tree::Content::File(bytes) => crate::digest::Digest::of(bytes).to_string(),
+                other => format!("{other:?}"),
+            };
+            format!("{path} {:04o} {}:{} {content}\n", entry.mode, entry.owner, entry.group)
+        };
+        let tree: String = evaluation.system.tree.iter().map(line).collect();
+        insta::with_settings!({ omit_expression => true, prepend_module_to_snapshot => false }, {
+            insta::assert_snapshot!("minimal", tree);
+        });
+    }
+
     #[test]
     fn wrong_names_and_files_are_explained() {
         let dir = tempfile::tempdir().unwrap();

@@ -4,6 +4,7 @@ use super::*;
 use crate::tree::Content;
 
 mod bad;
+mod docs;
 mod faults;
 mod good;
 mod hostile;

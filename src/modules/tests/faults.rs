@@ -175,3 +175,15 @@ fn a_value_that_would_leave_its_place_is_shown_with_who_gave_it() {
         "b\nPermitRootLogin yes"
     );
 }
+
+#[test]
+fn a_private_key_in_the_wrong_place_is_not_shown() {
+    let key = "AGE-SECRET-KEY-1QQPZRY9X8GF2TVDW0S3JN54KHCE6MUA7L";
+    let errors =
+        evaluate(&project(&option("{ to: { type: age-recipient } }", &format!("{{ a.to: {key} }}"))), "x", &[], None);
+    let errors = errors.unwrap_err();
+    assert!(told(&errors).contains("`a.to` is given a private key at images/x.yaml:4:17"), "{}", told(&errors));
+    for (origin, _) in errors.iter().flat_map(|error| &error.labels) {
+        assert!(!origin.source.text.contains(key), "{origin} would show the key");
+    }
+}
