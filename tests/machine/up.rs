@@ -5,7 +5,7 @@ use std::io::{Read as _, Write as _};
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::lab::{Fault, Lab, assert_well, checks, lines, verdicts, wait_for, with_verdict};
 use crate::processes;
