@@ -11,7 +11,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::system::Mode;
 
 pub use authoring::{Authoring, Diff, Eval, Explain, Fmt, Lint, New, Options, Schema, SchemaKind};
-pub use building::{Build, DiskFormat, Lock};
+pub use building::{Build, DiskFormat, Lock, Variant};
 
 /// Builds immutable, hardened virtual machine images from Debian packages, boots them and proves them healthy.
 #[derive(Debug, Parser)]

@@ -21,7 +21,7 @@ use super::{Context, Failure, Result, Status, store};
 /// Builds an image, or shows what building it would do.
 pub fn run(arguments: &cli::Build, context: &Context) -> Result<Status> {
     let manner = Manner { qcow2: arguments.format == DiskFormat::Qcow2, shell: arguments.shell };
-    let asked = locking::evaluate(context, &arguments.image, &arguments.set, arguments.mode)?;
+    let asked = locking::evaluate(context, &arguments.image, &arguments.variant.set, arguments.variant.mode)?;
     let prepared = prepare(context, asked, manner)?;
     let store = store::open(context)?;
     if arguments.plan {

@@ -16,7 +16,7 @@ use super::{Context, Failure, Result, Status, locking, options};
 /// Says what is known of one thing in an image.
 pub fn run(arguments: &cli::Explain, context: &Context) -> Result<Status> {
     let (project, named) = project::read(&context.project, &arguments.image)?;
-    let evaluation = modules::evaluate(&project, &named.name, &arguments.set, arguments.mode)?;
+    let evaluation = modules::evaluate(&project, &named.name, &arguments.variant.set, arguments.variant.mode)?;
     let explainer = Explainer { evaluation: &evaluation, lock: locking::read(&named.lock())?, context };
     let subject = arguments.subject.as_str();
     if let Some(option) = explainer.option(subject) {
