@@ -36,7 +36,7 @@ fn project(modules: usize) -> Project {
             uid = 2000 + n,
         );
         project.modules.insert(format!("s/m{n}"), Source::new(format!("modules/s/m{n}.yaml"), text));
-        config += &format!("  s.m{n}: {{ keep: 2d, sites: {{ a.root: /srv/a, b.root: /srv/b }} }}\n");
+        config += &format!("  s.m{n}: {{ keep: 2d, sites: {{ a: {{ root: /srv/a }}, b: {{ root: /srv/b }} }} }}\n");
     }
     let template = "port: {{ port }}\nkeep: {{ keep }}\npeers: {{ peers }}\n{% for n, s in sites|items %}{{ n }}: {{ s.root }}\n{% endfor %}";
     project.files.insert("modules/s/m.yaml".into(), template.into());
