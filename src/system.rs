@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::name::{GuestPath, ImageName, OptionPath, PackageName, Version};
+use crate::probe::{HttpUrl, JsonPath, Place};
 use crate::tree::Tree;
 
 /// Everything that an image shall be.
@@ -39,10 +40,16 @@ pub struct System {
     pub cmdline: Vec<String>,
     /// Kernel modules that the initrd loads, besides those the root device needs.
     pub initrd_modules: BTreeSet<String>,
+    /// Secrets that the machine needs, by name.
+    pub secrets: BTreeMap<String, Secret>,
+    /// Certificates that the machine shows, by name.
+    pub certificates: BTreeMap<String, Certificate>,
     /// How the disk is laid out and packed.
     pub disk: Disk,
     /// The virtual machine that the mode asks for.
     pub machine: Machine,
+    /// Directories that outlive a version: made at boot, and what a backup takes.
+    pub state: BTreeMap<GuestPath, State>,
     /// What `rave check` holds against the running machine.
     pub expect: Expect,
     /// Every option's final value and where it came from, for the manifest and for people.
@@ -135,6 +142,83 @@ pub struct Group {
     pub gid: u32,
 }
 
+/// A secret that units read from /run/secrets. The image holds it encrypted, if at all.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Secret {
+    /// What it is.
+    pub kind: SecretKind,
+    /// Owning user, by name or number.
+    pub owner: String,
+    /// Owning group, by name or number.
+    pub group: String,
+    /// Permission bits.
+    pub mode: u32,
+    /// Units that need it.
+    pub units: BTreeSet<String>,
+    /// What happens to these units when it changes.
+    pub on_change: OnChange,
+    /// What it is for.
+    pub description: String,
+    /// The option that asked for it.
+    pub option: OptionPath,
+}
+
+/// What a secret is, and so how one can be made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SecretKind {
+    /// Words or characters that a person may have to type.
+    Password,
+    /// Random characters that no person types.
+    Token,
+    /// The private key of a certificate, in PEM.
+    TlsKey,
+    /// A certificate with the chain that leads to its authority, in PEM.
+    TlsCertificate,
+    /// A private key of OpenSSH.
+    SshKey,
+    /// Text that only its owner can give.
+    Text,
+    /// Bytes that only their owner can give.
+    Binary,
+}
+
+/// What happens to the units of a secret that changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnChange {
+    /// They restart.
+    Restart,
+    /// They reload.
+    Reload,
+    /// Nothing.
+    None,
+}
+
+/// A certificate that the machine shows to others.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Certificate {
+    /// Names that it is for.
+    pub hosts: BTreeSet<String>,
+    /// The secret that holds its key.
+    pub key: String,
+    /// The option that asked for it.
+    pub option: OptionPath,
+}
+
+/// A directory below /var that a service keeps its state in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct State {
+    /// Owning user.
+    pub owner: String,
+    /// Owning group.
+    pub group: String,
+    /// Permission bits.
+    pub mode: u32,
+    /// Whether a backup takes it: what can be made anew is left out.
+    pub backup: bool,
+}
+
 /// How the disk is laid out and packed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Disk {
@@ -221,12 +305,52 @@ pub struct ModuleProbe {
     pub stage: String,
     /// Unique id, such as `nftables.loaded`.
     pub id: String,
-    /// A command that must exit with 0 inside the machine.
-    pub command: Vec<String>,
-    /// What its standard output must contain.
-    pub contains: Option<String>,
+    /// What is asked, and which answer is a good one.
+    pub query: Query,
     /// The option that asked for it.
     pub option: OptionPath,
+}
+
+/// What a module's probe asks inside the machine, and the answer that it must get.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Query {
+    /// A command must exit with 0.
+    Command {
+        /// Program and arguments.
+        command: Vec<String>,
+        /// What its standard output must contain.
+        contains: Option<String>,
+    },
+    /// A GET request must be answered with that status.
+    Http {
+        /// Whom to ask for what.
+        url: HttpUrl,
+        /// The status code.
+        status: u16,
+        /// Values that response headers must have; an empty one: the header must be absent.
+        headers: BTreeMap<String, String>,
+        /// What the body must contain.
+        contains: Option<String>,
+    },
+    /// A GET request must be answered with JSON that has a value at a place.
+    HttpJson {
+        /// Whom to ask for what.
+        url: HttpUrl,
+        /// The place in the document.
+        at: JsonPath,
+        /// The value, in any spelling of the same duration or size.
+        equals: String,
+    },
+    /// A connection must be accepted.
+    Connect {
+        /// Where.
+        place: Place,
+        /// What is said to it; nothing: it speaks first.
+        send: Option<String>,
+        /// What it must say; nothing: that it accepts is enough.
+        contains: Option<String>,
+    },
 }
 
 /// One option's final value.

@@ -5,12 +5,20 @@ mod building;
 mod check;
 mod completions;
 mod context;
+mod diff;
+mod eval;
+mod explain;
 mod failure;
+mod fmt;
+mod lint;
 mod lock;
 mod locking;
+mod new;
+mod options;
 mod project;
 mod run;
 mod running;
+mod schema;
 mod store;
 mod up;
 mod vm;
@@ -20,7 +28,7 @@ use std::sync::Arc;
 
 use clap::Parser as _;
 
-use crate::cli::{Cli, Color, Command};
+use crate::cli::{Authoring, Cli, Color, Command};
 use crate::disk;
 use crate::interrupt;
 use crate::ui::{Style, Ui};
@@ -88,6 +96,20 @@ fn dispatch(command: Command, context: &Context) -> Result<Status> {
         Command::Run(arguments) => run::run(&arguments, context),
         Command::Vm(verb) => vm::run(&verb, context),
         Command::Check(arguments) => check::run(&arguments, context),
+        Command::Authoring(verb) => author(verb, context),
+    }
+}
+
+fn author(verb: Authoring, context: &Context) -> Result<Status> {
+    match verb {
+        Authoring::New(arguments) => new::run(&arguments, context),
+        Authoring::Options(arguments) => options::run(&arguments, context),
+        Authoring::Explain(arguments) => explain::run(&arguments, context),
+        Authoring::Eval(arguments) => eval::run(&arguments, context),
+        Authoring::Diff(arguments) => diff::run(&arguments, context),
+        Authoring::Lint(arguments) => lint::run(&arguments, context),
+        Authoring::Fmt(arguments) => fmt::run(&arguments, context),
+        Authoring::Schema(arguments) => schema::run(&arguments, context),
     }
 }
 

@@ -1,5 +1,6 @@
 //! Reads a project's texts: rave's own images and modules, with the project's put over them by path.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use crate::disk;
@@ -10,6 +11,8 @@ use super::{Failure, Result};
 
 include!(concat!(env!("OUT_DIR"), "/library.rs"));
 
+/// Where a project's texts are.
+pub const FOLDERS: [&str; 2] = ["images", "modules"];
 /// No text of a project is larger; one that is was not written by hand.
 const LIMIT: u64 = 4 << 20;
 
@@ -33,25 +36,46 @@ impl Named {
 
 /// Reads the project at `root` and finds `image` in it: a name, or a path to a YAML file.
 pub fn read(root: &Path, image: &str) -> Result<(Project, Named)> {
+    let mut project = all(root)?;
+    let named = find(&mut project, root, image)?;
+    Ok((project, named))
+}
+
+/// Reads the project at `root`.
+pub fn all(root: &Path) -> Result<Project> {
     if !disk::exists(root) {
         return Err(Failure::request(format!("there is no project directory {}", root.display())));
     }
+    let mut files = Vec::new();
+    for folder in FOLDERS {
+        walk(&root.join(folder), 0, &mut files)?;
+    }
+    let mut texts = Vec::new();
+    for path in files {
+        let relative = path.strip_prefix(root).unwrap_or(&path).to_string_lossy().into_owned();
+        if !relative.ends_with(".lock") {
+            texts.push((relative, read_limited(&path)?));
+        }
+    }
+    over_library(texts)
+}
+
+/// The library, with files by their paths in a project put over it.
+pub fn over_library(files: impl IntoIterator<Item = (String, Vec<u8>)>) -> Result<Project> {
     let mut project = Project::default();
     for (path, bytes) in LIBRARY {
         add(&mut project, path, &format!("<rave>/{path}"), bytes)?;
     }
-    for folder in ["images", "modules"] {
-        let mut files = Vec::new();
-        walk(&root.join(folder), 0, &mut files)?;
-        for path in files {
-            let relative = path.strip_prefix(root).unwrap_or(&path).to_string_lossy().into_owned();
-            if !relative.ends_with(".lock") {
-                add(&mut project, &relative, &relative, &read_limited(&path)?)?;
-            }
-        }
+    for (path, bytes) in files {
+        add(&mut project, &path, &path, &bytes)?;
     }
-    let named = find(&mut project, root, image)?;
-    Ok((project, named))
+    Ok(project)
+}
+
+/// The paths of the library's modules.
+pub fn library() -> BTreeSet<String> {
+    let modules = LIBRARY.iter().filter_map(|(path, _)| path.strip_prefix("modules/")?.strip_suffix(".yaml"));
+    modules.map(str::to_owned).collect()
 }
 
 fn find(project: &mut Project, root: &Path, image: &str) -> Result<Named> {
@@ -104,7 +128,8 @@ fn not_text(name: &str) -> Failure {
     Failure::request(format!("{name} is not UTF-8 text"))
 }
 
-fn read_limited(path: &Path) -> Result<Vec<u8>> {
+/// The bytes of a file that is not too large for a project.
+pub fn read_limited(path: &Path) -> Result<Vec<u8>> {
     let bytes = disk::read_start(path, LIMIT + 1)?;
     if bytes.len() as u64 > LIMIT {
         let text = format!("{} is too large: a project's files have at most {LIMIT} bytes", path.display());

@@ -27,6 +27,9 @@ pub fn system() -> System {
         tree: BTreeMap::new(),
         cmdline: vec![],
         initrd_modules: BTreeSet::new(),
+        secrets: BTreeMap::new(),
+        certificates: BTreeMap::new(),
+        state: BTreeMap::new(),
         disk: Disk {
             compression: Compression { algorithm: "lz4".into(), level: None, cluster: 65536 },
             esp_size: 64 << 20,

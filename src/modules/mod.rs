@@ -1,15 +1,23 @@
 //! YAML modules and images: parse, resolve, render. Pure: texts come in, a [`System`] or all that is wrong
 //! with the texts comes out.
 
+mod calendar;
 mod compare;
+mod declare;
 mod fields;
+mod format;
 mod image;
 mod imports;
+mod lint;
 mod merge;
 mod module;
+mod provenance;
+mod recipient;
+mod reference;
 mod render;
 mod resolve;
 mod scalars;
+mod schema;
 mod shape;
 mod template;
 mod types;
@@ -17,12 +25,18 @@ mod value;
 mod yaml;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
+pub use format::format;
 use image::Image;
 use imports::{Catalogue, Closure};
+pub use lint::{Finding, LINTS, lint};
 use module::Module;
+pub use provenance::{Contribution, Provenance};
+pub use reference::{Reference, descriptions, reference, search};
+use render::Rendered;
 use resolve::Evaluator;
+pub use schema::{image_schema, module_schema};
 
 use crate::name::OptionPath;
 use crate::origin::{Diagnostic, Origin, Source};
@@ -49,6 +63,8 @@ pub struct Evaluation {
     pub warnings: Vec<Diagnostic>,
     /// Every option of the imported modules: where it is declared and who set it.
     pub settings: BTreeMap<OptionPath, Trail>,
+    /// What each part of the machine was made from.
+    pub provenance: Provenance,
 }
 
 /// How one option came to its value.
@@ -93,6 +109,19 @@ pub enum Level {
 }
 
 impl Level {
+    /// Its name, for programs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::WeakDefault => "weak-default",
+            Self::Default => "default",
+            Self::Module => "module",
+            Self::Image => "image",
+            Self::Mode => "mode",
+            Self::CommandLine => "command-line",
+            Self::Force => "force",
+        }
+    }
+
     /// Where such a definition stands, for people.
     pub fn describe(self) -> &'static str {
         match self {
@@ -175,6 +204,7 @@ fn run(
     let around = Arc::new(Evaluator {
         conditions: conditions.collect(),
         globals: globals(&image, mode),
+        gathered: OnceLock::new(),
         engine: template::engine(),
         state: Mutex::default(),
         definitions,
@@ -186,7 +216,10 @@ fn run(
         return Err(tidy(errors));
     }
     match render::render(&around, project, &image, mode, &taken, &mut errors) {
-        Some((system, warnings)) => Ok(Evaluation { system, warnings, settings }),
+        Some(Rendered { system, warnings, made }) => {
+            let provenance = around.state().notes.provenance(made);
+            Ok(Evaluation { system, warnings, settings, provenance })
+        }
         None => Err(tidy(errors)),
     }
 }

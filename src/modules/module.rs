@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::declare::{Reader, bad_name, is_word};
 use super::fields::{self, find};
 use super::shape;
-use super::types::{Declared, Reader, bad_name, is_word};
+use super::types::Declared;
 use super::yaml::{self, Key, Kind, Node};
 use crate::origin::{Diagnostic, Origin, Source};
 
@@ -82,7 +83,7 @@ impl Module {
             let path = format!("{prefix}.{}", key.text);
             if is_option(node) {
                 let mut reader = Reader { module: &self.path, errors: &mut self.errors };
-                if let Some(declared) = reader.declared(key, node, 0) {
+                if let Some(declared) = reader.declared(&path, key, node, 0) {
                     self.options.insert(path, declared);
                 }
             } else if matches!(node.kind, Kind::Map(_)) {

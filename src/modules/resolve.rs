@@ -1,13 +1,14 @@
 //! Evaluates options on demand: an option when something asks for it, its templates' options before it.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use minijinja::Environment;
 use minijinja::value::{Enumerator, Object};
 
 use super::imports::{Catalogue, Definitions};
 use super::merge::{At, Def, Merger, Rank, Surroundings, active};
+use super::provenance::{Notes, Read};
 use super::template::{self, Scope, Template, is_dynamic, is_template};
 use super::types::{Declared, Type};
 use super::value::Value;
@@ -35,6 +36,8 @@ pub(super) struct Evaluator {
     pub conditions: BTreeMap<String, Node>,
     /// Names besides options: `image`, `mode`.
     pub globals: BTreeMap<String, minijinja::Value>,
+    /// What all modules together ask for; there once those sections are rendered.
+    pub gathered: OnceLock<minijinja::Value>,
     pub engine: Environment<'static>,
     pub state: Mutex<State>,
 }
@@ -47,12 +50,15 @@ pub(super) struct State {
     /// What is being evaluated, outermost first, and the template that each is at.
     trail: Vec<(String, Option<Origin>)>,
     pub errors: Vec<Diagnostic>,
+    /// What is read for what.
+    pub notes: Notes,
 }
 
 /// The names that a template sees.
 #[derive(Debug)]
 struct Names {
     around: Arc<Evaluator>,
+    scope: Scope,
     /// The options that a bare name may mean; for a group, those below it.
     prefix: Option<String>,
     /// Whether only options below `prefix` are meant.
@@ -69,11 +75,15 @@ impl std::fmt::Debug for Evaluator {
 
 impl Names {
     fn lookup(&self, name: &str) -> Option<minijinja::Value> {
+        if let Some(value) = self.scope.item(name).filter(|_| !self.group) {
+            return Some(value.clone());
+        }
         let inner = self.prefix.as_ref().and_then(|prefix| self.either(&format!("{prefix}."), name));
         if self.group || inner.is_some() {
             return inner;
         }
-        self.around.globals.get(name).cloned().or_else(|| self.either("", name))
+        let gathered = self.around.gathered.get().filter(|_| name == "gathered");
+        gathered.or_else(|| self.around.globals.get(name)).cloned().or_else(|| self.either("", name))
     }
 
     /// The name as it is, or with `-` where a template has to write `_`.
@@ -84,6 +94,7 @@ impl Names {
 
     fn path(&self, path: String) -> Option<minijinja::Value> {
         if self.around.catalogue.get(&path).is_some() {
+            self.around.state().notes.read(Read::Option(path.clone()));
             return Some(match self.around.setting(&path) {
                 Ok(setting) => setting.seen.clone(),
                 Err(Failed) => {
@@ -94,7 +105,8 @@ impl Names {
         }
         self.around.catalogue.is_group(&path).then(|| {
             let (around, failed) = (Arc::clone(&self.around), Arc::clone(&self.failed));
-            minijinja::Value::from_object(Self { around, prefix: Some(path), group: true, failed })
+            let scope = Scope::default();
+            minijinja::Value::from_object(Self { around, scope, prefix: Some(path), group: true, failed })
         })
     }
 }
@@ -127,7 +139,8 @@ impl Evaluator {
     fn names(self: &Arc<Self>, scope: &Scope) -> (minijinja::Value, Arc<Mutex<bool>>) {
         let failed = Arc::new(Mutex::new(false));
         let prefix = scope.prefix().map(str::to_owned);
-        let names = Names { around: Arc::clone(self), prefix, group: false, failed: Arc::clone(&failed) };
+        let (around, scope) = (Arc::clone(self), scope.clone());
+        let names = Names { around, scope, prefix, group: false, failed: Arc::clone(&failed) };
         (minijinja::Value::from_object(names), failed)
     }
 
@@ -203,6 +216,31 @@ impl Evaluator {
         Ok(expanded)
     }
 
+    /// The entries of the map or list that an expression gives, each with its key or position.
+    pub fn entries(
+        self: &Arc<Self>,
+        node: &Node,
+        scope: &Scope,
+    ) -> Result<Vec<(minijinja::Value, minijinja::Value)>, Failed> {
+        let Kind::Scalar { text, .. } = &node.kind else { return Err(self.no_entries(node)) };
+        let value = self.run(text, scope, &|range| node.locate(range), |template, names| {
+            template.value(names).unwrap_or_else(|| Ok(minijinja::Value::UNDEFINED))
+        })?;
+        let list = value.kind() != minijinja::value::ValueKind::Map;
+        let items = value.try_iter().map_err(|_| self.no_entries(node))?.enumerate();
+        let entry = |(at, item): (usize, minijinja::Value)| match list {
+            true => Ok((minijinja::Value::from(at), item)),
+            false => value.get_item(&item).map(|inner| (item, inner)).map_err(|_| self.no_entries(node)),
+        };
+        items.map(entry).collect()
+    }
+
+    fn no_entries(&self, node: &Node) -> Failed {
+        let error = Diagnostic::error(&node.origin, format!("`each` must be a map or a list, not {}", node.describe()));
+        self.state().errors.push(error.help("write one expression in braces, such as \"{{ sites }}\""));
+        Failed
+    }
+
     /// A key with its templates evaluated.
     pub fn expand_key(self: &Arc<Self>, key: &Key, scope: &Scope) -> Result<Key, Failed> {
         if !is_template(&key.text) {
@@ -252,11 +290,12 @@ impl Evaluator {
     /// Whether a module's condition holds; one without has none to fail.
     pub fn active(self: &Arc<Self>, module: &str) -> Result<bool, Failed> {
         let Some(when) = self.conditions.get(module) else { return Ok(true) };
+        let read = Read::Condition(module.to_owned());
+        self.state().notes.read(read.clone());
         if let Some(known) = self.state().conditions.get(module) {
             return *known;
         }
-        let name = format!("the condition of {module}");
-        let result = self.within(&name, &when.origin, || self.holds(when, &Scope::module(module)));
+        let result = self.within(read, &when.origin, || self.holds(when, &Scope::module(module)));
         self.state().conditions.insert(module.to_owned(), result);
         result
     }
@@ -267,23 +306,31 @@ impl Evaluator {
             return known.clone();
         }
         let Some(declared) = self.catalogue.get(path) else { return Err(Failed) };
-        let result = self.within(path, &declared.origin, || self.evaluate(path, declared)).map(Arc::new);
+        let read = Read::Option(path.to_owned());
+        let result = self.within(read, &declared.origin, || self.evaluate(path, declared)).map(Arc::new);
         self.state().settings.insert(path.to_owned(), result.clone());
         result
     }
 
     /// Evaluates something that must not depend on itself.
-    fn within<T>(&self, name: &str, origin: &Origin, run: impl FnOnce() -> Result<T, Failed>) -> Result<T, Failed> {
+    fn within<T>(&self, what: Read, origin: &Origin, run: impl FnOnce() -> Result<T, Failed>) -> Result<T, Failed> {
         {
+            let name = match &what {
+                Read::Option(name) => name.clone(),
+                Read::Condition(module) => format!("the condition of {module}"),
+            };
             let mut state = self.state();
-            if let Some(error) = refuse_circle(&state.trail, name, origin) {
+            if let Some(error) = refuse_circle(&state.trail, &name, origin) {
                 state.errors.push(error);
                 return Err(Failed);
             }
-            state.trail.push((name.to_owned(), None));
+            state.trail.push((name, None));
+            state.notes.open();
         }
         let result = run();
-        self.state().trail.pop();
+        let mut state = self.state();
+        state.trail.pop();
+        state.notes.finish(what);
         result
     }
 
@@ -304,6 +351,7 @@ impl Evaluator {
         // Stable: within a rank, definitions keep the order of modules and places.
         defs.sort_by_key(|def| def.rank);
         let value = match (&declared.ty, defs.is_empty()) {
+            (_, true) if declared.broken => return Err(Failed),
             (Type::Nullable(_), true) => Value::Null,
             (_, true) => return Err(self.missing(path, declared)),
             (ty, false) => Merger { around: self }.merge(ty, &defs, At { path, declared })?,

@@ -27,18 +27,36 @@ const STATEMENTS: [&str; 8] = ["if", "elif", "else", "endif", "for", "endfor", "
 const MAX_DEPTH: usize = 32;
 
 /// Whose names a template may use bare.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Scope(Option<Arc<str>>);
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct Scope {
+    module: Option<Arc<str>>,
+    item: Option<(minijinja::Value, minijinja::Value)>,
+}
 
 impl Scope {
     /// The options of the module at that path.
     pub fn module(path: &str) -> Self {
-        Self(Some(path.replace('/', ".").into()))
+        Self { module: Some(path.replace('/', ".").into()), item: None }
+    }
+
+    /// The same, with one entry of what `each` goes through as `key` and `value`.
+    pub fn with_item(&self, key: minijinja::Value, value: minijinja::Value) -> Self {
+        Self { item: Some((key, value)), ..self.clone() }
     }
 
     /// The dotted name of the module.
     pub fn prefix(&self) -> Option<&str> {
-        self.0.as_deref()
+        self.module.as_deref()
+    }
+
+    /// The value of a name that `each` gives.
+    pub fn item(&self, name: &str) -> Option<&minijinja::Value> {
+        let (key, value) = self.item.as_ref()?;
+        match name {
+            "key" => Some(key),
+            "value" => Some(value),
+            _ => None,
+        }
     }
 }
 
@@ -71,6 +89,7 @@ pub(super) fn engine() -> Environment<'static> {
     engine.add_function(compare::LIKE, like);
     engine.add_filter("join", join);
     engine.add_filter("replace", replace);
+    engine.add_filter("prefix", prefix);
     engine.add_filter("bytes", |value: minijinja::Value| amount(&value, Unit::Bytes, 1));
     engine.add_filter("kib", |value: minijinja::Value| amount(&value, Unit::Bytes, 1 << 10));
     engine.add_filter("mib", |value: minijinja::Value| amount(&value, Unit::Bytes, 1 << 20));
@@ -122,6 +141,13 @@ fn join(list: minijinja::Value, between: Option<String>) -> Result<String, Error
         }
     }
     Ok(text)
+}
+
+/// A list of texts, each entry with the same words before it.
+fn prefix(list: minijinja::Value, before: String) -> Result<Vec<String>, Error> {
+    list.try_iter()?
+        .map(|item| join(std::iter::once(item).collect(), None).map(|text| format!("{before}{text}")))
+        .collect()
 }
 
 fn replace(text: String, from: String, to: String) -> Result<String, Error> {

@@ -8,7 +8,7 @@ mod good;
 mod hostile;
 
 /// Reads a project; an image `x` and a module `a` with a few options are always there unless the text has its own.
-fn project(text: &str) -> Project {
+pub(super) fn project(text: &str) -> Project {
     let mut project = Project::default();
     let defaults = "--- images/x.yaml\nname: x\nversion: 1.0\n--- modules/a.yaml\ndescription: A.\n";
     for file in defaults.split("--- ").chain(text.split("--- ")).skip(1).filter(|file| !file.is_empty()) {

@@ -1,7 +1,7 @@
 //! Text to a tree of nodes, each with its place. Scalars keep their text and style: types decide what they mean.
 //!
 //! Of YAML 1.2 everything is read that a configuration needs. Anchors, aliases, directives, several documents
-//! and tags other than `!default` and `!force` are refused.
+//! and tags other than `!default`, `!force`, `!before` and `!after` are refused.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -50,11 +50,13 @@ pub(super) struct Key {
     pub origin: Origin,
 }
 
-/// The tags that change how strong a definition is.
+/// The tags that change how strong a definition is, or where the entries of a list stand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Tag {
     Default,
     Force,
+    Before,
+    After,
 }
 
 impl Node {
@@ -204,10 +206,12 @@ impl Reader<'_> {
         match tag.original().as_str() {
             "!default" => Ok(Some(Tag::Default)),
             "!force" => Ok(Some(Tag::Force)),
+            "!before" => Ok(Some(Tag::Before)),
+            "!after" => Ok(Some(Tag::After)),
             other => {
                 let place = span.tag_span().map_or_else(|| self.place(span), |span| self.place(&span));
                 Err(Diagnostic::error(&place, format!("unknown tag `{}`", shorten(other)))
-                    .help("the tags are !default and !force; quote a text that begins with !"))
+                    .help("the tags are !default, !force, !before and !after; quote a text that begins with !"))
             }
         }
     }

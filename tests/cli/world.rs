@@ -132,6 +132,7 @@ fn locked(names: BTreeSet<rave::name::PackageName>, packages: &[LockedPackage]) 
         requested: names,
         recommends: false,
         packages: all.into_values().collect(),
+        needed_by: BTreeMap::new(),
     }
 }
 

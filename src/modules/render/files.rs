@@ -132,7 +132,7 @@ impl<'a> Render<'a> {
         Some((path, bytes?.as_slice()))
     }
 
-    fn mode(&mut self, node: &Node) -> Option<u32> {
+    pub(super) fn mode(&mut self, node: &Node) -> Option<u32> {
         let text = fields::text(node, "`mode`", &mut self.errors)?;
         let good = (3..=4).contains(&text.len()) && text.bytes().all(|b| (b'0'..=b'7').contains(&b));
         match u32::from_str_radix(&text, 8) {
@@ -148,6 +148,7 @@ impl<'a> Render<'a> {
     /// Adds an entry to the tree; two of one path must be the same link or directory.
     pub(super) fn put(&mut self, path: GuestPath, mut entry: Entry, origin: &Origin, by: &By) {
         entry.option = Some(by.option.clone());
+        self.made.add("files", path.as_str(), origin);
         match self.files.get(&path) {
             None => drop(self.files.insert(path, (entry, origin.clone()))),
             Some((other, first)) => {

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::modules::fields;
+use crate::modules::scalars::{USER_NAME_RULE, is_user_name};
 use crate::modules::yaml::{Key, Node};
 use crate::name::GuestPath;
 use crate::origin::{Diagnostic, Origin};
@@ -10,11 +11,19 @@ use crate::system::{Group, User};
 
 use super::Render;
 
-/// A user or group that a unit runs as.
+/// A user or group that something names and that must exist.
 pub(super) struct Wanted {
-    pub name: String,
-    pub user: bool,
-    pub origin: Origin,
+    name: String,
+    user: bool,
+    /// What names it, and as what: `the unit runs as`.
+    role: String,
+    origin: Origin,
+}
+
+impl Wanted {
+    pub fn new(name: &str, user: bool, role: impl Into<String>, origin: &Origin) -> Self {
+        Self { name: name.to_owned(), user, role: role.into(), origin: origin.clone() }
+    }
 }
 
 /// Users that every Debian system has, with ids that never change (base-passwd).
@@ -81,13 +90,6 @@ const DEBIAN_GROUPS: [(&str, u32); 38] = [
     ("nogroup", 65534),
 ];
 
-/// Whether a text can name a user or group (systemd's strict rule, 31 characters).
-fn is_name(text: &str) -> bool {
-    (1..=31).contains(&text.len())
-        && text.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')
-        && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || b == b'-')
-}
-
 impl Render<'_> {
     /// Adds a user; `node` is a record without templates.
     pub(super) fn user(&mut self, key: &Key, node: &Node) {
@@ -108,6 +110,8 @@ impl Render<'_> {
             self.refuse(&node.origin, "what stands in /etc/passwd cannot hold `:` or a line break");
             return;
         }
+        let role = format!("user `{}` belongs to", key.text);
+        self.wanted.extend(groups.iter().map(|(name, origin)| Wanted::new(name, false, role.as_str(), origin)));
         let groups: BTreeSet<String> = groups.into_iter().map(|(name, _)| name).collect();
         let user = User { uid, group, groups, description, home, shell };
         if let Some((_, first)) = self.users.insert(key.text.clone(), (user, key.origin.clone())) {
@@ -126,9 +130,9 @@ impl Render<'_> {
     }
 
     fn id(&mut self, key: &Key, node: &Node, name: &str) -> Option<u32> {
-        if !is_name(&key.text) {
+        if !is_user_name(&key.text) {
             let error = Diagnostic::error(&key.origin, format!("{:?} cannot name a user or group", key.text));
-            self.errors.push(error.help("1 to 31 of a-z, 0-9, _ and -, beginning with a letter or _"));
+            self.errors.push(error.help(USER_NAME_RULE));
             return None;
         }
         let value = node.get(name)?;
@@ -143,7 +147,7 @@ impl Render<'_> {
         }
     }
 
-    /// Refuses ids that are used twice, and units that run as somebody unknown.
+    /// Refuses ids that are used twice, and whatever names somebody unknown.
     pub(super) fn check_people(&mut self) {
         let mut errors = Vec::new();
         let users = self.users.iter().map(|(name, (user, origin))| (name.as_str(), user.uid, origin));
@@ -157,13 +161,22 @@ impl Render<'_> {
                 errors.push(error.help(format!("declare it: groups: {{ {}: {{ gid: {} }} }}", user.group, user.uid)));
             }
         }
-        for Wanted { name, user, origin } in &self.wanted {
-            errors.extend(self.stranger(name, *user, origin));
+        for (path, (entry, origin)) in &self.files {
+            let role = format!("{path} belongs to");
+            errors.extend(self.stranger(&Wanted::new(&entry.owner, true, role.as_str(), origin)));
+            errors.extend(self.stranger(&Wanted::new(&entry.group, false, role, origin)));
         }
+        errors.extend(self.wanted.iter().filter_map(|wanted| self.stranger(wanted)));
         self.errors.append(&mut errors);
     }
 
-    fn stranger(&self, name: &str, user: bool, origin: &Origin) -> Option<Diagnostic> {
+    fn stranger(&self, wanted: &Wanted) -> Option<Diagnostic> {
+        let Wanted { name, user, role, origin } = wanted;
+        let (name, user) = (name.as_str(), *user);
+        // A number needs no name.
+        if name.bytes().all(|b| b.is_ascii_digit()) && name.parse::<u32>().is_ok() {
+            return None;
+        }
         let declared: Vec<&str> = match user {
             true => self.users.keys().map(String::as_str).collect(),
             false => self.groups.keys().map(String::as_str).collect(),
@@ -174,7 +187,7 @@ impl Render<'_> {
             return None;
         }
         let what = if user { "user" } else { "group" };
-        let error = Diagnostic::error(origin, format!("the unit runs as {what} `{name}`, which is not declared"));
+        let error = Diagnostic::error(origin, format!("{role} {what} `{name}`, which is not declared"));
         Some(match fields::nearest(name, known) {
             Some(near) => error.help(format!("did you mean `{near}`?")),
             None => error.help(format!("declare it with a static id in `{what}s`")),

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use crate::modules::fields;
-use crate::modules::scalars::unit_parts;
-use crate::modules::yaml::{Key, Kind, Node};
+use crate::modules::scalars::{Scalar, unit_parts};
+use crate::modules::yaml::{Key, Kind, Node, Style};
 use crate::name::GuestPath;
 use crate::origin::{Diagnostic, Origin};
 use crate::tree::Entry;
@@ -15,6 +15,10 @@ use super::{By, Render, expect};
 /// Where rave writes units, and where packages have theirs.
 const OURS: &str = "/etc/systemd/system";
 const PACKAGED: &str = "/usr/lib/systemd/system";
+
+/// Where secrets are at run time, and the unit that puts them there.
+const SECRETS: &str = "/run/secrets";
+const SECRETS_UNIT: &str = "rave-secrets.service";
 
 /// Sections in the order in which they are written, with their names in unit files.
 const SECTIONS: [(&str, &str); 10] = [
@@ -50,12 +54,14 @@ impl Render<'_> {
         };
         let mut flag = |name: &str| node.get(name).and_then(|node| fields::flag(node, name, &mut self.errors));
         let (mask, dropin) = (flag("mask") == Some(true), flag("dropin") == Some(true));
-        let (enable, expected) = (flag("enable") == Some(true), flag("expect"));
+        let (enabled, expected) = (flag("enable"), flag("expect"));
+        let enable = enabled == Some(true);
         if mask {
             self.mask(key, node, by);
             return;
         }
-        let sections = self.sections(kind, node);
+        let mut sections = self.sections(kind, node);
+        self.load_credentials(kind, key, node, &mut sections);
         let has_file = sections.iter().any(|(_, directives)| !directives.is_empty());
         let links = self.links(node, &sections, enable, key);
         if has_file {
@@ -63,6 +69,9 @@ impl Render<'_> {
             let path =
                 if dropin { format!("{OURS}/{}.d/50-rave.conf", key.text) } else { format!("{OURS}/{}", key.text) };
             self.put_at(&path, Entry::file(text, 0o644), &key.origin, by);
+        }
+        if enabled == Some(false) && (dropin || !has_file) {
+            self.disable(key, !links.is_empty());
         }
         let home = if has_file && !dropin { OURS } else { PACKAGED };
         for (target, folder) in &links {
@@ -78,7 +87,57 @@ impl Render<'_> {
         }
     }
 
-    fn put_at(&mut self, path: &str, entry: Entry, origin: &Origin, by: &By) {
+    /// Adds the directives that hand secrets to the unit, which then waits for them (systemd.exec(5)).
+    fn load_credentials(
+        &mut self,
+        kind: &str,
+        key: &Key,
+        node: &Node,
+        sections: &mut [(&'static str, Vec<Directive>)],
+    ) {
+        let names = self.credentials(&key.text, node);
+        let Some(credentials) = node.get("credentials").filter(|_| !names.is_empty()) else { return };
+        if kind != "service" {
+            return self.refuse(&credentials.origin, format!("a {kind} loads no credentials; a service does"));
+        }
+        let values = names.iter().map(|name| format!("{name}:{SECRETS}/{name}")).collect();
+        let once = |value: &str| vec![value.to_owned()];
+        let added = [
+            ("Unit", "Wants", once(SECRETS_UNIT)),
+            ("Unit", "After", once(SECRETS_UNIT)),
+            ("Service", "LoadCredential", values),
+        ];
+        for (title, name, values) in added {
+            if let Some((_, directives)) = sections.iter_mut().find(|(other, _)| *other == title) {
+                directives.push(Directive { name: name.to_owned(), origin: credentials.origin.clone(), values });
+            }
+        }
+    }
+
+    /// Takes away the links by which a package enabled its unit, as `systemctl disable` does.
+    fn disable(&mut self, key: &Key, wanted: bool) {
+        if wanted {
+            return self.refuse(&key.origin, format!("{} is disabled and wanted by another unit at once", key.text));
+        }
+        for (_, folder) in INSTALL {
+            self.exclude.insert(format!("{OURS}/*.{folder}/{}", key.text));
+        }
+        self.disabled.insert(key.text.clone(), ((), key.origin.clone()));
+    }
+
+    /// Refuses units that one module disables and another enables.
+    pub(super) fn check_disabled(&mut self) {
+        for (path, (_, origin)) in &self.files {
+            let folder = path.parent().unwrap_or_else(GuestPath::root);
+            let enables = INSTALL.iter().any(|(_, kind)| folder.as_str().ends_with(&format!(".{kind}")));
+            if let Some((_, first)) = self.disabled.get(path.file_name()).filter(|_| enables) {
+                let error = Diagnostic::error(origin, format!("{} is enabled and disabled", path.file_name()));
+                self.errors.push(error.remark("enabled here").label(first, "disabled here"));
+            }
+        }
+    }
+
+    pub(super) fn put_at(&mut self, path: &str, entry: Entry, origin: &Origin, by: &By) {
         match path.parse::<GuestPath>() {
             Ok(path) => self.put(path, entry, origin, by),
             Err(error) => self.refuse(origin, error.to_string()),
@@ -158,9 +217,30 @@ impl Render<'_> {
                 self.refuse(&value.origin, format!("the value of {} must be one line", key.text));
                 continue;
             }
+            let values = if key.text == "OnCalendar" { self.calendars(&value.origin, values) } else { values };
             directives.push(Directive { name: key.text.clone(), origin: value.origin.clone(), values });
         }
         directives
+    }
+
+    /// Calendar expressions in systemd's form, also those of cron. None clears those before.
+    fn calendars(&mut self, origin: &Origin, values: Vec<String>) -> Vec<String> {
+        let Some(calendar) = Scalar::named("calendar") else { return values };
+        let mut canonical = Vec::with_capacity(values.len());
+        for value in values {
+            match calendar.read(&value, Style::Rendered) {
+                _ if value.is_empty() => canonical.push(value),
+                Ok(read) => canonical.extend(read.as_text().map(str::to_owned)),
+                Err(help) => {
+                    let error = Diagnostic::error(origin, format!("{value:?} is not {}", calendar.what));
+                    self.errors.push(match help {
+                        Some(help) => error.help(help),
+                        None => error.help("systemd.time(7) explains these expressions"),
+                    });
+                }
+            }
+        }
+        canonical
     }
 
     /// Links that enable the unit: the unit that wants it, and the kind of folder.
@@ -245,5 +325,5 @@ fn wanted(directive: &Directive, all: &[Directive]) -> Vec<Wanted> {
     };
     let names = directive.values.iter().flat_map(|value| value.split_whitespace());
     let named = names.filter(|name| !name.contains('%') && !name.bytes().all(|b| b.is_ascii_digit()));
-    named.map(|name| Wanted { name: name.to_owned(), user, origin: directive.origin.clone() }).collect()
+    named.map(|name| Wanted::new(name, user, "the unit runs as", &directive.origin)).collect()
 }
