@@ -30,6 +30,7 @@ mod walk;
 pub mod words;
 mod yaml;
 
+pub use json::read_value as read_json;
 pub use convert::recipient as ssh_to_age;
 pub use error::{BadMac, Error, Refusal, Result};
 pub use file::{File, Mac, Opened};
