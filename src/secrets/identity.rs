@@ -321,7 +321,9 @@ mod tests {
     fn what_is_no_identity_is_refused_without_showing_it() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("keys.txt");
-        for bad in ["", "# only a comment\n", "AGE-SECRET-KEY-1NONSENSE\n", "\u{0}\n", "hunter2\n", "-----BEGIN hunter2"] {
+        for bad in
+            ["", "# only a comment\n", "AGE-SECRET-KEY-1NONSENSE\n", "\u{0}\n", "hunter2\n", "-----BEGIN hunter2"]
+        {
             disk::write_atomic(&path, bad.as_bytes(), 0o600).unwrap();
             let error = Identity::read(&path).unwrap_err();
             assert!(!error.to_string().contains("hunter2") && !error.to_string().contains("NONSENSE"), "{error}");
