@@ -4,6 +4,8 @@
 
 #[path = "machine/boot.rs"]
 mod boot;
+#[path = "support/copy.rs"]
+mod copy;
 #[path = "machine/lab.rs"]
 mod lab;
 #[path = "machine/persist.rs"]

@@ -11,6 +11,8 @@ use rave::tool::Tool;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::copy::copy;
+
 const RAVE: &str = env!("CARGO_BIN_EXE_rave");
 
 /// Two processors boot one machine at a time.
@@ -208,16 +210,4 @@ pub fn checks(report: &Value) -> Vec<&Value> {
 pub fn with_verdict<'a>(report: &'a Value, verdict: &str) -> BTreeSet<&'a str> {
     let checks = checks(report).into_iter().filter(|check| check["verdict"] == verdict);
     checks.map(|check| check["id"].as_str().unwrap()).collect()
-}
-
-fn copy(from: &Path, to: &Path) {
-    disk::create_dir_all(to).unwrap();
-    for path in disk::list(from).unwrap() {
-        let target = to.join(path.file_name().unwrap());
-        if disk::metadata(&path).unwrap().is_dir() {
-            copy(&path, &target);
-        } else {
-            disk::copy(&path, &target).unwrap();
-        }
-    }
 }
