@@ -344,4 +344,15 @@ pub enum Store {
 pub enum Guest {
     /// Answer probes: JSON on standard input and output
     Answer,
+    /// Wait until a service in this machine answers
+    #[command(after_help = "Example:
+  rave guest wait http://127.0.0.1:9090/-/ready    until the status is 2xx
+  rave guest wait /run/postgresql/.s.PGSQL.5432    until connections are accepted")]
+    Wait {
+        /// URL, address with port, or path of a Unix socket
+        service: String,
+        /// How long, in seconds
+        #[arg(long, value_name = "SECONDS", default_value_t = 80)]
+        timeout: u64,
+    },
 }

@@ -8,6 +8,8 @@ mod boot;
 mod copy;
 #[path = "machine/lab.rs"]
 mod lab;
+#[path = "machine/library.rs"]
+mod library;
 #[path = "machine/persist.rs"]
 mod persist;
 #[path = "machine/processes.rs"]

@@ -8,6 +8,7 @@ use crate::debian::{self, Lock, rootfs, tools};
 use crate::digest::{Canonical, Digest};
 use crate::disk;
 use crate::event::Work;
+use crate::images::Manifest;
 use crate::images::assemble::{Assembled, Assembly, kind};
 use crate::images::plan::{Inputs, Piece, Plan, plan};
 use crate::name::PackageName;
@@ -185,6 +186,17 @@ impl Prepared {
         let qcow2 = find(Piece::Qcow2)?;
         let complete = qcow2.is_some() || self.plan.digest(Piece::Qcow2).is_none();
         Ok(complete.then_some(Assembled { disk, manifest, qcow2 }))
+    }
+
+    /// The manifest of the newest build of this image, if the store has it.
+    pub fn newest(&self, store: &Store) -> Result<Option<Manifest>> {
+        for digest in store.pins()?.remove(&self.pin()).into_iter().flatten() {
+            if let Some(path) = store.lookup(kind(Piece::Manifest), digest)? {
+                // A build by another rave may have a manifest of another form.
+                return Ok(serde_json::from_slice(&disk::read(path)?).ok());
+            }
+        }
+        Ok(None)
     }
 
     /// The name under which the store keeps the newest build of this image.

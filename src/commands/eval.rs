@@ -3,8 +3,9 @@
 use serde_json::{Map, Value, json};
 
 use crate::cli;
+use crate::modules;
 
-use super::{Context, Failure, Result, Status, locking};
+use super::{Context, Result, Status, locking};
 
 /// Prints the final configuration, in the shape of an image file.
 pub fn run(arguments: &cli::Eval, context: &Context) -> Result<Status> {
@@ -15,7 +16,7 @@ pub fn run(arguments: &cli::Eval, context: &Context) -> Result<Status> {
     if context.ui.is_json() {
         context.ui.print_json(&image);
     } else {
-        context.ui.print(serde_yaml::to_string(&image).map_err(Failure::error)?.trim_end());
+        context.ui.print(modules::write(&image).trim_end());
     }
     Ok(Status::Done)
 }

@@ -26,6 +26,7 @@ mod vm;
 
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::Parser as _;
 
@@ -119,6 +120,10 @@ fn guest(verb: &crate::cli::Guest) -> Result<()> {
     match verb {
         crate::cli::Guest::Answer => {
             crate::guest::answer::serve(std::io::stdin().lock(), std::io::stdout().lock()).map_err(Failure::error)
+        }
+        crate::cli::Guest::Wait { service, timeout } => {
+            let service = service.parse().map_err(Failure::request)?;
+            crate::guest::answer::wait(&service, Duration::from_secs(*timeout)).map_err(Failure::error)
         }
     }
 }

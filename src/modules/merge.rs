@@ -176,6 +176,13 @@ impl Merger<'_> {
     }
 
     fn wrong(&self, ty: &Type, node: &Node, at: At<'_>, help: Option<String>) -> Failed {
+        if holds_private_key(node) {
+            // Told at the declaration, for the line of the value would show the key.
+            let message = format!("`{}` is given a private key at {}", at.path, node.origin);
+            let error = describe(Diagnostic::error(&at.declared.origin, message), at);
+            self.around.report(error.help("keep it in secrets/, and write its public part here"));
+            return Failed;
+        }
         let message = format!("`{}` must be {}, not {}", at.path, ty.describe(), node.describe());
         let error = describe(Diagnostic::error(&node.origin, message), at);
         self.around.report(match help {
@@ -338,6 +345,13 @@ impl Merger<'_> {
         }
         Failed
     }
+}
+
+/// Whether a text is, or holds, what nobody else may see.
+fn holds_private_key(node: &Node) -> bool {
+    let Kind::Scalar { text, .. } = &node.kind else { return false };
+    let text = text.to_ascii_uppercase();
+    text.contains("AGE-SECRET-KEY-") || text.contains("PRIVATE KEY-----")
 }
 
 fn unknown_field(key: &str, fields: &BTreeMap<String, Declared>, at: At<'_>, def: &Def) -> Diagnostic {
