@@ -29,6 +29,8 @@ mod output;
 mod plan;
 #[path = "cli/schema.rs"]
 mod schema;
+#[path = "cli/secrets.rs"]
+mod secrets;
 #[path = "cli/store.rs"]
 mod store;
 #[path = "cli/tidy.rs"]
