@@ -2,6 +2,7 @@
 
 mod authoring;
 mod building;
+pub mod secrets;
 
 use std::path::PathBuf;
 
@@ -97,6 +98,13 @@ pub enum Command {
     /// Writing images and modules
     #[command(flatten)]
     Authoring(Authoring),
+    /// Keep secrets in SOPS files, encrypted for age recipients
+    #[command(subcommand)]
+    #[command(after_help = "Examples:
+  rave secrets init web                       identity, rules, and all that images/web.yaml needs
+  rave secrets edit secrets/web.yaml          change them
+  rave secrets check web                      hold them against what the image needs")]
+    Secrets(secrets::Secrets),
     /// Look after the store
     #[command(subcommand)]
     #[command(after_help = "Examples:
