@@ -21,15 +21,6 @@ pub const SHORTEST: usize = 8;
 /// Different characters that a value must have at least, for the same reason.
 const DIFFERENT: usize = 4;
 
-/// A file that must have a key or hash which is no secret, such as one that a library tests itself with.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
-pub struct Allowed {
-    /// Its path in the image.
-    pub path: String,
-    /// Why it is no secret.
-    pub reason: String,
-}
-
 /// Why a value cannot be looked for: it is too short, or too simple. What cannot be looked for may not be a secret.
 pub fn too_weak(value: &[u8]) -> Option<&'static str> {
     let value = value.trim_ascii_end();
