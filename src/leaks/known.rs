@@ -1,5 +1,8 @@
 //! Private keys and password hashes, by the forms that others gave them.
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD_NO_PAD;
+
 /// How far behind its first byte a finding is examined, in bytes.
 pub(super) const LOOKAHEAD: usize = 2048;
 
@@ -10,8 +13,8 @@ pub(super) enum Anchor {
     Armor,
     /// An age identity.
     Age,
-    /// The armor, in base64.
-    Wrapped,
+    /// The end of the armor's first line, in base64, which began this many characters earlier.
+    Wrapped(usize),
 }
 
 /// The texts that are looked for.
@@ -19,9 +22,9 @@ pub(super) const ANCHORS: [(&str, Anchor); 5] = [
     (ARMOR, Anchor::Armor),
     (AGE, Anchor::Age),
     // `PRIVATE KEY-----` at the three places where it can begin in what is encoded.
-    ("UFJJVkFURSBLRVktLS0tL", Anchor::Wrapped),
-    ("BSSVZBVEUgS0VZLS0tLS", Anchor::Wrapped),
-    ("QUklWQVRFIEtFWS0tLS0t", Anchor::Wrapped),
+    ("UFJJVkFURSBLRVktLS0tL", Anchor::Wrapped(0)),
+    ("BSSVZBVEUgS0VZLS0tLS", Anchor::Wrapped(2)),
+    ("QUklWQVRFIEtFWS0tLS0t", Anchor::Wrapped(3)),
 ];
 
 const ARMOR: &str = "-----BEGIN ";
@@ -34,7 +37,7 @@ impl Anchor {
         match self {
             Self::Armor => armored(bytes),
             Self::Age => age(bytes).then(|| "age identity".to_owned()),
-            Self::Wrapped => Some("PRIVATE KEY in base64".to_owned()),
+            Self::Wrapped(before) => wrapped(bytes, before).then(|| "PRIVATE KEY in base64".to_owned()),
         }
     }
 }
@@ -54,10 +57,26 @@ fn armored(bytes: &[u8]) -> Option<String> {
     if !kind.contains("PRIVATE KEY") || kind.len() >= 64 {
         return None;
     }
+    has_key(rest).then(|| kind.to_owned())
+}
+
+/// Whether a key follows the first line of its armor.
+fn has_key(rest: &str) -> bool {
     // In JSON and in some settings, lines end in the two characters \n. Headers (RFC 1421, RFC 9580) may stand
     // between the first line and the key.
     let mut lines = rest.split('\n').flat_map(|line| line.split("\\n")).take(7);
-    lines.any(|line| is_base64(line.trim_ascii())).then(|| kind.to_owned())
+    lines.any(|line| is_base64(line.trim_ascii()))
+}
+
+/// Whether a key follows the armor's first line where both are in base64.
+fn wrapped(bytes: &[u8], before: usize) -> bool {
+    let known = |byte: &u8| byte.is_ascii_alphanumeric() || b"+/".contains(byte);
+    let text = bytes.iter().copied().filter(|byte| !byte.is_ascii_whitespace()).take_while(known);
+    let mut text: Vec<u8> = std::iter::repeat_n(b'A', before).chain(text).take(512).collect();
+    text.truncate(text.len() / 4 * 4);
+    let decoded = BASE64_STANDARD_NO_PAD.decode(text).unwrap_or_default();
+    let decoded = String::from_utf8_lossy(&decoded);
+    decoded.split_once("PRIVATE KEY-----").is_some_and(|(_, rest)| has_key(rest))
 }
 
 /// Whether a line begins with base64 that is long enough for a key. Filling, all of one character, is no key.
@@ -176,6 +195,8 @@ mod tests {
             format!("-----BEGIN PRIVATE KEY-----\0-----END PRIVATE KEY-----\0{BODY}"),
             format!("-----BEGIN PRIVATE KEY-----\n{}\n", "x".repeat(64)),
             "AGE-SECRET-KEY-1\0".to_owned(),
+            // As in a program that knows these texts.
+            ANCHORS.iter().map(|(text, _)| *text).collect::<String>() + BODY,
         ] {
             assert_eq!(private_key(wrong.as_bytes()), None, "{wrong}");
         }

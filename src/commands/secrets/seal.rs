@@ -102,7 +102,12 @@ pub fn complete(context: &Context, asked: &mut Asked) -> Result<()> {
 /// The sealed file, for who cannot open the sources.
 fn as_it_is(context: &Context, asked: &Asked, before: Option<Vec<u8>>, stale: Option<String>) -> Result<Vec<u8>> {
     let path = asked.named.sealed();
-    let remedy = format!("run `rave secrets seal {}` where an identity opens secrets/, and commit the file", asked.named.typed);
+    let typed = &asked.named.typed;
+    let remedy = if check::files(&context.project, &asked.named.name).is_empty() {
+        format!("`rave secrets init {typed}` makes secrets that can be made")
+    } else {
+        format!("run `rave secrets seal {typed}` where an identity opens secrets/, and commit the file")
+    };
     let Some(bytes) = before else {
         let names: Vec<&str> = asked.system.secrets.keys().map(String::as_str).collect();
         let text = format!("{} is missing, and {} needs {}", path.display(), asked.system.name, names.join(", "));
