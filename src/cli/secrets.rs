@@ -250,8 +250,8 @@ pub struct Get {
 /// `rave secrets set`.
 #[derive(Debug, Args)]
 #[command(after_help = format!("Examples:
-  printf %s \"$PASSWORD\" | rave secrets set secrets/web.yaml db-password --value-stdin --raw
   rave secrets set secrets/web.yaml '[\"replicas\"]' 3
+  printf %s \"$PASSWORD\" | rave secrets set secrets/web.yaml db-password --value-stdin --raw
   rave secrets set secrets/web.yaml tls-key --value-file --raw key.pem
 
 An argument can be read by every user of the machine while the command runs: secrets come from standard input or a

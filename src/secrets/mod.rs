@@ -30,12 +30,12 @@ mod walk;
 pub mod words;
 mod yaml;
 
-pub use json::read_value as read_json;
 pub use convert::recipient as ssh_to_age;
 pub use error::{BadMac, Error, Refusal, Result};
 pub use file::{File, Mac, Opened};
 pub use format::Format;
 pub use identity::Identities;
+pub use json::read_value as read_json;
 pub use metadata::{AgeKey, Group, Metadata};
 pub use recipient::Recipient;
 pub use rule::Written as Rule;

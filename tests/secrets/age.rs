@@ -4,7 +4,9 @@ use std::io::Read as _;
 use std::sync::Arc;
 
 use rave::secrets::prompt::{Nobody, Prompt};
-use rave::secrets::{AgeKey, Error, File, Format, Group, Identities, Mac, Metadata, Opened, Secret, identity, ssh_to_age};
+use rave::secrets::{
+    AgeKey, Error, File, Format, Group, Identities, Mac, Metadata, Opened, Secret, identity, ssh_to_age,
+};
 
 use super::vectors::{bytes, path, text};
 

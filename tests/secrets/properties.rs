@@ -15,8 +15,35 @@ fn identities() -> Identities {
 
 fn text() -> impl Strategy<Value = String> {
     let special = prop::sample::select(vec![
-        "", " ", "y", "null", "12", "1e3", "a: b", "# x", "- x", "x #y", "a\nb\n", "\n", "a\n\n", " a\n b", "'", "\"",
-        "\\", "\t", "\u{1f600}", "\u{85}", "\u{2028}x", "2001-01-01", "1:30", "<<", "ENC[x]", "<&>", "a \nb", "...", "---",
+        "",
+        " ",
+        "y",
+        "null",
+        "12",
+        "1e3",
+        "a: b",
+        "# x",
+        "- x",
+        "x #y",
+        "a\nb\n",
+        "\n",
+        "a\n\n",
+        " a\n b",
+        "'",
+        "\"",
+        "\\",
+        "\t",
+        "\u{1f600}",
+        "\u{85}",
+        "\u{2028}x",
+        "2001-01-01",
+        "1:30",
+        "<<",
+        "ENC[x]",
+        "<&>",
+        "a \nb",
+        "...",
+        "---",
     ]);
     prop_oneof![special.prop_map(str::to_owned), "[ -~é☃\n]{0,24}", "\\PC{0,12}"]
 }
@@ -24,8 +51,22 @@ fn text() -> impl Strategy<Value = String> {
 fn key() -> impl Strategy<Value = String> {
     prop_oneof![
         "[a-z_]{1,8}",
-        prop::sample::select(vec!["a_unencrypted", "x_enc", "data", "", "a:b", "y", "12", "a b", "\"", "'", "#x", "é", "k\nl"])
-            .prop_map(str::to_owned),
+        prop::sample::select(vec![
+            "a_unencrypted",
+            "x_enc",
+            "data",
+            "",
+            "a:b",
+            "y",
+            "12",
+            "a b",
+            "\"",
+            "'",
+            "#x",
+            "é",
+            "k\nl"
+        ])
+        .prop_map(str::to_owned),
     ]
 }
 
@@ -35,7 +76,9 @@ fn leaf() -> impl Strategy<Value = Value> {
         any::<bool>().prop_map(|b| Value::Leaf(Leaf::bool(b))),
         any::<i64>().prop_map(|n| Value::Leaf(Leaf::int(n))),
         // Whole numbers come back as such from formats that do not tell them apart.
-        any::<f64>().prop_filter("whole", |n| n.is_finite() && n.fract() != 0.0).prop_map(|n| Value::Leaf(Leaf::float(n))),
+        any::<f64>()
+            .prop_filter("whole", |n| n.is_finite() && n.fract() != 0.0)
+            .prop_map(|n| Value::Leaf(Leaf::float(n))),
         text().prop_map(Value::str),
     ]
 }

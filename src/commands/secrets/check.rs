@@ -24,7 +24,8 @@ const SUFFIXES: [&str; 5] = ["yaml", "yml", "json", "env", "ini"];
 /// Runs the verb.
 pub fn run(arguments: &Check, context: &Context) -> Result<Status> {
     let asked = locking::evaluate(context, &arguments.image, &[], None)?;
-    let recipients = arguments.recipient.iter().map(|text| Recipient::parse(text)).collect::<std::result::Result<Vec<_>, _>>();
+    let recipients =
+        arguments.recipient.iter().map(|text| Recipient::parse(text)).collect::<std::result::Result<Vec<_>, _>>();
     let recipients = recipients.map_err(|error| Failure::request(error.to_string()))?;
     let system = &asked.system;
     let mut problems = Vec::new();
@@ -77,7 +78,8 @@ fn show(system: &crate::system::System, found: &BTreeMap<String, Found>, problem
             .secrets
             .iter()
             .map(|(name, secret)| {
-                let problems: Vec<_> = of(name).iter().map(|p| json!({"what": p.what, "warning": p.is_warning})).collect();
+                let problems: Vec<_> =
+                    of(name).iter().map(|p| json!({"what": p.what, "warning": p.is_warning})).collect();
                 let file = found.get(name).map(|found| &found.file);
                 json!({"name": name, "kind": secret.kind, "owner": secret.owner, "group": secret.group,
                     "mode": format!("{:04o}", secret.mode), "units": secret.units, "file": file, "problems": problems})

@@ -51,7 +51,8 @@ pub fn run(arguments: &Diff, context: &Context) -> Result<Status> {
         };
         context.ui.print_json(&changed.iter().map(entry).collect::<Vec<_>>());
     } else if !changed.is_empty() {
-        let rows: Vec<_> = changed.iter().flat_map(|path| rows(path, old.get(*path), new.get(*path), &owners)).collect();
+        let rows: Vec<_> =
+            changed.iter().flat_map(|path| rows(path, old.get(*path), new.get(*path), &owners)).collect();
         context.ui.table(&["", "PATH", "OWNER", "MODE", "TYPE", "SIZE", "DIGEST"], &rows);
     }
     Ok(if changed.is_empty() { Status::Done } else { Status::Unwell })

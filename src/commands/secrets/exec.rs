@@ -33,7 +33,8 @@ pub fn env(arguments: &ExecEnv, context: &Context) -> Result<Status> {
 
 /// The values at the top of a file as variables.
 fn variables(opened: &Opened, file: &Path) -> Result<Vec<(OsString, OsString)>> {
-    let wrong = |name: &str, why: &str| Failure::request(format!("{}: {name} cannot be a variable: {why}", file.display()));
+    let wrong =
+        |name: &str, why: &str| Failure::request(format!("{}: {name} cannot be a variable: {why}", file.display()));
     let mut variables = Vec::new();
     for (name, value) in opened.documents.first().into_iter().flatten().filter_map(Entry::pair) {
         if name.is_empty() || name.contains(['=', '\0']) {

@@ -38,14 +38,17 @@ pub fn run(arguments: &Init, context: &Context) -> Result<Status> {
     let folder = context.project.join(FOLDER);
     disk::create_dir_all(&folder)?;
     if files(&context.project, COMMON).is_empty() {
-        let note = Comment { text: " Secrets that all images of this project share: name: value".into(), inline: false };
+        let note =
+            Comment { text: " Secrets that all images of this project share: name: value".into(), inline: false };
         create(&folder.join("common.yaml"), vec![Entry::Comment(note)], context, &mut made)?;
     }
     if let Some(asked) = &asked {
         fill(&asked.system, asked.named.name.as_str(), &identities, context, &mut made)?;
     }
     if context.ui.is_json() {
-        context.ui.print_json(&json!({"recipient": own, "files": made.files, "secrets": made.secrets, "missing": made.left}));
+        context
+            .ui
+            .print_json(&json!({"recipient": own, "files": made.files, "secrets": made.secrets, "missing": made.left}));
     } else {
         context.ui.print(format!("recipient: {own}"));
         made.files.iter().for_each(|file| context.ui.print(format!("made {file}")));
@@ -174,7 +177,8 @@ fn store(
     made: &mut Made,
 ) -> Result<()> {
     let pairs = values.into_iter().map(|(name, value)| Entry::Pair(name.to_owned(), Value::str(value)));
-    let own = files(&context.project, image).into_iter().find(|path| path.file_stem().is_some_and(|stem| stem == image));
+    let own =
+        files(&context.project, image).into_iter().find(|path| path.file_stem().is_some_and(|stem| stem == image));
     let Some(path) = own else {
         let path = context.project.join(FOLDER).join(format!("{image}.yaml"));
         return create(&path, pairs.collect(), context, made).map(drop);

@@ -82,7 +82,9 @@ fn remove(change: &RecipientChange, context: &Context) -> Result<Status> {
     let (read, mut file) = files::load(&change.file, None)?;
     take(group_of(&mut file.metadata.groups, change)?, &recipients, &change.file)?;
     rotate_file(&change.file, &read, file, context, Mac::Check)?;
-    context.ui.say("the file has a new data key; who could read it before still knows the old values: change those, too");
+    context
+        .ui
+        .say("the file has a new data key; who could read it before still knows the old values: change those, too");
     Ok(Status::Done)
 }
 
@@ -161,7 +163,9 @@ fn update(path: &Path, arguments: &Updatekeys, context: &Context) -> Result<()> 
             removes = true;
             context.ui.say(format!("{}: - {name}{group}", path.display()));
         }
-        new.iter().filter(|name| !old.contains(name)).for_each(|name| context.ui.say(format!("{}: + {name}{group}", path.display())));
+        new.iter()
+            .filter(|name| !old.contains(name))
+            .for_each(|name| context.ui.say(format!("{}: + {name}{group}", path.display())));
     }
     if !arguments.yes && !agreed(context)? {
         context.ui.say(format!("{} was left as it is", path.display()));

@@ -11,7 +11,8 @@ use super::{failure, files};
 /// Runs `view`.
 pub fn view(arguments: &Read, context: &Context) -> Result<Status> {
     let opened = files::open(&arguments.file, &arguments.opening, context)?;
-    let format = arguments.opening.types.output_type.map_or(opened.format, |said| files::format("".as_ref(), Some(said)));
+    let format =
+        arguments.opening.types.output_type.map_or(opened.format, |said| files::format("".as_ref(), Some(said)));
     let plain = format.write(&opened.documents).map_err(|error| failure(arguments.file.display(), &error))?;
     context.ui.print_bytes(plain.expose());
     Ok(Status::Done)

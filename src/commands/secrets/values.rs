@@ -37,7 +37,9 @@ fn value(arguments: &Set, context: &Context) -> Result<Value> {
     let text = match &arguments.value {
         Some(file) if arguments.value_file => files::read(Path::new(file))?,
         Some(value) => {
-            context.ui.warn("every user of this machine can read arguments; secrets belong into --value-stdin or --value-file");
+            context.ui.warn(
+                "every user of this machine can read arguments; secrets belong into --value-stdin or --value-file",
+            );
             Secret::from(value.as_bytes())
         }
         None => files::read_stdin()?,
@@ -46,7 +48,9 @@ fn value(arguments: &Set, context: &Context) -> Result<Value> {
         return Ok(Value::str(text));
     }
     let json = text.expose_text().and_then(|text| read_json(text).ok());
-    json.ok_or_else(|| refused(WRONG_FORMAT, "the value is not JSON").hint("--raw takes it as a text; JSON has texts in quotes"))
+    json.ok_or_else(|| {
+        refused(WRONG_FORMAT, "the value is not JSON").hint("--raw takes it as a text; JSON has texts in quotes")
+    })
 }
 
 /// Opens a file, changes its first document, and writes it if that changed anything.
