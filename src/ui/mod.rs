@@ -9,6 +9,7 @@ use std::io::{self, IsTerminal as _, Write as _};
 use std::sync::{Mutex, PoisonError};
 
 use serde::Serialize;
+use zeroize::Zeroizing;
 
 use crate::event::{Event, Report};
 use crate::origin::Diagnostic;
@@ -67,7 +68,7 @@ pub struct Ui {
     lost: Mutex<Option<io::Error>>,
     progress: Mutex<Progress>,
     /// What was said so far, up to [`SAID`].
-    said: Mutex<Vec<u8>>,
+    said: Mutex<Zeroizing<Vec<u8>>>,
 }
 
 /// How much is kept of what was said, in bytes.
@@ -162,7 +163,7 @@ impl Ui {
 
     /// All lines of both streams so far, for the search for secrets; the first megabytes if there are many.
     pub fn said(&self) -> Vec<u8> {
-        self.said.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.said.lock().unwrap_or_else(PoisonError::into_inner).to_vec()
     }
 
     fn note(&self, text: &str) {
