@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 
 pub use copy::copy_at;
 pub use lock::Lock;
-pub use sparse::digest;
+pub use sparse::{data, digest};
 
 /// Something that the file system refused.
 #[derive(Debug, thiserror::Error)]

@@ -33,6 +33,7 @@ pub fn system() -> System {
         initrd_modules: BTreeSet::new(),
         secrets: BTreeMap::new(),
         certificates: BTreeMap::new(),
+        key_allow: vec![],
         state: BTreeMap::new(),
         disk: Disk {
             compression: Compression { algorithm: "lz4".into(), level: None, cluster: 65536 },
@@ -84,6 +85,7 @@ pub fn manifest() -> Manifest {
         disk_size: 1,
         state: BTreeMap::new(),
         expect: system.expect,
+        leaks: crate::images::contents::Searched::default(),
         files: [("/a".to_owned(), file("a")), ("/b".to_owned(), file("b"))].into(),
     }
 }

@@ -9,7 +9,9 @@ mod files;
 mod init;
 mod keygen;
 mod memory;
+mod prove;
 mod recipients;
+mod seal;
 mod show;
 mod terminal;
 mod values;
@@ -21,6 +23,9 @@ use crate::secrets::Identities;
 use crate::secrets::prompt::Prompt;
 
 use super::{Context, Failure, Result, Status};
+
+pub use prove::prove;
+pub use seal::complete;
 
 /// Runs one of the verbs.
 pub fn run(verb: &Secrets, context: &Context) -> Result<Status> {
@@ -40,6 +45,7 @@ pub fn run(verb: &Secrets, context: &Context) -> Result<Status> {
         Secrets::ExecEnv(arguments) => exec::env(arguments, context),
         Secrets::ExecFile(arguments) => exec::file(arguments, context),
         Secrets::Diff(arguments) => diff::run(arguments, context),
+        Secrets::Seal(arguments) => seal::run(arguments, context),
         Secrets::Check(arguments) => check::run(arguments, context),
         Secrets::Keygen(arguments) => keygen::run(arguments, context),
     }
@@ -51,6 +57,26 @@ fn harden() -> Result<()> {
     set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(std::io::Error::from).map_err(Failure::error)?;
     let none = Rlimit { current: Some(0), maximum: Some(0) };
     setrlimit(Resource::Core, none).map_err(std::io::Error::from).map_err(Failure::error)
+}
+
+/// For as long as it lives, no core dump and no debugger sees this process. Not for the time in which sandboxes are
+/// made: they have to write to this process's own files in /proc, which are root's meanwhile.
+struct Hidden;
+
+impl Hidden {
+    fn new() -> Result<Self> {
+        use rustix::process::{DumpableBehavior, set_dumpable_behavior};
+        set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(std::io::Error::from).map_err(Failure::error)?;
+        Ok(Self)
+    }
+}
+
+impl Drop for Hidden {
+    fn drop(&mut self) {
+        use rustix::process::{DumpableBehavior, set_dumpable_behavior};
+        // It was so before; a process that stays hidden fails loudly later.
+        let _ = set_dumpable_behavior(DumpableBehavior::Dumpable);
+    }
 }
 
 /// Whom identities and plugins may ask.

@@ -65,6 +65,7 @@ pub(super) struct Render<'a> {
     wanted: Vec<people::Wanted>,
     secrets: Claims<Secret>,
     certificates: Claims<Certificate>,
+    key_allow: Vec<(String, String)>,
     /// Secrets that others name.
     needed: Vec<secrets::Needed>,
     /// Units of packages that shall not start.
@@ -147,6 +148,7 @@ impl<'a> Render<'a> {
             wanted: Vec::new(),
             secrets: Claims::new(),
             certificates: Claims::new(),
+            key_allow: Vec::new(),
             needed: Vec::new(),
             disabled: Claims::new(),
             mount_points: Vec::new(),
@@ -235,6 +237,7 @@ impl<'a> Render<'a> {
             "ssh" => self.whole(name, node, by, |this, node| this.ssh(&node, by)),
             "state" => self.each_item(name, node, by, |this, node| this.state(&node, by)),
             "journal-allow" => self.each_item(name, node, by, |this, node| this.allow(&node)),
+            "key-allow" => self.each_item(name, node, by, |this, node| this.allow_key(&node)),
             "probes" => self.each_item(name, node, by, |this, node| this.probe(&node, by)),
             "assertions" => self.each_item(name, node, by, |this, node| this.claim(&node, by, false)),
             "warnings" => self.each_item(name, node, by, |this, node| this.claim(&node, by, true)),
@@ -513,6 +516,7 @@ impl<'a> Render<'a> {
             cmdline: std::mem::take(&mut self.cmdline),
             initrd_modules: self.kernel_modules_of(Fate::Initrd).map(str::to_owned).collect(),
             secrets: std::mem::take(&mut self.secrets).into_iter().map(|(name, (secret, _))| (name, secret)).collect(),
+            key_allow: std::mem::take(&mut self.key_allow),
             certificates: std::mem::take(&mut self.certificates).into_iter().map(|(name, (c, _))| (name, c)).collect(),
             set_id: self.set_id.clone(),
             disk: fixed.disk,
