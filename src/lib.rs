@@ -7,6 +7,7 @@ pub mod event;
 pub mod name;
 pub mod origin;
 pub mod probe;
+pub mod quantity;
 pub mod system;
 pub mod tree;
 pub mod uuid;

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::name::{GuestPath, ImageName, OptionPath, PackageName, Version};
+use crate::probe::{HttpUrl, JsonPath, Place};
 use crate::tree::Tree;
 
 /// Everything that an image shall be.
@@ -47,6 +48,8 @@ pub struct System {
     pub disk: Disk,
     /// The virtual machine that the mode asks for.
     pub machine: Machine,
+    /// Directories that outlive a version: made at boot, and what a backup takes.
+    pub state: BTreeMap<GuestPath, State>,
     /// What `rave check` holds against the running machine.
     pub expect: Expect,
     /// Every option's final value and where it came from, for the manifest and for people.
@@ -203,6 +206,19 @@ pub struct Certificate {
     pub option: OptionPath,
 }
 
+/// A directory below /var that a service keeps its state in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct State {
+    /// Owning user.
+    pub owner: String,
+    /// Owning group.
+    pub group: String,
+    /// Permission bits.
+    pub mode: u32,
+    /// Whether a backup takes it: what can be made anew is left out.
+    pub backup: bool,
+}
+
 /// How the disk is laid out and packed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Disk {
@@ -289,12 +305,52 @@ pub struct ModuleProbe {
     pub stage: String,
     /// Unique id, such as `nftables.loaded`.
     pub id: String,
-    /// A command that must exit with 0 inside the machine.
-    pub command: Vec<String>,
-    /// What its standard output must contain.
-    pub contains: Option<String>,
+    /// What is asked, and which answer is a good one.
+    pub query: Query,
     /// The option that asked for it.
     pub option: OptionPath,
+}
+
+/// What a module's probe asks inside the machine, and the answer that it must get.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Query {
+    /// A command must exit with 0.
+    Command {
+        /// Program and arguments.
+        command: Vec<String>,
+        /// What its standard output must contain.
+        contains: Option<String>,
+    },
+    /// A GET request must be answered with that status.
+    Http {
+        /// Whom to ask for what.
+        url: HttpUrl,
+        /// The status code.
+        status: u16,
+        /// Values that response headers must have; an empty one: the header must be absent.
+        headers: BTreeMap<String, String>,
+        /// What the body must contain.
+        contains: Option<String>,
+    },
+    /// A GET request must be answered with JSON that has a value at a place.
+    HttpJson {
+        /// Whom to ask for what.
+        url: HttpUrl,
+        /// The place in the document.
+        at: JsonPath,
+        /// The value, in any spelling of the same duration or size.
+        equals: String,
+    },
+    /// A connection must be accepted.
+    Connect {
+        /// Where.
+        place: Place,
+        /// What is said to it; nothing: it speaks first.
+        send: Option<String>,
+        /// What it must say; nothing: that it accepts is enough.
+        contains: Option<String>,
+    },
 }
 
 /// One option's final value.

@@ -7,6 +7,7 @@
 mod dm;
 mod kernel;
 mod scan;
+mod services;
 mod sockets;
 mod systemd;
 
@@ -128,6 +129,8 @@ impl Machine {
             Probe::Clock => self.clock()?,
             Probe::Scan => scan::scan(&self.root)?,
             Probe::HostKey { path } => self.host_key(path)?,
+            Probe::Http { url } => services::http(self, url),
+            Probe::Connect { place, send, listen } => services::connect(self, place, send.as_deref(), *listen),
             Probe::Run { command } => run(command)?,
             Probe::SshOffer | Probe::SshLogin { .. } | Probe::SshRefusal { .. } | Probe::HostClock => {
                 return Err("this has to be asked from outside".to_owned().into());

@@ -252,6 +252,7 @@ impl Assembly<'_> {
             options: system.options.clone(),
             machine: system.machine.clone(),
             disk_size: system.disk.size,
+            state: system.state.clone(),
             expect: system.expect.clone(),
             files: read_record::<RootRecord>(root)?.files,
         };

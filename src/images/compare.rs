@@ -74,6 +74,7 @@ mod tests {
             options: BTreeMap::new(),
             machine: system.machine,
             disk_size: 1,
+            state: BTreeMap::new(),
             expect: system.expect,
             files: [("/a".to_owned(), file("a")), ("/b".to_owned(), file("b"))].into(),
         }

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
-use crate::name::{ImageName, OptionPath, PackageName, Version};
-use crate::system::{Expect, Machine, Mode, OptionValue};
+use crate::name::{GuestPath, ImageName, OptionPath, PackageName, Version};
+use crate::system::{Expect, Machine, Mode, OptionValue, State};
 
 use super::erofs::FileRecord;
 
@@ -47,6 +47,8 @@ pub struct Manifest {
     pub machine: Machine,
     /// Size in bytes that the disk should have where the machine runs.
     pub disk_size: u64,
+    /// Directories that outlive a version, and whether a backup takes them.
+    pub state: BTreeMap<GuestPath, State>,
     /// What the running machine is held against.
     pub expect: Expect,
     /// Files of the root file system.

@@ -58,6 +58,7 @@ pub(super) struct State {
 #[derive(Debug)]
 struct Names {
     around: Arc<Evaluator>,
+    scope: Scope,
     /// The options that a bare name may mean; for a group, those below it.
     prefix: Option<String>,
     /// Whether only options below `prefix` are meant.
@@ -74,6 +75,9 @@ impl std::fmt::Debug for Evaluator {
 
 impl Names {
     fn lookup(&self, name: &str) -> Option<minijinja::Value> {
+        if let Some(value) = self.scope.item(name).filter(|_| !self.group) {
+            return Some(value.clone());
+        }
         let inner = self.prefix.as_ref().and_then(|prefix| self.either(&format!("{prefix}."), name));
         if self.group || inner.is_some() {
             return inner;
@@ -101,7 +105,8 @@ impl Names {
         }
         self.around.catalogue.is_group(&path).then(|| {
             let (around, failed) = (Arc::clone(&self.around), Arc::clone(&self.failed));
-            minijinja::Value::from_object(Self { around, prefix: Some(path), group: true, failed })
+            let scope = Scope::default();
+            minijinja::Value::from_object(Self { around, scope, prefix: Some(path), group: true, failed })
         })
     }
 }
@@ -134,7 +139,8 @@ impl Evaluator {
     fn names(self: &Arc<Self>, scope: &Scope) -> (minijinja::Value, Arc<Mutex<bool>>) {
         let failed = Arc::new(Mutex::new(false));
         let prefix = scope.prefix().map(str::to_owned);
-        let names = Names { around: Arc::clone(self), prefix, group: false, failed: Arc::clone(&failed) };
+        let (around, scope) = (Arc::clone(self), scope.clone());
+        let names = Names { around, scope, prefix, group: false, failed: Arc::clone(&failed) };
         (minijinja::Value::from_object(names), failed)
     }
 
@@ -208,6 +214,31 @@ impl Evaluator {
             }
         }
         Ok(expanded)
+    }
+
+    /// The entries of the map or list that an expression gives, each with its key or position.
+    pub fn entries(
+        self: &Arc<Self>,
+        node: &Node,
+        scope: &Scope,
+    ) -> Result<Vec<(minijinja::Value, minijinja::Value)>, Failed> {
+        let Kind::Scalar { text, .. } = &node.kind else { return Err(self.no_entries(node)) };
+        let value = self.run(text, scope, &|range| node.locate(range), |template, names| {
+            template.value(names).unwrap_or_else(|| Ok(minijinja::Value::UNDEFINED))
+        })?;
+        let list = value.kind() != minijinja::value::ValueKind::Map;
+        let items = value.try_iter().map_err(|_| self.no_entries(node))?.enumerate();
+        let entry = |(at, item): (usize, minijinja::Value)| match list {
+            true => Ok((minijinja::Value::from(at), item)),
+            false => value.get_item(&item).map(|inner| (item, inner)).map_err(|_| self.no_entries(node)),
+        };
+        items.map(entry).collect()
+    }
+
+    fn no_entries(&self, node: &Node) -> Failed {
+        let error = Diagnostic::error(&node.origin, format!("`each` must be a map or a list, not {}", node.describe()));
+        self.state().errors.push(error.help("write one expression in braces, such as \"{{ sites }}\""));
+        Failed
     }
 
     /// A key with its templates evaluated.

@@ -6,6 +6,7 @@ use super::value::{Quantity, Unit, Value};
 use super::yaml::Style;
 use super::{calendar, recipient};
 use crate::name::{GuestPath, PackageName};
+use crate::quantity;
 
 /// A type whose values are written as one scalar.
 pub(super) struct Scalar {
@@ -153,60 +154,42 @@ fn port(text: &str) -> Result<Value, Refusal> {
     }
 }
 
-/// Splits the leading digits off.
-fn number(text: &str) -> Option<(u64, &str)> {
-    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    Some((text.get(..end)?.parse().ok()?, text.get(end..)?))
-}
-
 fn duration(text: &str) -> Result<Value, Refusal> {
-    let mut rest = text;
-    let mut total: u64 = 0;
-    if text.is_empty() {
-        return Err(None);
+    match quantity::milliseconds(text) {
+        Some(amount) => Ok(Value::Quantity(Quantity { unit: Unit::Time, amount })),
+        None => Err(duration_trap(text)),
     }
-    while !rest.is_empty() {
-        let (count, after) = number(rest).ok_or(None)?;
-        let end = after.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(after.len());
-        let (name, after) = after.split_at(end);
-        let unit = match name {
-            "" if text == "0" => 1,
-            "" => return Err(duration_trap(text)),
-            "min" => 60_000,
-            "w" => 7 * 86_400_000,
-            "M" | "mo" | "y" => return Err(Some("months and years have no fixed length; write days".into())),
-            _ => Unit::Time.names().iter().find(|(known, _)| *known == name).ok_or(None)?.1,
-        };
-        let part = count.checked_mul(unit).and_then(|part| total.checked_add(part));
-        total = part.ok_or_else(|| Some("it is too long".to_owned()))?;
-        rest = after;
-    }
-    Ok(Value::Quantity(Quantity { unit: Unit::Time, amount: total }))
 }
 
 fn duration_trap(text: &str) -> Refusal {
-    match text.contains(':') {
-        true => Some(format!("some readers take {text} for a number of base 60; write 1h30m")),
-        false => Some(format!("name the unit: {text}s, {text}m, {text}h or {text}d")),
+    let (count, name) = quantity::number(text)?;
+    match name {
+        "" => Some(format!("name the unit: {count}s, {count}m, {count}h or {count}d")),
+        "M" | "mo" | "y" => Some("months and years have no fixed length; write days".into()),
+        _ if name.starts_with(':') => Some(format!("some readers take {text} for a number of base 60; write 1h30m")),
+        _ => quantity::TIME.iter().any(|(known, _)| *known == name).then(|| "it is too long".to_owned()),
     }
 }
 
 fn size(text: &str) -> Result<Value, Refusal> {
-    let (count, name) = number(text).ok_or(None)?;
-    let name = name.strip_suffix("iB").filter(|name| !name.is_empty()).unwrap_or(name);
-    let unit = match name {
-        "B" => 1,
+    match quantity::bytes(text) {
+        Some(amount) => Ok(Value::Quantity(Quantity { unit: Unit::Bytes, amount })),
+        None => Err(size_trap(text)),
+    }
+}
+
+fn size_trap(text: &str) -> Refusal {
+    let (count, name) = quantity::number(text)?;
+    match name {
         "KB" | "kB" | "MB" | "GB" | "TB" => {
-            return Err(Some(format!("sizes count in powers of 1024: write {count}{}", &name[..1].to_uppercase())));
+            Some(format!("sizes count in powers of 1024: write {count}{}", &name[..1].to_uppercase()))
         }
-        _ => Unit::Bytes.names().iter().find(|(known, _)| *known == name).ok_or(None)?.1,
-    };
-    let amount = count.checked_mul(unit).ok_or_else(|| Some("it is too large".to_owned()))?;
-    Ok(Value::Quantity(Quantity { unit: Unit::Bytes, amount }))
+        _ => quantity::BYTES.iter().any(|(known, _)| *known == name).then(|| "it is too large".to_owned()),
+    }
 }
 
 fn percentage(text: &str) -> Result<Value, Refusal> {
-    match number(text).ok_or(None)? {
+    match quantity::number(text).ok_or(None)? {
         (amount, "%") if amount <= 1_000_000 => Ok(Value::Quantity(Quantity { unit: Unit::Percent, amount })),
         (amount, "") => Err(Some(format!("write {amount}%"))),
         _ => Err(None),

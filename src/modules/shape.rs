@@ -44,6 +44,8 @@ use Shape::{Any, Condition, Directive, Either, Flag, List, Map, Record, Text};
 
 static TEXTS: Shape = List(&Text);
 const WHEN: Key = may("when", Condition);
+/// An entry that is made once for each of a map or list.
+const EACH: Key = may("each", Any);
 
 /// A word, or one that counts under a condition: `{ value: WORD, when: CONDITION }`.
 static WORD: Shape = Either(&Text, &Record(&[must("value", Text), WHEN]));
@@ -89,6 +91,8 @@ pub(super) static MODULE: Shape = Record(&[
     may("cmdline", List(&WORD)),
     may("kernel-modules", Record(KERNEL_MODULES)),
     may("mounts", Map(&MOUNT)),
+    may("state", List(&Record(STATE))),
+    may("active", List(&WORD)),
     may("open", List(&WORD)),
     may("local", List(&WORD)),
     may("behind-firewall", List(&WORD)),
@@ -116,10 +120,11 @@ pub(super) static FILE: Shape = Record(&[
     may("mode", Text),
     may("owner", Text),
     may("group", Text),
+    EACH,
     WHEN,
 ]);
 
-const GROUP: &[Key] = &[must("gid", Text), WHEN];
+const GROUP: &[Key] = &[must("gid", Text), EACH, WHEN];
 
 const USER: &[Key] = &[
     must("uid", Text),
@@ -128,6 +133,7 @@ const USER: &[Key] = &[
     may("home", Text),
     may("shell", Text),
     may("description", Text),
+    EACH,
     WHEN,
 ];
 
@@ -135,7 +141,7 @@ const KERNEL_MODULES: &[Key] = &[may("initrd", List(&WORD)), may("load", List(&W
 
 /// Options that a mount must have, or what to mount there.
 static MOUNT: Shape =
-    Either(&TEXTS, &Record(&[may("type", Text), may("what", Text), may("options", List(&Text)), WHEN]));
+    Either(&TEXTS, &Record(&[may("type", Text), may("what", Text), may("options", List(&Text)), EACH, WHEN]));
 
 const SECRET: &[Key] = &[
     may("kind", Text),
@@ -145,10 +151,11 @@ const SECRET: &[Key] = &[
     may("units", List(&Text)),
     may("on-change", Text),
     may("description", Text),
+    EACH,
     WHEN,
 ];
 
-const CERTIFICATE: &[Key] = &[must("hosts", List(&Text)), must("key", Text), WHEN];
+const CERTIFICATE: &[Key] = &[must("hosts", List(&Text)), must("key", Text), EACH, WHEN];
 
 const SECTION: Shape = Map(&Directive);
 
@@ -170,6 +177,7 @@ const UNIT: &[Key] = &[
     may("wanted-by", List(&Text)),
     may("credentials", List(&Text)),
     may("mask", Flag),
+    EACH,
     WHEN,
 ];
 
@@ -186,8 +194,26 @@ const SSH: &[Key] = &[
 const ALLOW: &[Key] = &[must("pattern", Text), must("reason", Text), WHEN];
 const CLAIM: &[Key] = &[must("that", Condition), must("message", Text), WHEN];
 
-const PROBE: &[Key] =
-    &[must("stage", Text), must("id", Text), must("command", List(&Text)), may("contains", Text), WHEN];
+const STATE: &[Key] =
+    &[must("path", Text), may("owner", Text), may("group", Text), may("mode", Text), may("backup", Flag), EACH, WHEN];
+
+const PROBE: &[Key] = &[
+    must("stage", Text),
+    must("id", Text),
+    may("command", List(&Text)),
+    may("http", Text),
+    may("http_json", Text),
+    may("tcp", Text),
+    may("unix", Text),
+    may("status", Text),
+    may("headers", Map(&Text)),
+    may("at", Text),
+    may("equals", Text),
+    may("send", Text),
+    may("contains", Text),
+    EACH,
+    WHEN,
+];
 
 /// The shape of one entry of a module's section; of the whole section if it has no entries.
 pub(super) fn section(name: &str) -> Option<&'static Shape> {

@@ -27,18 +27,36 @@ const STATEMENTS: [&str; 8] = ["if", "elif", "else", "endif", "for", "endfor", "
 const MAX_DEPTH: usize = 32;
 
 /// Whose names a template may use bare.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Scope(Option<Arc<str>>);
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct Scope {
+    module: Option<Arc<str>>,
+    item: Option<(minijinja::Value, minijinja::Value)>,
+}
 
 impl Scope {
     /// The options of the module at that path.
     pub fn module(path: &str) -> Self {
-        Self(Some(path.replace('/', ".").into()))
+        Self { module: Some(path.replace('/', ".").into()), item: None }
+    }
+
+    /// The same, with one entry of what `each` goes through as `key` and `value`.
+    pub fn with_item(&self, key: minijinja::Value, value: minijinja::Value) -> Self {
+        Self { item: Some((key, value)), ..self.clone() }
     }
 
     /// The dotted name of the module.
     pub fn prefix(&self) -> Option<&str> {
-        self.0.as_deref()
+        self.module.as_deref()
+    }
+
+    /// The value of a name that `each` gives.
+    pub fn item(&self, name: &str) -> Option<&minijinja::Value> {
+        let (key, value) = self.item.as_ref()?;
+        match name {
+            "key" => Some(key),
+            "value" => Some(value),
+            _ => None,
+        }
     }
 }
 

@@ -1,17 +1,22 @@
 //! Secrets, encrypted at rest: SOPS files with age.
 
 mod cipher;
+pub mod config;
 mod convert;
+pub mod deploy;
 mod dotenv;
 mod error;
 pub mod file;
 mod flatten;
 mod format;
+pub mod generate;
 pub mod identity;
 mod ini;
 mod json;
 mod keyring;
 mod metadata;
+pub mod needed;
+pub mod path;
 mod pq;
 pub mod prompt;
 mod recipient;
@@ -19,8 +24,10 @@ mod rule;
 mod scalar;
 mod secret;
 mod shamir;
+pub mod sources;
 pub mod tree;
 mod walk;
+pub mod words;
 mod yaml;
 
 pub use convert::recipient as ssh_to_age;

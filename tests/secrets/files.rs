@@ -148,11 +148,14 @@ fn sources_come_out_as_sops_has_them() {
 /// The lines of an encrypted file that hold no ciphertext, and the types of those that do: what a reviewer sees.
 fn skeleton(file: &[u8]) -> Vec<String> {
     let text = String::from_utf8_lossy(file).into_owned();
-    let lines = text.lines().filter(|line| !line.contains("AGE ENCRYPTED") && !line.trim().ends_with('='));
-    let lines = lines.filter(|line| !line.contains("lastmodified") && !line.contains("version"));
-    let is_armor = |line: &str| line.trim().len() == 64 && !line.trim().contains([' ', ':']);
+    let mut armored = false;
+    // An age file in lines of its own has as many as chance wants.
+    let lines = text.lines().filter(|line| {
+        armored = (armored || line.contains("BEGIN AGE")) && !line.contains("END AGE");
+        !armored && !line.contains("END AGE")
+    });
     lines
-        .filter(|line| !is_armor(line))
+        .filter(|line| !line.contains("lastmodified") && !line.contains("version"))
         .map(|line| match (line.find("ENC["), line.rfind(",type:")) {
             (Some(from), Some(to)) => format!("{}{}", &line[..from], &line[to..]),
             _ => line.to_owned(),

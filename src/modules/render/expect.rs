@@ -3,12 +3,12 @@
 use regex::Regex;
 
 use crate::modules::fields;
-use crate::modules::scalars::Scalar;
+use crate::modules::scalars::{Scalar, unit_parts};
 use crate::modules::value::{Quantity, Value};
 use crate::modules::yaml::{Key, Node, Style};
 use crate::name::GuestPath;
 use crate::origin::{Diagnostic, Origin, Severity};
-use crate::system::{ModuleProbe, Ssh};
+use crate::system::Ssh;
 use crate::tree::Entry;
 
 use super::{By, Render};
@@ -70,13 +70,21 @@ impl Render<'_> {
         set.insert(text, by.option.clone());
     }
 
+    /// A unit that must be active although no module describes it.
+    pub(super) fn active_unit(&mut self, text: String, origin: &Origin, by: &By) {
+        match unit_parts(&text) {
+            Some(_) => drop(self.expect.units.insert(text, by.option.clone())),
+            None => self.refuse(origin, format!("{text:?} is not the name of a unit")),
+        }
+    }
+
     pub(super) fn stage(&mut self, text: String, origin: &Origin) {
         if self.is_stage(&text, origin) {
             self.expect.stages.insert(text);
         }
     }
 
-    fn is_stage(&mut self, text: &str, origin: &Origin) -> bool {
+    pub(super) fn is_stage(&mut self, text: &str, origin: &Origin) -> bool {
         let known = STAGES.contains(&text);
         if !known {
             let error = Diagnostic::error(origin, format!("there is no stage `{text}`"));
@@ -147,27 +155,6 @@ impl Render<'_> {
             return;
         }
         self.expect.journal_allow.push((pattern, reason));
-    }
-
-    pub(super) fn probe(&mut self, node: &Node, by: &By) {
-        let errors = &mut self.errors;
-        let mut text = |key: &str| Some((fields::text(node.get(key)?, &format!("`{key}`"), errors)?, node.get(key)?));
-        let contains = text("contains").map(|(text, _)| text);
-        let (Some((stage, stage_node)), Some((id, id_node))) = (text("stage"), text("id")) else { return };
-        let command = node.get("command").map(|node| fields::texts(node, "`command`", errors)).unwrap_or_default();
-        let command: Vec<String> = command.into_iter().map(|(text, _)| text).collect();
-        if command.is_empty() {
-            return self.refuse(&node.origin, format!("probe `{id}` runs nothing"));
-        }
-        if !self.is_stage(&stage, &stage_node.origin) {
-            return;
-        }
-        if let Some((_, first)) = self.probes.insert(id.clone(), ((), id_node.origin.clone())) {
-            let error = Diagnostic::error(&id_node.origin, format!("two probes are called `{id}`")).remark("here");
-            self.errors.push(error.label(&first, "and here"));
-            return;
-        }
-        self.expect.probes.push(ModuleProbe { stage, id, command, contains, option: by.option.clone() });
     }
 
     /// An assertion or a warning: what `that` says should hold.

@@ -6,7 +6,9 @@ mod fixed;
 mod kernel;
 mod mounts;
 mod people;
+mod probe;
 mod secrets;
+mod state;
 mod units;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,7 +26,7 @@ use super::yaml::{Key, Kind, Node};
 use super::{Failed, Project};
 use crate::name::{GuestPath, OptionPath, PackageName};
 use crate::origin::{Diagnostic, Origin};
-use crate::system::{Certificate, Expect, Mode, OptionValue, Secret, System};
+use crate::system::{Certificate, Expect, Mode, OptionValue, Secret, State, System};
 use crate::tree::Entry;
 
 use kernel::Fate;
@@ -74,6 +76,7 @@ pub(super) struct Render<'a> {
     sysctl: Claims<(String, OptionPath)>,
     ports: Claims<()>,
     probes: Claims<()>,
+    state: BTreeMap<GuestPath, (State, Origin, OptionPath)>,
     ssh: Option<Origin>,
     expect: Expect,
     warnings: Vec<Diagnostic>,
@@ -112,6 +115,7 @@ pub(super) fn render(
     render.make_mount_points();
     render.write_sysctl();
     render.write_kernel_modules();
+    render.write_state();
     render.check_files();
     render.check_disabled();
     render.check_options(modules);
@@ -150,6 +154,7 @@ impl<'a> Render<'a> {
             sysctl: Claims::new(),
             ports: Claims::new(),
             probes: Claims::new(),
+            state: BTreeMap::new(),
             ssh: None,
             expect: Expect::default(),
             warnings: Vec::new(),
@@ -203,7 +208,7 @@ impl<'a> Render<'a> {
     fn section(&mut self, name: &str, node: &Node, by: &By) {
         match name {
             "packages" | "build-packages" | "exclude" | "set-id" | "cmdline" | "open" | "local" | "behind-firewall"
-            | "stages" => {
+            | "stages" | "active" => {
                 for part in parts(node) {
                     self.make(by, &BTreeSet::new(), |this| {
                         for (text, origin) in this.words(&format!("`{name}`"), &part, by) {
@@ -214,19 +219,20 @@ impl<'a> Render<'a> {
                 }
             }
             "kernel-modules" => self.kernel_modules(node, by),
-            "secrets" => self.each(name, node, by, |this, key, node| this.secret(&key, &node, by)),
-            "certificates" => self.each(name, node, by, |this, key, node| this.certificate(&key, &node, by)),
-            "files" => self.each(name, node, by, |this, key, node| this.file(&key, &node, by)),
-            "units" => self.each(name, node, by, |this, key, node| this.unit(&key, &node, by)),
-            "users" => self.each(name, node, by, |this, key, node| this.user(&key, &node)),
-            "groups" => self.each(name, node, by, |this, key, node| this.group(&key, &node)),
-            "sysctl" => self.each(name, node, by, |this, key, node| {
+            "secrets" => self.each(name, node, by, |this, key, node, by| this.secret(&key, &node, by)),
+            "certificates" => self.each(name, node, by, |this, key, node, by| this.certificate(&key, &node, by)),
+            "files" => self.each(name, node, by, |this, key, node, by| this.file(&key, &node, by)),
+            "units" => self.each(name, node, by, |this, key, node, by| this.unit(&key, &node, by)),
+            "users" => self.each(name, node, by, |this, key, node, _| this.user(&key, &node)),
+            "groups" => self.each(name, node, by, |this, key, node, _| this.group(&key, &node)),
+            "sysctl" => self.each(name, node, by, |this, key, node, by| {
                 if let Some(node) = this.plain(node, by) {
                     this.kernel_setting(&key, &node, by);
                 }
             }),
-            "mounts" => self.each(name, node, by, |this, key, node| this.mount(&key, &node, by)),
+            "mounts" => self.each(name, node, by, |this, key, node, by| this.mount(&key, &node, by)),
             "ssh" => self.whole(name, node, by, |this, node| this.ssh(&node, by)),
+            "state" => self.each_item(name, node, by, |this, node| this.state(&node, by)),
             "journal-allow" => self.each_item(name, node, by, |this, node| this.allow(&node)),
             "probes" => self.each_item(name, node, by, |this, node| this.probe(&node, by)),
             "assertions" => self.each_item(name, node, by, |this, node| this.claim(&node, by, false)),
@@ -252,7 +258,10 @@ impl<'a> Render<'a> {
             }
             "cmdline" if self.cmdline.contains(&text) => {}
             "cmdline" => self.cmdline.push(text),
-            "open" | "local" | "behind-firewall" => self.port(section, text, origin, by),
+            "open" | "local" | "behind-firewall" => {
+                text.split_whitespace().for_each(|port| self.port(section, port.into(), origin, by));
+            }
+            "active" => self.active_unit(text, origin, by),
             _ => self.stage(text, origin),
         }
     }
@@ -384,18 +393,20 @@ impl<'a> Render<'a> {
     }
 
     /// The entries of a section that is a map, those whose conditions hold.
-    fn each(&mut self, name: &str, node: &Node, by: &By, mut take: impl FnMut(&mut Self, Key, Node)) {
+    fn each(&mut self, name: &str, node: &Node, by: &By, mut take: impl FnMut(&mut Self, Key, Node, &By)) {
         let Some(Shape::Map(shape)) = shape::section(name) else { return };
         let Some((node, read)) = self.top(node, by) else { return };
         for (key, node) in fields::map(&node, &format!("`{name}`"), &mut self.errors).to_vec() {
             self.make(by, &read, |this| {
-                if !this.switched_on(&node, by) {
-                    return;
-                }
-                let Ok(key) = this.around.expand_key(&key, &by.scope) else { return };
-                if let Some(node) = this.expanded(&node, shape, &format!("`{}`", key.text), &by.scope) {
-                    this.made.add(name, key.text.as_str(), &key.origin);
-                    take(this, key, node);
+                for by in this.repeated(&node, by) {
+                    if !this.switched_on(&node, &by) {
+                        continue;
+                    }
+                    let Ok(key) = this.around.expand_key(&key, &by.scope) else { continue };
+                    if let Some(node) = this.expanded(&once(&node), shape, &format!("`{}`", key.text), &by.scope) {
+                        this.made.add(name, key.text.as_str(), &key.origin);
+                        take(this, key, node, &by);
+                    }
                 }
             });
         }
@@ -407,14 +418,25 @@ impl<'a> Render<'a> {
         let Some((node, read)) = self.top(node, by) else { return };
         for node in fields::list(&node, &format!("`{name}`"), &mut self.errors).to_vec() {
             self.make(by, &read, |this| {
-                if this.switched_on(&node, by)
-                    && let Some(node) = this.expanded(&node, shape, &format!("an entry of `{name}`"), &by.scope)
-                {
-                    this.made.add(name, item_name(&node), &node.origin);
-                    take(this, node);
+                for by in this.repeated(&node, by) {
+                    if this.switched_on(&node, &by)
+                        && let Some(node) =
+                            this.expanded(&once(&node), shape, &format!("an entry of `{name}`"), &by.scope)
+                    {
+                        this.made.add(name, item_name(&node), &node.origin);
+                        take(this, node);
+                    }
                 }
             });
         }
+    }
+
+    /// Who contributes an entry: the module, once, or with each entry of what `each` names.
+    fn repeated(&self, node: &Node, by: &By) -> Vec<By> {
+        let Some(each) = node.get("each") else { return vec![by.clone()] };
+        let entries = self.around.entries(each, &by.scope).unwrap_or_default();
+        let with = |(key, value)| By { scope: by.scope.with_item(key, value), ..by.clone() };
+        entries.into_iter().map(with).collect()
     }
 
     /// A section that is one template becomes its value, with what that reads; entries of others are left as they are.
@@ -466,6 +488,8 @@ impl<'a> Render<'a> {
             Some((option, OptionValue { value: value.json(), origin: origin.to_string() }))
         });
         let options = options.collect();
+        // What somebody asks for by name ships, although another module only configures with it.
+        let packages = std::mem::take(&mut self.packages);
         self.expect.set_id = self.set_id.clone();
         self.expect.sysctl = std::mem::take(&mut self.sysctl).into_iter().map(|(key, (set, _))| (key, set)).collect();
         System {
@@ -473,9 +497,9 @@ impl<'a> Render<'a> {
             version: image.version.clone(),
             mode,
             archive: image.archive.clone(),
-            packages: std::mem::take(&mut self.packages),
+            packages: packages.clone(),
             recommends: fixed.recommends,
-            build_only: std::mem::take(&mut self.build_only),
+            build_only: std::mem::take(&mut self.build_only).difference(&packages).cloned().collect(),
             exclude: std::mem::take(&mut self.exclude).into_iter().collect(),
             users: std::mem::take(&mut self.users).into_iter().map(|(name, (user, _))| (name, user)).collect(),
             groups: std::mem::take(&mut self.groups).into_iter().map(|(name, (group, _))| (name, group)).collect(),
@@ -487,6 +511,7 @@ impl<'a> Render<'a> {
             set_id: self.set_id.clone(),
             disk: fixed.disk,
             machine: fixed.machine,
+            state: std::mem::take(&mut self.state).into_iter().map(|(path, (state, ..))| (path, state)).collect(),
             expect: std::mem::take(&mut self.expect),
             options,
         }
@@ -523,4 +548,13 @@ fn item_name(node: &Node) -> &str {
         Some(Kind::Scalar { text, .. }) => text.trim(),
         _ => "",
     }
+}
+
+/// An entry without its `each`.
+fn once(node: &Node) -> Node {
+    let mut node = node.clone();
+    if let Kind::Map(entries) = &mut node.kind {
+        entries.retain(|(key, _)| key.text != "each");
+    }
+    node
 }
