@@ -336,4 +336,10 @@ pub enum Store {
 pub enum Guest {
     /// Answer probes: JSON on standard input and output
     Answer,
+    /// Open the machine's secrets and put them into memory
+    Secrets {
+        /// Take ciphertext from standard input instead of the image, and keep it until the machine stops
+        #[arg(long)]
+        stdin: bool,
+    },
 }

@@ -20,6 +20,8 @@ pub struct Environment {
     pub state: Option<PathBuf>,
     /// `RAVE_MIRROR`.
     pub mirror: Option<String>,
+    /// `CREDENTIALS_DIRECTORY`, inside a machine (systemd.exec(5)).
+    pub credentials: Option<PathBuf>,
     /// `TERM`, for shells that rave opens.
     pub term: Option<OsString>,
 }
@@ -33,6 +35,7 @@ impl Environment {
             home: path("HOME"),
             cache: path("XDG_CACHE_HOME"),
             state: path("XDG_STATE_HOME"),
+            credentials: path("CREDENTIALS_DIRECTORY"),
             mirror: std::env::var("RAVE_MIRROR").ok().filter(|text| !text.trim().is_empty()),
             term: std::env::var_os("TERM"),
         }

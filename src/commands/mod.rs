@@ -10,6 +10,7 @@ mod eval;
 mod explain;
 mod failure;
 mod fmt;
+mod guest;
 mod lint;
 mod lock;
 mod locking;
@@ -55,7 +56,8 @@ pub fn main() -> ExitCode {
     }
     // Inside a machine there is no home, no store and nobody who interrupts.
     if let Command::Guest(verb) = &cli.command {
-        return guest(verb).map_or_else(|failure| failure.show(&ui), |()| ExitCode::SUCCESS);
+        return guest::run(verb, &Environment::of_process(), &ui)
+            .map_or_else(|failure| failure.show(&ui), |()| ExitCode::SUCCESS);
     }
     let context = match Context::new(&cli.global, Environment::of_process(), Arc::clone(&ui)) {
         Ok(context) => context,
@@ -90,7 +92,7 @@ fn dispatch(command: Command, context: &Context) -> Result<Status> {
         Command::Build(arguments) => build::run(&arguments, context),
         Command::Lock(arguments) => lock::run(&arguments, context),
         Command::Store(verb) => store::run(&verb, context),
-        Command::Guest(verb) => guest(&verb).map(|()| Status::Done),
+        Command::Guest(verb) => guest::run(&verb, &context.environment, &context.ui).map(|()| Status::Done),
         Command::Man { dir } => completions::man(dir.as_deref(), context),
         Command::Up(arguments) => up::run(&arguments, context),
         Command::Run(arguments) => run::run(&arguments, context),
@@ -110,13 +112,5 @@ fn author(verb: Authoring, context: &Context) -> Result<Status> {
         Authoring::Lint(arguments) => lint::run(&arguments, context),
         Authoring::Fmt(arguments) => fmt::run(&arguments, context),
         Authoring::Schema(arguments) => schema::run(&arguments, context),
-    }
-}
-
-fn guest(verb: &crate::cli::Guest) -> Result<()> {
-    match verb {
-        crate::cli::Guest::Answer => {
-            crate::guest::answer::serve(std::io::stdin().lock(), std::io::stdout().lock()).map_err(Failure::error)
-        }
     }
 }

@@ -10,10 +10,10 @@ use aes_gcm::{AesGcm, Tag};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
+use super::Secret;
 use super::error::Refusal;
 use super::scalar;
 use super::tree::{Kind, Leaf};
-use super::Secret;
 
 /// Bytes of the key that all values of a file are encrypted with.
 pub const DATA_KEY: usize = 32;

@@ -89,8 +89,7 @@ fn creation_rule(entries: &[Entry]) -> std::result::Result<Creation, String> {
 }
 
 /// The kinds of keys that rave cannot encrypt for, as configurations name them.
-const OTHERS: [&str; 7] =
-    ["pgp", "kms", "gcp_kms", "hckms", "azure_keyvault", "hc_vault", "hc_vault_transit_uri"];
+const OTHERS: [&str; 7] = ["pgp", "kms", "gcp_kms", "hckms", "azure_keyvault", "hc_vault", "hc_vault_transit_uri"];
 
 fn refuse_others(entries: &[Entry]) -> std::result::Result<(), String> {
     let is_there = |name: &&&str| match field(entries, name) {
@@ -188,7 +187,9 @@ mod tests {
         assert_eq!(first.rule, Some(Written { name: "encrypted_regex", text: "^data$".to_owned() }));
         let other = find_rule(&text, "/p/x/secrets/a.yaml").unwrap();
         assert!(other.groups[0].age[0].recipient == TWO && other.mac_only_encrypted);
-        assert!(find_rule("creation_rules:\n- path_regex: x\n", "/p/a").unwrap_err().to_string().contains("path_regex"));
+        assert!(
+            find_rule("creation_rules:\n- path_regex: x\n", "/p/a").unwrap_err().to_string().contains("path_regex")
+        );
     }
 
     #[test]

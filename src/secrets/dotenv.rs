@@ -1,18 +1,19 @@
 //! dotenv as sops has it: `NAME=value` lines without quoting, `\n` for a line break, comments with `#` in the first
 //! column.
 
+use super::Secret;
 use super::error::{Error, Result};
 use super::format::Format;
 use super::scalar::{flat_float, without_fraction};
 use super::secret::Builder;
 use super::tree::{Comment, Document, Entry, Kind, Leaf, Value};
-use super::Secret;
 
 /// Reads a file.
 pub(super) fn read(bytes: &[u8]) -> Result<Document> {
     let mut document = Document::new();
     for (number, line) in bytes.split(|&byte| byte == b'\n').enumerate() {
-        let wrong = |reason: &str| Error::Syntax { format: Format::Dotenv, reason: reason.to_owned(), line: number + 1 };
+        let wrong =
+            |reason: &str| Error::Syntax { format: Format::Dotenv, reason: reason.to_owned(), line: number + 1 };
         if line.is_empty() {
             continue;
         }
@@ -49,8 +50,7 @@ pub(super) fn write(document: &[Entry]) -> Result<Secret> {
                 escape(comment.text.expose(), &mut out);
             }
             Entry::Pair(key, value) => {
-                let unwritable =
-                    |reason| Error::Unwritable { format: Format::Dotenv, path: key.clone(), reason };
+                let unwritable = |reason| Error::Unwritable { format: Format::Dotenv, path: key.clone(), reason };
                 if key.contains(['=', '\n']) || key.starts_with('#') {
                     return Err(unwritable("the name would be read as something else"));
                 }

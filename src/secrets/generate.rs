@@ -131,7 +131,8 @@ fn parse_key(pem: &Secret) -> std::result::Result<ecdsa::SigningKey, String> {
 }
 
 fn common_name(name: &str) -> std::result::Result<Name, String> {
-    let escaped: String = name.chars().flat_map(|c| [Some('\\').filter(|_| !c.is_alphanumeric()), Some(c)]).flatten().collect();
+    let escaped: String =
+        name.chars().flat_map(|c| [Some('\\').filter(|_| !c.is_alphanumeric()), Some(c)]).flatten().collect();
     format!("CN={escaped}").parse().map_err(|e: x509_cert::der::Error| e.to_string())
 }
 

@@ -12,6 +12,9 @@ use super::prompt::{Asking, Nobody, Prompt};
 use super::{Secret, convert, pq};
 use crate::disk;
 
+/// Name of the systemd credential by which a machine is given its identity.
+pub const CREDENTIAL: &str = "rave.identity";
+
 /// No identity file is larger, in bytes.
 const LIMIT: u64 = 64 << 10;
 
@@ -289,7 +292,9 @@ mod tests {
     fn what_is_no_identity_is_refused_without_showing_it() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("keys.txt");
-        for bad in ["", "# only a comment\n", "AGE-SECRET-KEY-1NONSENSE\n", "\u{0}\n", "hunter2\n", "-----BEGIN hunter2"] {
+        for bad in
+            ["", "# only a comment\n", "AGE-SECRET-KEY-1NONSENSE\n", "\u{0}\n", "hunter2\n", "-----BEGIN hunter2"]
+        {
             disk::write_atomic(&path, bad.as_bytes(), 0o600).unwrap();
             let error = Identity::read(&path).unwrap_err();
             assert!(!error.to_string().contains("hunter2") && !error.to_string().contains("NONSENSE"), "{error}");

@@ -1,11 +1,11 @@
 //! INI as gopkg.in/ini.v1 reads and writes it for sops: sections of texts, comments before what they belong to.
 
+use super::Secret;
 use super::dotenv::flat;
 use super::error::{Error, Result};
 use super::format::Format;
 use super::secret::Builder;
 use super::tree::{Comment, Document, Entry, Value};
-use super::Secret;
 
 /// The section of keys before the first header.
 const DEFAULT: &str = "DEFAULT";
@@ -291,7 +291,8 @@ mod tests {
 
     #[test]
     fn values_read_back() {
-        for value in ["plain", "with # hash", " space ", "\"quoted\"", "back\\", "tick`", "two\nlines", "'", "", "a;b"] {
+        for value in ["plain", "with # hash", " space ", "\"quoted\"", "back\\", "tick`", "two\nlines", "'", "", "a;b"]
+        {
             let key = Entry::Pair("k".to_owned(), Value::str(value));
             let document = vec![
                 Entry::Pair(DEFAULT.to_owned(), Value::Map(Vec::new())),

@@ -1,12 +1,12 @@
 //! JSON as Go's encoding/json reads and writes it, with tabs. Order and duplicate keys are kept; comments do not
 //! exist and are dropped.
 
+use super::Secret;
 use super::error::{Error, Result};
 use super::format::Format;
 use super::scalar::json_float;
 use super::secret::Builder;
 use super::tree::{Document, Entry, Item, Kind, Leaf, Value};
-use super::Secret;
 
 /// Deeper nesting was not written by hand.
 const DEPTH: usize = 128;
@@ -251,8 +251,7 @@ fn value(value: &Value, depth: usize, out: &mut Builder) -> Result<()> {
             Kind::Float => {
                 let number = leaf.text.expose_text().and_then(|text| text.parse().ok()).and_then(json_float);
                 let reason = "JSON has no infinite numbers";
-                let unwritable =
-                    || Error::Unwritable { format: Format::Json, path: "a number".to_owned(), reason };
+                let unwritable = || Error::Unwritable { format: Format::Json, path: "a number".to_owned(), reason };
                 out.text(&number.ok_or_else(unwritable)?);
             }
         },
@@ -328,17 +327,37 @@ mod tests {
             assert_eq!(written.expose_text().unwrap(), expected, "{text}");
         };
         check("{}", "{}\n");
-        check(r#" {"a" : [1, {"b":[]}, null]} "#, "{\n\t\"a\": [\n\t\t1,\n\t\t{\n\t\t\t\"b\": []\n\t\t},\n\t\tnull\n\t]\n}\n");
+        check(
+            r#" {"a" : [1, {"b":[]}, null]} "#,
+            "{\n\t\"a\": [\n\t\t1,\n\t\t{\n\t\t\t\"b\": []\n\t\t},\n\t\tnull\n\t]\n}\n",
+        );
         check(r#"{"a":"<&>\u00e9\/\ud83d\ude00\ud800"}"#, "{\n\t\"a\": \"\\u003c\\u0026\\u003eé/😀\u{fffd}\"\n}\n");
-        check(r#"{"a":1.0,"b":1e21,"c":-0,"d":12345678901234567890}"#, "{\n\t\"a\": 1,\n\t\"b\": 1e+21,\n\t\"c\": 0,\n\t\"d\": 12345678901234567000\n}\n");
+        check(
+            r#"{"a":1.0,"b":1e21,"c":-0,"d":12345678901234567890}"#,
+            "{\n\t\"a\": 1,\n\t\"b\": 1e+21,\n\t\"c\": 0,\n\t\"d\": 12345678901234567000\n}\n",
+        );
         check(r#"{"a":1,"a":2}"#, "{\n\t\"a\": 1,\n\t\"a\": 2\n}\n");
     }
 
     #[test]
     fn what_is_not_json_is_refused_with_its_line() {
         for text in [
-            "", "[]", "1", "{", "{\"a\"}", "{\"a\":}", "{\"a\":01}", "{\"a\":1.}", "{\"a\":\"\n\"}", "{} x", "{\"a\":1,}",
-            "{\"a\":tru}", "{\"a\":\"\\x\"}", "{\"a\":\"\\u12\"}", "{\"a\":1e999}", "{'a':1}",
+            "",
+            "[]",
+            "1",
+            "{",
+            "{\"a\"}",
+            "{\"a\":}",
+            "{\"a\":01}",
+            "{\"a\":1.}",
+            "{\"a\":\"\n\"}",
+            "{} x",
+            "{\"a\":1,}",
+            "{\"a\":tru}",
+            "{\"a\":\"\\x\"}",
+            "{\"a\":\"\\u12\"}",
+            "{\"a\":1e999}",
+            "{'a':1}",
         ] {
             assert!(matches!(read(text), Err(Error::Syntax { .. })), "{text}");
         }

@@ -138,9 +138,7 @@ fn unfit(kind: SecretKind, value: &Secret) -> Option<&'static str> {
             let known = ["PRIVATE KEY", "EC PRIVATE KEY", "RSA PRIVATE KEY"];
             (!label.is_some_and(|(label, _)| known.contains(&label))).then_some("it does not begin as one")
         }
-        SecretKind::TlsCertificate => {
-            generate::expiry(value.expose()).is_none().then_some("it cannot be read as one")
-        }
+        SecretKind::TlsCertificate => generate::expiry(value.expose()).is_none().then_some("it cannot be read as one"),
         SecretKind::SshKey => {
             ssh_key::PrivateKey::from_openssh(value.expose()).is_err().then_some("it cannot be read as one")
         }

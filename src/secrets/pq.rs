@@ -107,8 +107,7 @@ fn decode(text: &str, prefix: &str) -> Result<Vec<u8>, &'static str> {
 impl age::Recipient for Recipient {
     fn wrap_file_key(&self, file_key: &FileKey) -> Result<(Vec<Stanza>, HashSet<String>), EncryptError> {
         let (encapsulated, body) = hpke_seal::<XWing, _>(&self.0, INFO, file_key.expose_secret(), &mut OsRng);
-        let stanza =
-            Stanza { tag: STANZA.to_owned(), args: vec![BASE64.encode(encapsulated.to_bytes())], body };
+        let stanza = Stanza { tag: STANZA.to_owned(), args: vec![BASE64.encode(encapsulated.to_bytes())], body };
         Ok((vec![stanza], HashSet::from([LABEL.to_owned()])))
     }
 }

@@ -101,7 +101,9 @@ mod tests {
     fn what_cannot_be_a_recipient_is_refused() {
         let good = "age1vjusj87wdhggna066mr346zfd6hz87tjz8t4p9ufx60dgsszcd3sk2wg5a";
         assert_eq!(Recipient::parse_list(&format!(" {good},{good}, ")).unwrap().len(), 2);
-        for wrong in ["", "age1", "age1x", "ssh-ed25519", "ssh-dss AAAA", "AGE-SECRET-KEY-1", &good[..40], "age1yubikey1q"] {
+        for wrong in
+            ["", "age1", "age1x", "ssh-ed25519", "ssh-dss AAAA", "AGE-SECRET-KEY-1", &good[..40], "age1yubikey1q"]
+        {
             assert!(matches!(Recipient::parse(wrong), Err(Error::Recipient { .. })), "{wrong}");
         }
     }

@@ -2,8 +2,8 @@
 
 use regex::bytes::{Regex, RegexBuilder};
 
-use super::error::{Error, Result};
 use super::Secret;
+use super::error::{Error, Result};
 
 /// The suffix of keys whose values stay plain in a file that has no rule.
 pub const DEFAULT_SUFFIX: &str = "_unencrypted";
@@ -59,11 +59,7 @@ impl Rule {
             let regex = RegexBuilder::new(&translate(&written.text)).size_limit(1 << 20).build();
             Matcher::Regex(regex.map_err(|error| fault(error.to_string()))?)
         };
-        Ok(Self {
-            matcher,
-            encrypts: !written.name.starts_with("un"),
-            of_comments: written.name.contains("comment"),
-        })
+        Ok(Self { matcher, encrypts: !written.name.starts_with("un"), of_comments: written.name.contains("comment") })
     }
 
     /// Whether a value, or a comment of its own, is encrypted: `path` are the keys above it, `comments` the active

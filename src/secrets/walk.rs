@@ -2,11 +2,11 @@
 
 use sha2::{Digest as _, Sha512};
 
+use super::Secret;
 use super::cipher::{self, Cipher, Opened};
 use super::error::{Error, Refusal, Result};
 use super::rule::Rule;
 use super::tree::{Comment, Document, Entry, Item, Kind, Leaf, Value};
-use super::Secret;
 
 /// What a MAC of encrypted values only begins with: the SHA-256 of `sops`.
 const ONLY_ENCRYPTED: [u8; 32] = [

@@ -17,7 +17,9 @@ fn cases() -> Vec<(String, String)> {
     let manifest: Value = serde_json::from_str(&text("generated/MANIFEST.json")).unwrap();
     let cases = manifest.as_array().unwrap().iter().filter(|case| case["file"].is_string());
     let word = |value: &Value| value.as_str().unwrap().to_owned();
-    cases.map(|case| (format!("generated/{}", word(&case["file"])), format!("generated/keys/{}", word(&case["key"])))).collect()
+    cases
+        .map(|case| (format!("generated/{}", word(&case["file"])), format!("generated/keys/{}", word(&case["key"]))))
+        .collect()
 }
 
 #[test]
@@ -106,10 +108,12 @@ fn what_rave_encrypts_opens_to_what_sops_would_give() {
         let opened = open(&name, &identities).unwrap();
         let plain = opened.format.write(&opened.documents).unwrap();
         // In JSON -0 was a float before sops 3.13.2; now it is the whole number 0.
-        let plain = rave::secrets::Secret::from(plain.expose_text().map_or_else(
-            || plain.expose().to_vec(),
-            |text| text.replace("\"n\": -0", "\"n\": 0").into_bytes(),
-        ).as_slice());
+        let plain = rave::secrets::Secret::from(
+            plain
+                .expose_text()
+                .map_or_else(|| plain.expose().to_vec(), |text| text.replace("\"n\": -0", "\"n\": 0").into_bytes())
+                .as_slice(),
+        );
         let file = reencrypt(&opened, plain.expose());
         let again = File::read(opened.format, &file).unwrap().open(&identities, Mac::Check);
         let again = again.unwrap_or_else(|e| panic!("{name}: {e}"));
@@ -198,9 +202,10 @@ fn an_unchanged_file_keeps_every_ciphertext() {
         };
         let (before, after) = (values(&bytes(&name)), values(&sealed));
         // Comments in lists and beside values move to lines of their own.
-        let kept = before.iter().filter(|value| !value.contains("type:comment")).all(|value| {
-            after.iter().any(|new| new.split(" #ENC").next() == value.split(" #ENC").next())
-        });
+        let kept = before
+            .iter()
+            .filter(|value| !value.contains("type:comment"))
+            .all(|value| after.iter().any(|new| new.split(" #ENC").next() == value.split(" #ENC").next()));
         assert!(kept, "{name}\n{before:#?}\n{after:#?}");
     }
 }
@@ -287,7 +292,10 @@ fn recipients_change_and_values_do_not() {
     let body = |file: &[u8]| String::from_utf8_lossy(file).split("sops:").next().unwrap().to_owned();
     assert_eq!(body(&written), body(&bytes(name)));
     let enc = |file: &File, at: usize| file.metadata.groups[0].age[at].enc.clone();
-    assert_eq!(enc(&File::read(Format::Yaml, &written).unwrap(), 0), enc(&File::read(Format::Yaml, &bytes(name)).unwrap(), 0));
+    assert_eq!(
+        enc(&File::read(Format::Yaml, &written).unwrap(), 0),
+        enc(&File::read(Format::Yaml, &bytes(name)).unwrap(), 0)
+    );
     assert!(matches!(file.clone().open(&Identities::default(), Mac::Check), Err(Error::Locked(_))));
 }
 
@@ -308,7 +316,10 @@ fn a_threshold_of_key_groups_opens_and_fewer_do_not() {
 fn fields_that_are_not_known_are_kept() {
     let text = text("generated/sops-3.13.2/sel.yaml".replace("sel", "encrypted-regex").as_str());
     let text = text.replace("    version: 3.13.2\n", "    version: 9.0.0\n    zz_future:\n        a: 1\n");
-    let mut opened = File::read(Format::Yaml, text.as_bytes()).unwrap().open(&identities("generated/keys/age1.txt"), Mac::Check).unwrap();
+    let mut opened = File::read(Format::Yaml, text.as_bytes())
+        .unwrap()
+        .open(&identities("generated/keys/age1.txt"), Mac::Check)
+        .unwrap();
     let written = String::from_utf8(opened.seal("2026-11-25T10:00:00Z".parse().unwrap()).unwrap()).unwrap();
     assert!(written.ends_with("    version: 9.0.0\n    zz_future:\n        a: 1\n"), "{written}");
 }

@@ -79,13 +79,8 @@ enum Target {
 /// Reads all documents of a file.
 pub(in super::super) fn read(text: &str) -> Result<Vec<Document>> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let mut parsed = Parsed {
-        text,
-        containers: Vec::new(),
-        roots: Vec::new(),
-        comments: Vec::new(),
-        anchors: BTreeMap::new(),
-    };
+    let mut parsed =
+        Parsed { text, containers: Vec::new(), roots: Vec::new(), comments: Vec::new(), anchors: BTreeMap::new() };
     let mut reader = Reader { parsed: &mut parsed, open: Vec::new(), key: None };
     let options = granit_parser::options! {
         emit_comments: true,
@@ -128,7 +123,13 @@ impl Reader<'_, '_> {
             }
             Event::DocumentStart(..) => {
                 let begin = range.start;
-                self.parsed.roots.push(Root { node: None, is_null: false, begin, content_end: range.end, closed: None });
+                self.parsed.roots.push(Root {
+                    node: None,
+                    is_null: false,
+                    begin,
+                    content_end: range.end,
+                    closed: None,
+                });
             }
             Event::DocumentEnd => {
                 let closed = self.parsed.text.get(range.clone()).is_some_and(|text| text.starts_with("..."));
@@ -145,7 +146,8 @@ impl Reader<'_, '_> {
                 let value = value.map_err(|reason| syntax(reason, line))?;
                 self.anchor(anchor, Target::Leaf(value.clone()));
                 // An empty scalar has no bytes, wherever the parser says that it stands.
-                let range = if text.is_empty() && style == ScalarStyle::Plain { range.start..range.start } else { range };
+                let range =
+                    if text.is_empty() && style == ScalarStyle::Plain { range.start..range.start } else { range };
                 self.put(Node::Leaf(value), range, line)?;
             }
             Event::Alias(id) => self.put(Node::Alias(id), range, line)?,

@@ -156,8 +156,8 @@ fn is_sexagesimal(text: &str) -> bool {
     let rest = text.strip_prefix(['-', '+']).unwrap_or(text);
     let mut parts = rest.split(':');
     let first = parts.next().unwrap_or_default();
-    let is_first = first.starts_with(|c: char| c.is_ascii_digit())
-        && first.bytes().all(|b| b.is_ascii_digit() || b == b'_');
+    let is_first =
+        first.starts_with(|c: char| c.is_ascii_digit()) && first.bytes().all(|b| b.is_ascii_digit() || b == b'_');
     let mut parts = parts.peekable();
     if !is_first || parts.peek().is_none() {
         return false;
@@ -193,9 +193,10 @@ impl Analysis {
         while let Some(c) = chars.next() {
             let before_blank = chars.peek().is_none_or(|next| matches!(next, ' ' | '\t'));
             indicators |= match (previous, c) {
-                (None, '#' | ',' | '[' | ']' | '{' | '}' | '&' | '*' | '!' | '|' | '>' | '\'' | '"' | '%' | '@' | '`') => {
-                    true
-                }
+                (
+                    None,
+                    '#' | ',' | '[' | ']' | '{' | '}' | '&' | '*' | '!' | '|' | '>' | '\'' | '"' | '%' | '@' | '`',
+                ) => true,
                 (None, '?' | ':' | '-') | (_, ':') => before_blank,
                 (Some(before), '#') => before == ' ' || before == '\t' || is_break(before),
                 _ => false,
@@ -279,11 +280,20 @@ mod tests {
         }
         check("-0x8000000000000000", Kind::Int, "-9223372036854775808");
         check("+12", Kind::Int, "12");
-        for (text, value) in [("09", "9"), ("1e3", "1000"), (".5", "0.5"), ("1.", "1"), ("-.5", "-0.5"), ("1e21", "1000000000000000000000")] {
+        for (text, value) in [
+            ("09", "9"),
+            ("1e3", "1000"),
+            (".5", "0.5"),
+            ("1.", "1"),
+            ("-.5", "-0.5"),
+            ("1e21", "1000000000000000000000"),
+        ] {
             check(text, Kind::Float, value);
         }
         check("18446744073709551616", Kind::Float, "18446744073709552000");
-        for text in ["yes", "on", "y", "1e400", "0x", "0b2", "1-2", "12:30", "1.2.3", ".", "-", "+e5", ".e5", "0o8", "١"] {
+        for text in
+            ["yes", "on", "y", "1e400", "0x", "0b2", "1-2", "12:30", "1.2.3", ".", "-", "+e5", ".e5", "0o8", "١"]
+        {
             check(text, Kind::Str, text);
         }
         check("True", Kind::Bool, "True");

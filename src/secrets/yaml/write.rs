@@ -1,9 +1,9 @@
 //! From documents to text: four spaces of indentation, lists indented below their keys, lines as literal blocks.
 
+use super::super::Secret;
 use super::super::scalar::yaml_float;
 use super::super::secret::Builder;
 use super::super::tree::{Comment, Document, Entry, Item, Kind, Leaf, Value};
-use super::super::Secret;
 use super::scalar::{self, Style};
 
 /// Spaces of a level.
