@@ -2,6 +2,7 @@
 
 mod authoring;
 mod building;
+pub mod secrets;
 
 use std::path::PathBuf;
 
@@ -97,6 +98,13 @@ pub enum Command {
     /// Writing images and modules
     #[command(flatten)]
     Authoring(Authoring),
+    /// Keep secrets in SOPS files, encrypted for age recipients
+    #[command(subcommand)]
+    #[command(after_help = "Examples:
+  rave secrets init web                       identity, rules, and all that images/web.yaml needs
+  rave secrets edit secrets/web.yaml          change them
+  rave secrets check web                      hold them against what the image needs")]
+    Secrets(secrets::Secrets),
     /// Look after the store
     #[command(subcommand)]
     #[command(after_help = "Examples:
@@ -257,6 +265,16 @@ pub enum Vm {
         #[arg(long, short)]
         follow: bool,
     },
+    /// Give a running machine new secrets
+    #[command(after_help = "Example:
+  rave vm secrets web push    what the project's files say now, without a reboot")]
+    Secrets {
+        /// Name of the machine
+        name: String,
+        /// What to do
+        #[command(subcommand)]
+        verb: VmSecrets,
+    },
     /// Shut the machine down, by force only if it does not obey
     #[command(after_help = "Examples:
   rave vm stop web            ask the machine to shut down, and wait
@@ -278,6 +296,29 @@ pub enum Vm {
         /// Stop it first
         #[arg(long, short)]
         force: bool,
+    },
+}
+
+/// `rave vm secrets`.
+#[derive(Debug, Subcommand)]
+pub enum VmSecrets {
+    /// Encrypt the project's secrets for a machine and put them into its memory; units restart whose secrets changed
+    #[command(after_help = "Examples:
+  rave secrets set secrets/web.yaml '[\"db-password\"]' '\"...\"'
+  rave vm secrets web push                    the new password, and a restart of whom it concerns
+  rave vm secrets web push --json             for scripts: what changed, which units restarted or reloaded
+
+They go to those who can open what the machine's image holds, as ciphertext, and stay until the machine stops; for
+good they are in the next build. Interrupted, the machine has all of the new secrets or all of the old ones.
+
+Exit status: 0 done, 1 the secrets are wrong or a unit did not come back, 2 the machine could not be asked.")]
+    Push {
+        /// Image that the machine runs [default: that of the machine's name in its manifest]
+        #[arg(long)]
+        image: Option<String>,
+        /// age identity that opens the project's files, besides the usual ones
+        #[arg(long, value_name = "FILE")]
+        identity: Option<PathBuf>,
     },
 }
 

@@ -106,6 +106,14 @@ pub fn open_existing_rw(path: impl AsRef<Path>) -> Result<File> {
     context("open", &path, OpenOptions::new().read(true).write(true).open(&path))
 }
 
+/// Whether the file system that holds a path lives in memory: tmpfs or ramfs.
+pub fn is_memory(path: impl AsRef<Path>) -> bool {
+    // linux/magic.h; the type of the field differs between architectures.
+    const TMPFS: i128 = 0x0102_1994;
+    const RAMFS: i128 = 0x8584_58f6;
+    rustix::fs::statfs(path.as_ref()).is_ok_and(|found| [TMPFS, RAMFS].contains(&i128::from(found.f_type)))
+}
+
 /// A directory in the usual place for temporary files; see [`temp_dir_in`].
 pub fn temp_dir() -> Result<tempfile::TempDir> {
     temp_dir_in(std::env::temp_dir())

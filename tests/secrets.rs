@@ -5,5 +5,7 @@
 mod age;
 #[path = "secrets/files.rs"]
 mod files;
+#[path = "secrets/properties.rs"]
+mod properties;
 #[path = "secrets/vectors.rs"]
 mod vectors;

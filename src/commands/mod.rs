@@ -17,9 +17,11 @@ mod locking;
 mod new;
 mod options;
 mod project;
+mod push;
 mod run;
 mod running;
 mod schema;
+mod secrets;
 mod store;
 mod up;
 mod vm;
@@ -98,6 +100,7 @@ fn dispatch(command: Command, context: &Context) -> Result<Status> {
         Command::Run(arguments) => run::run(&arguments, context),
         Command::Vm(verb) => vm::run(&verb, context),
         Command::Check(arguments) => check::run(&arguments, context),
+        Command::Secrets(verb) => secrets::run(&verb, context),
         Command::Authoring(verb) => author(verb, context),
     }
 }

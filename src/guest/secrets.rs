@@ -11,8 +11,6 @@ use std::collections::BTreeMap;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use rustix::io::Errno;
-use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
 use serde::{Deserialize, Serialize};
 
 use self::generation::{Change, File};
@@ -75,9 +73,9 @@ pub enum Error {
     /// The storage is on disk.
     #[error("{} is not in memory: no secret is written there", .0.display())]
     Storage(PathBuf),
-    /// The kernel refuses.
-    #[error("cannot {0}")]
-    Kernel(&'static str, #[source] Errno),
+    /// The process may not protect itself.
+    #[error("cannot forbid core dumps")]
+    Harden(#[source] io::Error),
     /// The ciphertext could not be read.
     #[error("cannot read the file of secrets")]
     Read(#[source] io::Error),
@@ -170,10 +168,10 @@ pub enum From<R> {
 
 /// Makes the machine's secrets, or makes them anew. `credentials` is the directory of credentials that systemd names.
 pub fn run<R: Read>(from: From<R>, credentials: Option<&Path>) -> Result<Report, Error> {
-    close()?;
+    crate::secrets::harden().map_err(Error::Harden)?;
     let place = Place::below(Path::new("/"));
-    let kind = rustix::fs::statfs(&place.storage).map_err(|error| Error::Kernel("examine /run/secrets.d", error))?;
-    if !IN_MEMORY.contains(&u64::try_from(kind.f_type).unwrap_or(0)) {
+    let kind = disk::context("examine", &place.storage, rustix::fs::statfs(&place.storage).map_err(io::Error::from))?;
+    if !u64::try_from(kind.f_type).is_ok_and(|kind| IN_MEMORY.contains(&kind)) {
         return Err(Error::Storage(place.storage));
     }
     let _one = disk::Lock::exclusive(place.storage.join(".lock"))?;
@@ -190,13 +188,6 @@ pub fn run<R: Read>(from: From<R>, credentials: Option<&Path>) -> Result<Report,
     }
     report.units = units::settle(&acts, wait)?;
     Ok(report)
-}
-
-/// Keeps this process out of core dumps and away from debuggers.
-fn close() -> Result<(), Error> {
-    let refused = |error| Error::Kernel("forbid core dumps", error);
-    set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(refused)?;
-    setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) }).map_err(refused)
 }
 
 fn sent(input: impl Read) -> Result<Vec<u8>, Error> {

@@ -140,6 +140,18 @@ impl Opened {
         Ok(())
     }
 
+    /// A digest of a value that tells whether it is equal to another under the same key, and nothing else: by `key`,
+    /// or by the file's own data key. 16 hexadecimal digits.
+    pub fn fingerprint(&self, leaf: &Leaf, key: Option<&Secret>) -> String {
+        use sha2::Digest as _;
+        let key = key.unwrap_or_else(|| self.cipher.key());
+        let mut hash = sha2::Sha256::new_with_prefix(b"rave secrets fingerprint");
+        hash.update(key.expose());
+        hash.update([leaf.kind as u8]);
+        hash.update(leaf.text.expose());
+        hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    }
+
     /// Takes a new data key, so that those who knew the old one cannot read what is written from now on.
     pub fn rotate(&mut self, prompt: &Arc<dyn Prompt>) -> Result<()> {
         let key = Secret::random(DATA_KEY)?;

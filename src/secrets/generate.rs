@@ -175,16 +175,24 @@ fn certificate(
     certificate.to_pem(x509_cert::der::pem::LineEnding::LF).map_err(|e| said(&e))
 }
 
+/// The certificates of a chain in PEM. The parser of chains in `x509-cert` 0.2 panics on a text without a line end.
+fn chain(pem: &[u8]) -> Option<Vec<Certificate>> {
+    const END: &str = "-----END CERTIFICATE-----";
+    let text = std::str::from_utf8(pem).ok()?.trim();
+    let blocks = text.split_inclusive(END).map(str::trim);
+    let chain: Vec<_> = blocks.map(|block| Certificate::from_pem(block).ok()).collect::<Option<_>>()?;
+    (!chain.is_empty()).then_some(chain)
+}
+
 /// When the first certificate of a chain in PEM ends; nothing if it is none.
 pub fn expiry(pem: &[u8]) -> Option<SystemTime> {
-    let chain = Certificate::load_pem_chain(pem).ok()?;
-    chain.iter().map(|certificate| certificate.tbs_certificate.validity.not_after.to_system_time()).min()
+    chain(pem)?.iter().map(|certificate| certificate.tbs_certificate.validity.not_after.to_system_time()).min()
 }
 
 /// Whether a private key in PEM belongs to the first certificate of a chain; nothing where that cannot be told.
 pub fn belongs(key: &Secret, chain: &[u8]) -> Option<bool> {
     let key = parse_key(key).ok()?;
-    let chain = Certificate::load_pem_chain(chain).ok()?;
+    let chain = self::chain(chain)?;
     let public = SubjectPublicKeyInfoOwned::from_key(*key.verifying_key()).ok()?;
     Some(chain.first()?.tbs_certificate.subject_public_key_info == public)
 }

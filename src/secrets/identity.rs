@@ -21,6 +21,9 @@ const LIMIT: u64 = 64 << 10;
 /// No share of a data key is larger, in bytes: 32 and a coordinate.
 const SHARE: u64 = 64;
 
+/// No age file of a share is larger, in bytes, whatever stanzas a plugin makes.
+const FILE: u64 = 1 << 20;
+
 /// The largest work factor of a passphrase that is tried: 2^20 is some seconds.
 const WORK: u8 = 20;
 
@@ -215,13 +218,42 @@ impl Identities {
 
     /// Decrypts a small age file, armored or not; says why not.
     pub(super) fn unwrap(&self, enc: &[u8]) -> Result<Secret, String> {
-        let decryptor = age::Decryptor::new_buffered(ArmoredReader::new(enc)).map_err(|error| error.to_string())?;
+        // Space around an armored file is not part of it.
+        let armored = enc.trim_ascii_start().starts_with(b"-----BEGIN");
+        let enc = if armored { enc.trim_ascii() } else { enc };
+        let mut file = Vec::new();
+        let read = ArmoredReader::new(enc).take(FILE).read_to_end(&mut file);
+        read.map_err(|error| error.to_string())?;
+        if !has_bodies(&file) {
+            return Err(age::DecryptError::InvalidHeader.to_string());
+        }
+        let decryptor = age::Decryptor::new_buffered(&file[..]).map_err(|error| error.to_string())?;
         let identities = self.all.iter().map(|identity| &**identity as &dyn age::Identity);
         let reader = decryptor.decrypt(identities).map_err(|error| error.to_string())?;
         let mut share = Vec::with_capacity(SHARE as usize + 1);
         reader.take(SHARE + 1).read_to_end(&mut share).map_err(|error| error.to_string())?;
         Ok(Secret::new(share))
     }
+}
+
+/// Whether each stanza of a header has a body that ends in a line shorter than 64 characters, as the format asks. The
+/// crate `age` also takes stanzas without a body, which old versions of it wrote.
+fn has_bodies(file: &[u8]) -> bool {
+    let mut complete = true;
+    for line in file.split(|&byte| byte == b'\n') {
+        if line.starts_with(b"---") {
+            return complete;
+        }
+        if line.starts_with(b"-> ") {
+            if !complete {
+                return false;
+            }
+            complete = false;
+        } else {
+            complete |= line.len() < 64;
+        }
+    }
+    false
 }
 
 /// A new age identity.

@@ -30,15 +30,16 @@ pub(super) fn read(text: &str) -> Result<Document> {
     let mut comment = String::new();
     let mut lines = Lines { rest: text, number: 0 };
     while let Some(line) = lines.next() {
-        let line = line.trim();
+        // What follows a value may be part of it.
+        let line = line.trim_start();
         if line.is_empty() {
             continue;
         }
         if line.starts_with(['#', ';']) {
-            append(&mut comment, line);
+            append(&mut comment, line.trim_end());
             continue;
         }
-        if let Some(rest) = line.strip_prefix('[') {
+        if let Some(rest) = line.trim_end().strip_prefix('[') {
             let (name, after) = rest.rsplit_once(']').ok_or_else(|| lines.wrong("a section has no `]`"))?;
             if after.trim_start().starts_with(['#', ';']) {
                 append(&mut comment, after.trim());
@@ -129,7 +130,7 @@ fn key(line: &str) -> Option<(String, &str)> {
 }
 
 fn value(text: &str, lines: &mut Lines<'_>, comment: &mut String) -> Result<String> {
-    let text = text.trim();
+    let text = text.trim_start();
     for quote in ["\"\"\"", "`"] {
         let Some(rest) = text.strip_prefix(quote).filter(|_| text.len() > quote.len()) else { continue };
         if let Some(at) = rest.rfind(quote) {
@@ -146,6 +147,7 @@ fn value(text: &str, lines: &mut Lines<'_>, comment: &mut String) -> Result<Stri
             whole.push_str(line);
         }
     }
+    let text = text.trim_end();
     if let Some(begun) = text.strip_suffix('\\') {
         let mut whole = begun.to_owned();
         while let Some(line) = lines.next() {
@@ -248,7 +250,8 @@ fn quoted(key: &str) -> String {
 /// The quotes that a value needs; nothing if it would not be read back.
 fn quote_of(text: &str) -> Option<&'static str> {
     if text.contains(['\n', '`']) {
-        return (!text.contains("\"\"\"") && !text.contains('\r') && !text.ends_with('"')).then_some("\"\"\"");
+        let fits = !text.contains("\"\"\"") && !text.contains('\r') && !text.starts_with('\n') && !text.ends_with('"');
+        return fits.then_some("\"\"\"");
     }
     if text.contains(['#', ';']) || text.ends_with('\\') || text.starts_with("\"\"\"") {
         return Some("`");

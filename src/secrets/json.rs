@@ -23,8 +23,8 @@ pub(super) fn read(text: &str) -> Result<Document> {
     }
 }
 
-/// Reads one value of any type.
-pub(super) fn read_value(text: &str) -> Result<Value> {
+/// Reads one value of JSON, of any type.
+pub fn read_value(text: &str) -> Result<Value> {
     let mut reader = Reader { text, at: 0 };
     let value = reader.value(0)?;
     reader.space();

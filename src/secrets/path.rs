@@ -1,7 +1,7 @@
 //! Paths to values: `["a"][0]["k"]` as sops has them, or `a/0/k`.
 
 use super::error::{Error, Result};
-use super::tree::{Document, Entry, Item, Value};
+use super::tree::{Document, Entry, Item, Leaf, Value};
 use super::{json, tree};
 
 /// A step of a path.
@@ -73,6 +73,27 @@ impl std::fmt::Display for Path {
         }
         Ok(())
     }
+}
+
+/// All values without parts, each with its path.
+pub fn leaves(document: &[Entry]) -> Vec<(String, &Leaf)> {
+    fn descend<'a>(at: &str, value: &'a Value, found: &mut Vec<(String, &'a Leaf)>) {
+        let below = |name: &str| if at.is_empty() { name.to_owned() } else { format!("{at}/{name}") };
+        match value {
+            Value::Null => {}
+            Value::Leaf(leaf) => found.push((at.to_owned(), leaf)),
+            Value::Map(entries) => {
+                entries.iter().filter_map(Entry::pair).for_each(|(key, value)| descend(&below(key), value, found));
+            }
+            Value::List(items) => {
+                let values = items.iter().filter_map(Item::value).enumerate();
+                values.for_each(|(index, value)| descend(&below(&index.to_string()), value, found));
+            }
+        }
+    }
+    let mut found = Vec::new();
+    document.iter().filter_map(Entry::pair).for_each(|(key, value)| descend(key, value, &mut found));
+    found
 }
 
 /// A step that leads nowhere, and from what.

@@ -13,7 +13,7 @@ use crate::tool::Tool;
 pub const KEY_FILE: &str = "sops/age/keys.txt";
 
 /// What the environment says of identities.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct Sources {
     /// `SOPS_AGE_SSH_PRIVATE_KEY_FILE`.
     pub ssh_file: Option<PathBuf>,
@@ -31,6 +31,13 @@ pub struct Sources {
     pub config: Option<PathBuf>,
     /// The whole environment, for the commands.
     pub environment: Vec<(OsString, OsString)>,
+}
+
+impl std::fmt::Debug for Sources {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // Variables hold keys.
+        f.debug_struct("Sources").finish_non_exhaustive()
+    }
 }
 
 impl Sources {

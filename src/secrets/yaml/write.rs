@@ -258,7 +258,8 @@ impl Writer {
     fn literal(&mut self, text: &str, indent: usize, beside: &[&Comment]) {
         self.out.text("|");
         if text.starts_with([' ', '\n']) {
-            self.out.text(&STEP.to_string());
+            // Relative to the container's own indentation, which go-yaml gets wrong inside of lists.
+            self.out.text(&(deeper(indent) - indent).to_string());
         }
         let keeps = text == "\n" || text.ends_with("\n\n");
         if !text.ends_with('\n') {
