@@ -304,21 +304,19 @@ pub enum Vm {
 pub enum VmSecrets {
     /// Encrypt the project's secrets for a machine and put them into its memory; units restart whose secrets changed
     #[command(after_help = "Examples:
-  rave secrets set secrets/web.yaml '[\"db-password\"]' '\"...\"'
-  rave vm secrets web push                    the new password, and a restart of whom it concerns
-  rave vm secrets web push --json             for scripts: what changed, which units restarted or reloaded
+  rave secrets edit secrets/web.yaml && rave vm secrets web push
+                                 a new password, and a restart of whom it concerns
+  rave vm secrets web push --json
+                                 for scripts: what changed, which units restarted or reloaded
 
-They go to those who can open what the machine's image holds, as ciphertext, and stay until the machine stops; for
-good they are in the next build. Interrupted, the machine has all of the new secrets or all of the old ones.
+They are sealed as `rave build` does it, sent as ciphertext, and count until the machine stops; for good they are in
+the next build. Interrupted at any time, the machine has all of the new secrets or all of the old ones.
 
 Exit status: 0 done, 1 the secrets are wrong or a unit did not come back, 2 the machine could not be asked.")]
     Push {
-        /// Image that the machine runs [default: that of the machine's name in its manifest]
+        /// Image that the machine runs: a name in images/ or a path [default: the name in its manifest]
         #[arg(long)]
         image: Option<String>,
-        /// age identity that opens the project's files, besides the usual ones
-        #[arg(long, value_name = "FILE")]
-        identity: Option<PathBuf>,
     },
 }
 

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 
 pub use copy::copy_at;
 pub use lock::Lock;
-pub use sparse::digest;
+pub use sparse::{data, digest};
 
 /// Something that the file system refused.
 #[derive(Debug, thiserror::Error)]
@@ -121,7 +121,9 @@ pub fn temp_dir() -> Result<tempfile::TempDir> {
 
 /// A new directory that only its owner may enter, removed with all that is in it when dropped.
 pub fn temp_dir_in(parent: impl AsRef<Path>) -> Result<tempfile::TempDir> {
-    context("create a directory in", &parent, tempfile::Builder::new().prefix(".rave-").tempdir_in(&parent))
+    let owner_only = fs::Permissions::from_mode(0o700);
+    let made = tempfile::Builder::new().prefix(".rave-").permissions(owner_only).tempdir_in(&parent);
+    context("create a directory in", &parent, made)
 }
 
 /// Makes a directory and its parents; existing ones are fine.

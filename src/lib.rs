@@ -23,6 +23,7 @@ pub mod check;
 pub mod debian;
 pub mod guest;
 pub mod images;
+pub mod leaks;
 pub mod modules;
 pub mod qemu;
 pub mod secrets;

@@ -44,6 +44,8 @@ pub struct System {
     pub secrets: BTreeMap<String, Secret>,
     /// Certificates that the machine shows, by name.
     pub certificates: BTreeMap<String, Certificate>,
+    /// Files that may hold a private key or password hash which is no secret: patterns of paths, each with the reason.
+    pub key_allow: Vec<(String, String)>,
     /// How the disk is laid out and packed.
     pub disk: Disk,
     /// The virtual machine that the mode asks for.

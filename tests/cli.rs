@@ -19,6 +19,8 @@ mod mirror;
 mod output;
 #[path = "cli/plan.rs"]
 mod plan;
+#[path = "cli/secrets.rs"]
+mod secrets;
 #[path = "cli/store.rs"]
 mod store;
 #[path = "cli/world.rs"]

@@ -48,6 +48,8 @@ pub enum Secrets {
     ExecFile(ExecFile),
     /// Compare two files without showing values: path, type, size and digest
     Diff(Diff),
+    /// Encrypt the secrets of an image for its machines, into the file that the image carries
+    Seal(Seal),
     /// Hold the secrets that an image needs against the project's files
     Check(Check),
     /// Make an age identity
@@ -248,8 +250,8 @@ pub struct Get {
 /// `rave secrets set`.
 #[derive(Debug, Args)]
 #[command(after_help = format!("Examples:
-  printf %s \"$PASSWORD\" | rave secrets set secrets/web.yaml db-password --value-stdin --raw
   rave secrets set secrets/web.yaml '[\"replicas\"]' 3
+  printf %s \"$PASSWORD\" | rave secrets set secrets/web.yaml db-password --value-stdin --raw
   rave secrets set secrets/web.yaml tls-key --value-file --raw key.pem
 
 An argument can be read by every user of the machine while the command runs: secrets come from standard input or a
@@ -476,6 +478,24 @@ pub struct Check {
     /// Recipients who must be able to open the files by themselves
     #[arg(long, value_name = "RECIPIENT")]
     pub recipient: Vec<String>,
+}
+
+/// `rave secrets seal`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  rave secrets seal web             write images/web.secrets
+  rave secrets seal web --check     exit with 1 if it is missing or out of date; needs no identity
+
+The file is JSON of SOPS, for the recipients of the first creation rule in .sops.yaml whose path_regex matches
+images/web.secrets: those of the machines, and of whoever seals, so that unchanged values keep their ciphertext.
+Without such a rule nothing is sealed. Commit the file: building needs no identity then, and gives the same bytes
+everywhere. `rave build` and `rave up` seal by themselves where an identity opens the sources.")]
+pub struct Seal {
+    /// Image: a name in images/ or a path
+    pub image: String,
+    /// Change nothing; exit with 1 if the sealed file does not fit the image, its sources and its recipients
+    #[arg(long)]
+    pub check: bool,
 }
 
 /// `rave secrets keygen`.

@@ -7,13 +7,13 @@ use serde_json::json;
 use crate::cli::{self, DiskFormat};
 use crate::disk;
 use crate::event::bytes;
-use crate::images::assemble::{Assembled, kind};
+use crate::images::assemble::kind;
 use crate::images::{Manifest, compare};
 use crate::interrupt;
 use crate::store::Store;
 use crate::ui::Tone;
 
-use super::building::{Manner, Prepared};
+use super::building::{Built, Manner, Prepared};
 use super::locking::{self, Asked};
 use super::{Context, Failure, Result, Status, store};
 
@@ -45,7 +45,7 @@ pub fn prepare(context: &Context, asked: Asked, manner: Manner) -> Result<Prepar
         })
     };
     let (lock, tools) = (fit(&asked)?, fit(&tools)?);
-    Prepared::new(asked, lock, tools, manner)
+    Prepared::new(context, asked, lock, tools, manner)
 }
 
 fn show_plan(context: &Context, store: &Store, prepared: &Prepared) -> Result<Status> {
@@ -76,14 +76,14 @@ fn show_plan(context: &Context, store: &Store, prepared: &Prepared) -> Result<St
 }
 
 /// Builds once more in an empty store, and names the first file that differs.
-fn check(context: &Context, prepared: &Prepared, built: &Assembled, manner: Manner) -> Result<Status> {
+fn check(context: &Context, prepared: &Prepared, built: &Built, manner: Manner) -> Result<Status> {
     let parent = disk::temp_dir_in(context.store.parent().unwrap_or(&context.store))?;
     let path = parent.path().to_owned();
     // Nobody is left to tell when the program is being interrupted.
     let _undo = interrupt::on_interrupt(move || drop(disk::remove_dir_all(path)));
     let second = Store::open(parent.path().join("store"))?;
     let again = prepared.build(context, &second, manner)?;
-    let (first, second) = (read_manifest(&built.manifest)?, read_manifest(&again.manifest)?);
+    let (first, second) = (read_manifest(&built.pieces.manifest)?, read_manifest(&again.pieces.manifest)?);
     let difference = compare::first_difference(&first, &second);
     let disks = [&first.disk.sha256, &second.disk.sha256];
     if context.ui.is_json() {
@@ -102,12 +102,13 @@ pub fn read_manifest(path: &Path) -> Result<Manifest> {
 }
 
 /// Makes the directory of links; returns them. With the unified kernel image a raw disk can be booted directly.
-fn link(output: &Path, built: &Assembled, uki: &Path) -> Result<Vec<PathBuf>> {
+fn link(output: &Path, built: &Built, uki: &Path) -> Result<Vec<PathBuf>> {
     disk::create_dir_all(output)?;
     let mut links = Vec::new();
-    let disk = built.qcow2.as_ref().map_or(("disk.raw", &built.disk), |qcow2| ("disk.qcow2", qcow2));
-    let wanted = [(disk.0, disk.1.as_path()), ("manifest.json", &built.manifest), ("uki.efi", uki)];
-    for name in ["disk.raw", "disk.qcow2", "manifest.json", "uki.efi"] {
+    let disk = built.pieces.qcow2.as_ref().map_or(("disk.raw", &built.pieces.disk), |qcow2| ("disk.qcow2", qcow2));
+    let mut wanted = vec![(disk.0, disk.1.as_path()), ("manifest.json", &built.pieces.manifest), ("uki.efi", uki)];
+    wanted.extend(built.leaks.as_deref().map(|leaks| ("leaks.json", leaks)));
+    for name in ["disk.raw", "disk.qcow2", "manifest.json", "uki.efi", "leaks.json"] {
         let path = output.join(name);
         if disk::metadata(&path).is_ok_and(|found| !found.file_type().is_symlink()) {
             return Err(Failure::request(format!("{} is in the way: it is not a link", path.display()))
@@ -125,8 +126,8 @@ fn link(output: &Path, built: &Assembled, uki: &Path) -> Result<Vec<PathBuf>> {
     Ok(links)
 }
 
-fn tell(context: &Context, built: &Assembled, links: &[PathBuf]) -> Result<()> {
-    let manifest = read_manifest(&built.manifest)?;
+fn tell(context: &Context, built: &Built, links: &[PathBuf]) -> Result<()> {
+    let manifest = read_manifest(&built.pieces.manifest)?;
     if context.ui.is_json() {
         context.ui.print_json(&json!({
             "event": "result",

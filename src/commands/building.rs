@@ -16,7 +16,7 @@ use crate::system::{Mode, System};
 
 use super::locking::{self, Asked};
 use super::project::Named;
-use super::{Context, Failure, Result};
+use super::{Context, Failure, Result, secrets};
 
 /// Changes whenever the same packages make another tree.
 const TOOLS_FORMAT: &str = "rave tools 1";
@@ -41,6 +41,14 @@ pub struct Prepared {
     pub rave: PathBuf,
 }
 
+/// A finished build.
+pub struct Built {
+    /// The image.
+    pub pieces: Assembled,
+    /// The record of the search for its secrets' values, if it asks for secrets.
+    pub leaks: Option<PathBuf>,
+}
+
 /// How a build goes about it.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Manner {
@@ -51,8 +59,9 @@ pub struct Manner {
 }
 
 impl Prepared {
-    /// Plans an image whose locks fit.
-    pub fn new(asked: Asked, lock: Lock, tools: Lock, manner: Manner) -> Result<Self> {
+    /// Plans an image whose locks fit, with its secrets as ciphertext.
+    pub fn new(context: &Context, mut asked: Asked, lock: Lock, tools: Lock, manner: Manner) -> Result<Self> {
+        secrets::complete(context, &mut asked)?;
         let label = format!("{}_{}_verity", asked.system.name, asked.system.version);
         if label.len() > LABEL {
             let text = format!("the name and version of {} are too long for a partition label", asked.named.name);
@@ -140,10 +149,11 @@ impl Prepared {
         }
     }
 
-    /// Makes whatever is missing.
-    pub fn build(&self, context: &Context, store: &Store, manner: Manner) -> Result<Assembled> {
-        if let Some(done) = self.done(store)? {
-            return Ok(done);
+    /// Makes whatever is missing, and shows that no secret is in it.
+    pub fn build(&self, context: &Context, store: &Store, manner: Manner) -> Result<Built> {
+        if let Some(pieces) = self.done(store)? {
+            let leaks = secrets::prove(context, store, self, &pieces)?;
+            return Ok(Built { pieces, leaks });
         }
         let (tools, rootfs) = self.bases(context, store, manner)?;
         let assembly = Assembly {
@@ -157,10 +167,11 @@ impl Prepared {
             workers: workers(self.asked.system.mode),
             report: context.ui.as_ref(),
         };
-        let assembled = assembly.run()?;
+        let pieces = assembly.run()?;
+        let leaks = secrets::prove(context, store, self, &pieces)?;
         let all: Vec<Digest> = self.plan.steps.iter().map(|step| step.digest).collect();
         store.pin(&self.pin(), &all)?;
-        Ok(assembled)
+        Ok(Built { pieces, leaks })
     }
 
     /// The unified kernel image, once all is made.
@@ -258,7 +269,7 @@ fn name_package(lock: &Lock, failure: Failure) -> Failure {
 }
 
 /// Processors that a build may use.
-fn workers(mode: Mode) -> u32 {
+pub fn workers(mode: Mode) -> u32 {
     match mode {
         Mode::Safe => 1,
         Mode::FullPipe => std::thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(1)),

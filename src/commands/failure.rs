@@ -65,6 +65,14 @@ impl Failure {
         Self::Request { message: message.into(), hint: None }
     }
 
+    /// Secrets were found in an image, at these places.
+    pub fn leaks(lines: &[String]) -> Self {
+        Self::request(format!("there are secrets in the image:\n  {}", lines.join("\n  "))).hint(
+            "ask for a secret below `secrets:` in a module, and it arrives in /run/secrets; what is no secret is named \
+             below `key-allow:`",
+        )
+    }
+
     /// Adds the remedy; diagnostics have their own.
     #[must_use]
     pub fn hint(mut self, text: impl Into<String>) -> Self {
@@ -190,6 +198,7 @@ impl From<crate::images::Error> for Failure {
     fn from(error: crate::images::Error) -> Self {
         match error {
             crate::images::Error::Store(error) => error.into(),
+            crate::images::Error::Leaks(lines) => Self::leaks(&lines),
             other => Self::error(other),
         }
     }

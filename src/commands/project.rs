@@ -32,6 +32,11 @@ impl Named {
     pub fn lock(&self) -> PathBuf {
         self.directory.join(format!("{}.lock", self.name))
     }
+
+    /// Where the image's secrets are, encrypted for its machines.
+    pub fn sealed(&self) -> PathBuf {
+        self.directory.join(format!("{}.secrets", self.name))
+    }
 }
 
 /// Reads the project at `root` and finds `image` in it: a name, or a path to a YAML file.
@@ -53,7 +58,7 @@ pub fn all(root: &Path) -> Result<Project> {
     let mut texts = Vec::new();
     for path in files {
         let relative = path.strip_prefix(root).unwrap_or(&path).to_string_lossy().into_owned();
-        if !relative.ends_with(".lock") {
+        if ![".lock", ".secrets"].iter().any(|suffix| relative.ends_with(suffix)) {
             texts.push((relative, read_limited(&path)?));
         }
     }

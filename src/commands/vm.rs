@@ -26,8 +26,8 @@ pub fn run(verb: &cli::Vm, context: &Context) -> Result<Status> {
         cli::Vm::Ssh { name, command } => ssh(context, &parse(name)?, command),
         cli::Vm::Console { name } => attach(context, &parse(name)?),
         cli::Vm::Logs { name, follow } => logs(context, &parse(name)?, *follow),
-        cli::Vm::Secrets { name, verb: cli::VmSecrets::Push { image, identity } } => {
-            push::run(&parse(name)?, image.as_deref(), identity.as_deref(), context)
+        cli::Vm::Secrets { name, verb: cli::VmSecrets::Push { image } } => {
+            push::run(&parse(name)?, image.as_deref(), context)
         }
         cli::Vm::Stop { name, grace } => stop(context, &parse(name)?, *grace),
         cli::Vm::Rm { name, force } => remove(context, &parse(name)?, *force),

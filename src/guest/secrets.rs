@@ -14,11 +14,12 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use self::generation::{Change, File};
-use self::need::{Need, Template};
+use self::need::Template;
 use super::accounts::Accounts;
 use crate::disk;
+use crate::secrets::deploy::{self, Need};
 use crate::secrets::identity::CREDENTIAL;
-use crate::secrets::{Identities, Secret, deploy, file, sources};
+use crate::secrets::{Identities, Secret, file, sources};
 
 /// Where credentials are found besides where systemd says: those of the unit, and those of the machine. Whoever is
 /// started by the guest agent has none of its own.
@@ -62,6 +63,9 @@ pub enum Error {
         /// The user or group.
         name: String,
     },
+    /// Its permission bits are none.
+    #[error("the image gives {0} no mode that a secret can have")]
+    Mode(String),
     /// A file of the image is not as it should be.
     #[error("{}: {reason}", path.display())]
     Image {
@@ -89,6 +93,9 @@ pub enum Error {
     #[error(transparent)]
     Tool(#[from] crate::tool::Error),
 }
+
+/// Where the image has needs, ciphertext and texts with placeholders.
+const FOLDER: &str = "/usr/share/rave/secrets";
 
 /// The file that names further identities, one path a line.
 const LISTED: &str = "/etc/rave/identities";
@@ -118,7 +125,7 @@ struct Place {
 impl Place {
     fn below(root: &Path) -> Self {
         Self {
-            image: root.join("usr/share/rave/secrets"),
+            image: root.join(FOLDER.trim_start_matches('/')),
             pushed: root.join("run/rave/sealed.json"),
             etc: root.join("etc"),
             listed: root.join(LISTED.trim_start_matches('/')),
@@ -297,7 +304,8 @@ fn file(accounts: &Accounts, folder: &'static str, name: &str, bytes: Secret, ne
     let nobody = |owner: &str| Error::Nobody { file: name.to_owned(), name: owner.to_owned() };
     let uid = accounts.user(&need.owner).ok_or_else(|| nobody(&need.owner))?;
     let gid = accounts.group(&need.group).ok_or_else(|| nobody(&need.group))?;
-    Ok(File { folder, name: name.to_owned(), bytes, uid, gid, mode: need.mode })
+    let mode = need::mode(need).ok_or_else(|| Error::Mode(name.to_owned()))?;
+    Ok(File { folder, name: name.to_owned(), bytes, uid, gid, mode })
 }
 
 #[cfg(test)]

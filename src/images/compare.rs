@@ -76,6 +76,7 @@ mod tests {
             disk_size: 1,
             state: BTreeMap::new(),
             expect: system.expect,
+            leaks: crate::images::contents::Searched::default(),
             files: [("/a".to_owned(), file("a")), ("/b".to_owned(), file("b"))].into(),
         }
     }

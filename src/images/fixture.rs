@@ -29,6 +29,7 @@ pub fn system() -> System {
         initrd_modules: BTreeSet::new(),
         secrets: BTreeMap::new(),
         certificates: BTreeMap::new(),
+        key_allow: vec![],
         state: BTreeMap::new(),
         disk: Disk {
             compression: Compression { algorithm: "lz4".into(), level: None, cluster: 65536 },

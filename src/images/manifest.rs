@@ -8,6 +8,7 @@ use crate::digest::Digest;
 use crate::name::{GuestPath, ImageName, OptionPath, PackageName, Version};
 use crate::system::{Expect, Machine, Mode, OptionValue, State};
 
+use super::contents::Searched;
 use super::erofs::FileRecord;
 
 /// A built image.
@@ -51,6 +52,9 @@ pub struct Manifest {
     pub state: BTreeMap<GuestPath, State>,
     /// What the running machine is held against.
     pub expect: Expect,
+    /// The search of all the above for private keys and password hashes.
+    #[serde(default)]
+    pub leaks: Searched,
     /// Files of the root file system.
     pub files: BTreeMap<String, FileRecord>,
 }

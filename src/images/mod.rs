@@ -3,6 +3,7 @@
 pub mod archive;
 pub mod assemble;
 pub mod compare;
+pub mod contents;
 pub mod cpio;
 pub mod erofs;
 pub mod error;

@@ -183,7 +183,7 @@ fn own_inputs(piece: Piece, system: &System, inputs: &Inputs, hash: &mut Canonic
         Piece::Manifest => {
             hash.json(&(system.mode, &system.machine, system.disk.size, &system.expect, &system.options))?;
             hash.json(&system.state)?;
-            hash.json(&inputs.packages)?;
+            hash.json(&(&inputs.packages, &system.key_allow))?;
             for (path, entry) in &system.tree {
                 hash.field(path.as_str()).json(&entry.option)?;
             }

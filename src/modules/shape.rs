@@ -101,6 +101,7 @@ pub(super) static MODULE: Shape = Record(&[
     may("certificates", Map(&Record(CERTIFICATE))),
     may("ssh", Record(SSH)),
     may("journal-allow", List(&Record(ALLOW))),
+    may("key-allow", List(&Record(ALLOW))),
     may("stages", List(&WORD)),
     may("set", Any),
     may("assertions", List(&Record(CLAIM))),

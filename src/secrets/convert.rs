@@ -11,7 +11,7 @@ pub(super) fn identity(pem: &[u8]) -> Option<age::x25519::Identity> {
     let key = ssh_key::PrivateKey::from_openssh(pem).ok()?;
     let seed = Zeroizing::new(key.key_data().ed25519()?.private.to_bytes());
     let mut scalar = Zeroizing::new([0; 32]);
-    scalar.copy_from_slice(Sha512::digest(&*seed).get(..32)?);
+    scalar.copy_from_slice(Sha512::digest(seed.as_slice()).get(..32)?);
     // The clamping of RFC 7748, 5.
     scalar[0] &= 248;
     scalar[31] = (scalar[31] & 127) | 64;

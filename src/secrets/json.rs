@@ -68,7 +68,7 @@ impl Reader<'_> {
         match self.peek() {
             Some(b'{') => self.object(depth),
             Some(b'[') => self.array(depth),
-            Some(b'"') => self.string().map(|text| Value::str(text)),
+            Some(b'"') => self.string().map(Value::str),
             Some(b'-' | b'0'..=b'9') => self.number(),
             _ => {
                 let words = [

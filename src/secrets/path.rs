@@ -212,8 +212,14 @@ fn remove(at: &mut Value, steps: &[Step], path: &Path) -> Result<()> {
     };
     let position = position.ok_or_else(|| nowhere(path, step, at))?;
     let inner = match at {
-        Value::Map(entries) if rest.is_empty() => return Ok(drop(entries.remove(position))),
-        Value::List(items) if rest.is_empty() => return Ok(drop(items.remove(position))),
+        Value::Map(entries) if rest.is_empty() => {
+            entries.remove(position);
+            return Ok(());
+        }
+        Value::List(items) if rest.is_empty() => {
+            items.remove(position);
+            return Ok(());
+        }
         Value::Map(entries) => entries.get_mut(position).and_then(|entry| match entry {
             Entry::Pair(_, value) => Some(value),
             Entry::Comment(_) => None,

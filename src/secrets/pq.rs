@@ -1,6 +1,8 @@
 //! age's post-quantum recipients, `mlkem768x25519`: HPKE with the hybrid of ML-KEM-768 and X25519 that is also known
 //! as X-Wing (draft-connolly-cfrg-xwing-kem, draft-ietf-hpke-pq).
 
+#![expect(clippy::disallowed_types, reason = "age's traits name labels in a HashSet")]
+
 use std::collections::HashSet;
 
 use age::{DecryptError, EncryptError};
@@ -240,7 +242,7 @@ impl Serializable for EncappedKey {
 /// Both key pairs of a seed.
 fn expand(private: &PrivateKey) -> (DecapsulationKey, StaticSecret, PublicKey) {
     let mut parts = Zeroizing::new([0; 96]);
-    Shake256::default().chain(&*private.0).finalize_xof().read(&mut *parts);
+    Shake256::default().chain(private.0.as_slice()).finalize_xof().read(&mut *parts);
     let part = |at: usize| {
         let mut bytes = [0; 32];
         bytes.copy_from_slice(&parts[at..at + 32]);

@@ -18,7 +18,7 @@ pub struct Recipient(String);
 enum Key {
     Native(age::x25519::Recipient),
     Ssh(age::ssh::Recipient),
-    PostQuantum(pq::Recipient),
+    PostQuantum(Box<pq::Recipient>),
     Plugin(age::plugin::Recipient),
 }
 
@@ -47,7 +47,7 @@ impl Recipient {
         let recipient: &dyn age::Recipient = match &key {
             Key::Native(key) => key,
             Key::Ssh(key) => key,
-            Key::PostQuantum(key) => key,
+            Key::PostQuantum(key) => &**key,
             Key::Plugin(key) => {
                 let asking = Asking(Arc::clone(prompt));
                 let found = RecipientPluginV1::new(key.plugin(), std::slice::from_ref(key), &[], asking);
@@ -71,7 +71,7 @@ impl Recipient {
 fn key(text: &str) -> Result<Key> {
     let wrong = |reason: &str| Error::Recipient { recipient: text.to_owned(), reason: reason.to_owned() };
     if text.starts_with("age1pq1") {
-        return pq::Recipient::parse(text).map(Key::PostQuantum).map_err(wrong);
+        return pq::Recipient::parse(text).map(|key| Key::PostQuantum(Box::new(key))).map_err(wrong);
     }
     if let Some(rest) = text.strip_prefix("age1") {
         return if rest.contains('1') {

@@ -86,14 +86,6 @@ impl Builder {
         (0..count).for_each(|_| self.push(b" "));
     }
 
-    pub fn ends_with(&self, bytes: &[u8]) -> bool {
-        self.0.ends_with(bytes)
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
     pub fn finish(mut self) -> Secret {
         Secret(std::mem::take(&mut *self.0))
     }

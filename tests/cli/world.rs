@@ -195,6 +195,15 @@ impl Ran {
         assert_eq!(self.status, status, "{}", self.stderr);
     }
 
+    /// Ended with `status`, and said each of `parts` on standard error, whatever the result was.
+    #[track_caller]
+    pub fn refused_with_output(&self, status: i32, parts: &[&str]) {
+        for part in parts {
+            assert!(self.stderr.contains(part), "{part:?} is not in\n{}", self.stderr);
+        }
+        assert_eq!(self.status, status, "{}", self.stderr);
+    }
+
     /// Ended well and said nothing on standard error.
     #[track_caller]
     pub fn clean(&self) -> &str {

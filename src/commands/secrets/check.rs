@@ -66,7 +66,8 @@ pub fn gather(files: &[PathBuf], identities: &Identities, context: &Context) -> 
     Ok(found)
 }
 
-fn shown(path: &Path, context: &Context) -> String {
+/// A file as the user knows it.
+pub fn shown(path: &Path, context: &Context) -> String {
     path.strip_prefix(&context.project).unwrap_or(path).display().to_string()
 }
 

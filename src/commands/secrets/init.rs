@@ -102,7 +102,9 @@ fn rules(arguments: &Init, own: &str, context: &Context, made: &mut Made) -> Res
     let list: String = all.iter().map(|recipient| format!("      - {recipient}\n")).collect();
     let text = format!(
         "# Who can open the secrets of this project. After a change: rave secrets updatekeys secrets/*\n\
-         creation_rules:\n  - path_regex: ^{FOLDER}/\n    age:\n{list}"
+         creation_rules:\n  - path_regex: ^{FOLDER}/\n    age:\n{list}\
+         # The machines. Add the recipient of their identity: rave secrets keygen --output machine.key\n\
+         \x20 - path_regex: ^images/.*\\.secrets$\n    age:\n{list}"
     );
     disk::write_atomic(&path, text.as_bytes(), 0o644)?;
     made.files.push(config::NAME.to_owned());

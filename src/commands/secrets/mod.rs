@@ -1,6 +1,6 @@
 //! `rave secrets`: SOPS files with age, from the first identity to the editor.
 
-pub mod check;
+mod check;
 mod diff;
 mod edit;
 mod encrypt;
@@ -9,7 +9,9 @@ mod files;
 mod init;
 mod keygen;
 mod memory;
+mod prove;
 mod recipients;
+mod seal;
 mod show;
 mod terminal;
 mod values;
@@ -21,6 +23,9 @@ use crate::secrets::Identities;
 use crate::secrets::prompt::Prompt;
 
 use super::{Context, Failure, Result, Status};
+
+pub use prove::prove;
+pub use seal::complete;
 
 /// Runs one of the verbs.
 pub fn run(verb: &Secrets, context: &Context) -> Result<Status> {
@@ -40,8 +45,29 @@ pub fn run(verb: &Secrets, context: &Context) -> Result<Status> {
         Secrets::ExecEnv(arguments) => exec::env(arguments, context),
         Secrets::ExecFile(arguments) => exec::file(arguments, context),
         Secrets::Diff(arguments) => diff::run(arguments, context),
+        Secrets::Seal(arguments) => seal::run(arguments, context),
         Secrets::Check(arguments) => check::run(arguments, context),
         Secrets::Keygen(arguments) => keygen::run(arguments, context),
+    }
+}
+
+/// For as long as it lives, no core dump and no debugger sees this process. Not for the time in which sandboxes are
+/// made: they have to write to this process's own files in /proc, which are root's meanwhile.
+struct Hidden;
+
+impl Hidden {
+    fn new() -> Result<Self> {
+        use rustix::process::{DumpableBehavior, set_dumpable_behavior};
+        set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(std::io::Error::from).map_err(Failure::error)?;
+        Ok(Self)
+    }
+}
+
+impl Drop for Hidden {
+    fn drop(&mut self) {
+        use rustix::process::{DumpableBehavior, set_dumpable_behavior};
+        // It was so before; a process that stays hidden fails loudly later.
+        let _ = set_dumpable_behavior(DumpableBehavior::Dumpable);
     }
 }
 
@@ -51,7 +77,7 @@ fn prompt(context: &Context) -> Arc<dyn Prompt> {
 }
 
 /// All identities of this user.
-pub fn identities(context: &Context) -> Identities {
+fn identities(context: &Context) -> Identities {
     context.environment.identities.load(prompt(context))
 }
 

@@ -1,6 +1,6 @@
 //! What the image says of the machine's secrets. It is read from the verified root file system.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::Deserialize;
@@ -8,41 +8,19 @@ use serde::de::DeserializeOwned;
 
 use super::Error;
 use crate::disk;
-use crate::system::OnChange;
+use crate::secrets::deploy::Need;
 
 /// Neither file is larger, in bytes.
 const LIMIT: u64 = 16 << 20;
-
-/// Whose a file is, and what happens when it changes.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct Need {
-    /// Owning user, by name or number.
-    pub owner: String,
-    /// Owning group, by name or number.
-    pub group: String,
-    /// Permission bits, octal.
-    #[serde(deserialize_with = "octal")]
-    pub mode: u32,
-    /// Units that use it.
-    pub units: BTreeSet<String>,
-    /// What happens to them when it changes.
-    pub on_change: OnChange,
-}
 
 /// A file that is made of text and secrets.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Template {
     /// Text with placeholders.
     pub text: String,
-    /// Whose the file is.
+    /// Whose the file is, and what happens when it changes.
     #[serde(flatten)]
     pub need: Need,
-}
-
-fn octal<'de, D: serde::Deserializer<'de>>(from: D) -> Result<u32, D::Error> {
-    let text = String::deserialize(from)?;
-    let mode = u32::from_str_radix(&text, 8).ok().filter(|mode| *mode <= 0o777);
-    mode.ok_or_else(|| serde::de::Error::custom(format!("{text:?} is no mode of a secret")))
 }
 
 /// Entries by name. Each name is that of a file.
@@ -56,6 +34,11 @@ pub fn read<T: DeserializeOwned>(path: &Path) -> Result<BTreeMap<String, T>, Err
     }
 }
 
+/// The permission bits of a secret; nothing if the text has others, or none.
+pub fn mode(need: &Need) -> Option<u32> {
+    u32::from_str_radix(&need.mode, 8).ok().filter(|mode| *mode <= 0o777)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -64,20 +47,19 @@ mod tests {
     fn only_plain_names_and_modes_are_taken() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("needs.json");
-        let entry = |mode: &str| {
-            format!(
-                r#"{{"kind":"token","owner":"web","group":"0","mode":"{mode}","units":["a"],"on_change":"reload"}}"#
-            )
+        let check = |name: &str, expected: &str| {
+            let entry = format!(
+                r#"{{"{name}":{{"kind":"token","owner":"web","group":"0","mode":"{expected}","units":[],"on_change":"none"}}}}"#
+            );
+            disk::write(&path, entry.as_bytes(), 0o644).unwrap();
+            read::<Need>(&path).map(|needs| mode(&needs[name]))
         };
-        let check = |text: String| {
-            disk::write(&path, text.as_bytes(), 0o644).unwrap();
-            read::<Need>(&path)
-        };
-        let good = check(format!(r#"{{"db":{}}}"#, entry("0440"))).unwrap();
-        assert_eq!((good["db"].mode, good["db"].on_change), (0o440, OnChange::Reload));
-        for (name, mode) in [("../x", "0400"), ("", "0400"), (".x", "0400"), ("x", "4755"), ("x", "9"), ("x", "")] {
-            let error = check(format!(r#"{{"{name}":{}}}"#, entry(mode))).unwrap_err();
-            assert!(matches!(error, Error::Image { .. }), "{name} {mode}");
+        assert_eq!(check("db", "0440").unwrap(), Some(0o440));
+        for bad in ["4755", "9", "", "-1"] {
+            assert_eq!(check("db", bad).unwrap(), None);
+        }
+        for name in ["../x", "", ".x", "a/b"] {
+            assert!(matches!(check(name, "0400"), Err(Error::Image { .. })), "{name}");
         }
     }
 }

@@ -1,5 +1,6 @@
 use super::*;
-use crate::secrets::{Recipient, identity};
+use crate::secrets::deploy::Sealing;
+use crate::secrets::{Group, identity};
 
 /// A machine in a directory, with the identity that opens its secrets.
 struct World {
@@ -29,7 +30,9 @@ impl World {
 
     fn needs(&self, mode: &str) {
         let need = |unit: &str, on_change: &str| {
-            format!(r#"{{"owner":"web","group":"web","mode":"{mode}","units":["{unit}"],"on_change":"{on_change}""#)
+            format!(
+                r#"{{"kind":"text","owner":"web","group":"web","mode":"{mode}","units":["{unit}"],"on_change":"{on_change}""#
+            )
         };
         let (db, key) = (need("db.service", "restart"), need("web.service", "reload"));
         self.write("usr/share/rave/secrets/needs.json", &format!(r#"{{"db":{db}}},"key":{key}}}}}"#));
@@ -41,8 +44,9 @@ impl World {
 
     fn sealed(&self, values: &[(&str, &str)]) -> Vec<u8> {
         let values = values.iter().map(|(name, value)| ((*name).to_owned(), Secret::from(*value))).collect();
-        let recipients = [Recipient::parse(&self.machine.recipient).unwrap()];
-        deploy::seal(&values, &recipients, jiff::Timestamp::now()).unwrap()
+        let groups = [Group::of([self.machine.recipient.clone()])];
+        let sealing = Sealing { values: &values, groups: &groups, threshold: None, sources: &BTreeMap::new() };
+        deploy::seal(&sealing, None, &Identities::default(), jiff::Timestamp::now()).unwrap()
     }
 
     fn credential(&self, bytes: &[u8]) -> PathBuf {

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Error;
 use super::generation::Change;
-use super::need::Need;
+use crate::secrets::deploy::Need;
 use crate::system::OnChange;
 use crate::tool::Tool;
 
@@ -109,7 +109,8 @@ mod tests {
 
     fn need(on_change: OnChange, units: &[&str]) -> Need {
         let units = units.iter().map(|unit| (*unit).to_owned()).collect();
-        Need { owner: "root".to_owned(), group: "root".to_owned(), mode: 0o400, units, on_change }
+        let (kind, root) = (crate::system::SecretKind::Token, || "root".to_owned());
+        Need { kind, owner: root(), group: root(), mode: "0400".to_owned(), units, on_change }
     }
 
     #[test]

@@ -157,6 +157,22 @@ impl Render<'_> {
         self.expect.journal_allow.push((pattern, reason));
     }
 
+    /// Files that may hold a key or hash which is no secret.
+    pub(super) fn allow_key(&mut self, node: &Node) {
+        let errors = &mut self.errors;
+        let mut text = |key: &str| fields::text(node.get(key)?, &format!("`{key}`"), errors);
+        let (Some(pattern), Some(reason)) = (text("pattern"), text("reason")) else { return };
+        if !pattern.starts_with('/') || pattern.split('/').all(|part| part.is_empty() || part.starts_with('*')) {
+            let origin = node.get("pattern").map_or(&node.origin, |node| &node.origin);
+            self.refuse(
+                origin,
+                "a pattern of files is an absolute path with a name in it, such as /usr/lib/**/libx.so.*",
+            );
+            return;
+        }
+        self.key_allow.push((pattern, reason));
+    }
+
     /// An assertion or a warning: what `that` says should hold.
     pub(super) fn claim(&mut self, node: &Node, by: &By, warning: bool) {
         let Some(that) = node.get("that") else { return };

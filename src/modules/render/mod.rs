@@ -66,6 +66,7 @@ pub(super) struct Render<'a> {
     secrets: Claims<Secret>,
     secret_files: Claims<secrets::SecretFile>,
     certificates: Claims<Certificate>,
+    key_allow: Vec<(String, String)>,
     /// Secrets that others name.
     needed: Vec<secrets::Needed>,
     /// Units of packages that shall not start.
@@ -150,6 +151,7 @@ impl<'a> Render<'a> {
             secrets: Claims::new(),
             secret_files: Claims::new(),
             certificates: Claims::new(),
+            key_allow: Vec::new(),
             needed: Vec::new(),
             disabled: Claims::new(),
             mount_points: Vec::new(),
@@ -245,6 +247,7 @@ impl<'a> Render<'a> {
             "ssh" => self.whole(name, node, by, |this, node| this.ssh(&node, by)),
             "state" => self.each_item(name, node, by, |this, node| this.state(&node, by)),
             "journal-allow" => self.each_item(name, node, by, |this, node| this.allow(&node)),
+            "key-allow" => self.each_item(name, node, by, |this, node| this.allow_key(&node)),
             "probes" => self.each_item(name, node, by, |this, node| this.probe(&node, by)),
             "assertions" => self.each_item(name, node, by, |this, node| this.claim(&node, by, false)),
             "warnings" => self.each_item(name, node, by, |this, node| this.claim(&node, by, true)),
@@ -519,6 +522,7 @@ impl<'a> Render<'a> {
             cmdline: std::mem::take(&mut self.cmdline),
             initrd_modules: self.kernel_modules_of(Fate::Initrd).map(str::to_owned).collect(),
             secrets: std::mem::take(&mut self.secrets).into_iter().map(|(name, (secret, _))| (name, secret)).collect(),
+            key_allow: std::mem::take(&mut self.key_allow),
             certificates: std::mem::take(&mut self.certificates).into_iter().map(|(name, (c, _))| (name, c)).collect(),
             set_id: self.set_id.clone(),
             disk: fixed.disk,

@@ -154,7 +154,7 @@ impl Render<'_> {
             let Face { owner, group, mode, units, on_change } = &file.face;
             let mode = format!("{mode:04o}");
             let entry = serde_json::json!({
-                "text": file.text, "owner": owner, "group": group, "mode": mode, "units": units, "on_change": on_change,
+                "text": file.text, "kind": SecretKind::Text, "owner": owner, "group": group, "mode": mode, "units": units, "on_change": on_change,
             });
             (name.clone(), entry)
         };

@@ -286,6 +286,7 @@ fn contributions_are_checked() {
         ("cmdline: ['console={{ host_name }} init=/bin/sh']", "is not one kernel parameter"),
         ("kernel-modules: { initrd: [a/b] }", "is not the name of a kernel module"),
         ("journal-allow: [{ pattern: '(', reason: r }]", "this is not a regular expression"),
+        ("key-allow: [{ pattern: '/**', reason: r }]", "a pattern of files is an absolute path"),
         ("journal-allow: [{ pattern: a }]", "an entry of `journal-allow` has no `reason`"),
         ("probes: [{ stage: ssh, id: p, command: [] }]", "probe `p` runs nothing"),
         ("profiles: { strict: {} }", "profiles stand in the module sandbox only"),
