@@ -32,7 +32,7 @@ fn content(bytes: Vec<u8>) -> [Content; 1] {
 /// As an image is: compressed data, programs, text, and empty space.
 fn mixed() -> Vec<u8> {
     let mut bytes: Vec<u8> = random(1).take(SIZE / 2).collect();
-    let program = std::fs::read(std::env::current_exe().unwrap()).unwrap();
+    let program = rave::disk::read(std::env::current_exe().unwrap()).unwrap();
     bytes.extend(program.iter().cycle().take(SIZE / 4));
     let text = include_str!("../src/leaks/patterns.rs");
     bytes.extend(text.bytes().cycle().take(SIZE / 8));

@@ -265,6 +265,16 @@ pub enum Vm {
         #[arg(long, short)]
         follow: bool,
     },
+    /// Give a running machine new secrets
+    #[command(after_help = "Example:
+  rave vm secrets web push    what the project's files say now, without a reboot")]
+    Secrets {
+        /// Name of the machine
+        name: String,
+        /// What to do
+        #[command(subcommand)]
+        verb: VmSecrets,
+    },
     /// Shut the machine down, by force only if it does not obey
     #[command(after_help = "Examples:
   rave vm stop web            ask the machine to shut down, and wait
@@ -286,6 +296,27 @@ pub enum Vm {
         /// Stop it first
         #[arg(long, short)]
         force: bool,
+    },
+}
+
+/// `rave vm secrets`.
+#[derive(Debug, Subcommand)]
+pub enum VmSecrets {
+    /// Encrypt the project's secrets for a machine and put them into its memory; units restart whose secrets changed
+    #[command(after_help = "Examples:
+  rave secrets edit secrets/web.yaml && rave vm secrets web push
+                                 a new password, and a restart of whom it concerns
+  rave vm secrets web push --json
+                                 for scripts: what changed, which units restarted or reloaded
+
+They are sealed as `rave build` does it, sent as ciphertext, and count until the machine stops; for good they are in
+the next build. Interrupted at any time, the machine has all of the new secrets or all of the old ones.
+
+Exit status: 0 done, 1 the secrets are wrong or a unit did not come back, 2 the machine could not be asked.")]
+    Push {
+        /// Image that the machine runs: a name in images/ or a path [default: the name in its manifest]
+        #[arg(long)]
+        image: Option<String>,
     },
 }
 
@@ -354,5 +385,11 @@ pub enum Guest {
         /// How long, in seconds
         #[arg(long, value_name = "SECONDS", default_value_t = 80)]
         timeout: u64,
+    },
+    /// Open the machine's secrets and put them into memory
+    Secrets {
+        /// Take ciphertext from standard input instead of the image, and keep it until the machine stops
+        #[arg(long)]
+        stdin: bool,
     },
 }

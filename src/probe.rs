@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 use crate::name::GuestPath;
 
 pub use answer::{
-    Answer, Answered, Cgroup, Ended, FileSystem, HttpReply, JournalEntry, Mount, Pressure, Resources, Scan, Socket,
-    SshOffer, SshRefusal, Unit, Verity,
+    Answer, Answered, Cgroup, Ended, FileSystem, HttpReply, JournalEntry, Mount, Pressure, Resources, Scan, SecretFile,
+    Socket, SshOffer, SshRefusal, Unit, Verity,
 };
 pub use place::{HttpUrl, JsonPath, Place, Service};
 
@@ -85,6 +85,11 @@ pub enum Probe {
         /// File that holds it.
         path: GuestPath,
     },
+    /// Files of secrets in memory; [`Answer::Secrets`].
+    Secrets {
+        /// Their paths below /run/secrets.
+        names: BTreeSet<String>,
+    },
     /// Fetch from a service inside the machine, without following redirections; [`Answer::Http`], or
     /// [`Answer::Silence`].
     Http {
@@ -136,6 +141,7 @@ impl Probe {
             | Self::Clock
             | Self::Scan
             | Self::HostKey { .. }
+            | Self::Secrets { .. }
             | Self::Http { .. }
             | Self::Connect { .. }
             | Self::Run { .. } => Side::Inside,

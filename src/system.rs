@@ -185,6 +185,35 @@ pub enum SecretKind {
     Binary,
 }
 
+/// A part of a text with placeholders.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part<'a> {
+    /// Text that stays as it is.
+    Text(&'a str),
+    /// The name of a secret whose value comes here.
+    Secret(&'a str),
+}
+
+/// How a placeholder begins; it ends with `>`.
+const PLACEHOLDER: &str = "<rave:secret:";
+
+/// What stands in the image where a secret comes in the machine.
+pub fn placeholder(secret: &str) -> String {
+    format!("{PLACEHOLDER}{secret}>")
+}
+
+/// A text and its placeholders, in order.
+pub fn parts(text: &str) -> Vec<Part<'_>> {
+    let (mut parts, mut rest) = (Vec::new(), text);
+    while let Some((before, after)) = rest.split_once(PLACEHOLDER) {
+        let Some((name, next)) = after.split_once('>') else { break };
+        parts.extend([Part::Text(before), Part::Secret(name)]);
+        rest = next;
+    }
+    parts.push(Part::Text(rest));
+    parts
+}
+
 /// What happens to the units of a secret that changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -269,6 +298,8 @@ pub struct Expect {
     pub sysctl: BTreeMap<String, (String, OptionPath)>,
     /// Mount points and the options each must have.
     pub mounts: BTreeMap<GuestPath, (BTreeSet<String>, OptionPath)>,
+    /// Files of secrets by path below /run/secrets.
+    pub secrets: BTreeMap<String, ExpectedSecret>,
     /// Resource limits of units: unit, property as systemd names it, value as the kernel gives it.
     pub limits: BTreeMap<String, BTreeMap<String, (String, OptionPath)>>,
     /// sshd settings as `sshd -T` would name them: the user who may log in, algorithms.
@@ -279,6 +310,19 @@ pub struct Expect {
     pub probes: Vec<ModuleProbe>,
     /// Stages that the image takes part in beyond those that always apply: `https`, `monitoring`.
     pub stages: BTreeSet<String>,
+}
+
+/// Whose a secret must be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExpectedSecret {
+    /// Owning user, by name or number.
+    pub owner: String,
+    /// Owning group, by name or number.
+    pub group: String,
+    /// Permission bits.
+    pub mode: u32,
+    /// The option that asked for it.
+    pub option: OptionPath,
 }
 
 /// What SSH must offer.

@@ -22,6 +22,8 @@ pub struct Environment {
     pub state: Option<PathBuf>,
     /// `RAVE_MIRROR`.
     pub mirror: Option<String>,
+    /// `CREDENTIALS_DIRECTORY`, inside a machine (systemd.exec(5)).
+    pub credentials: Option<PathBuf>,
     /// `TERM`, for shells that rave opens.
     pub term: Option<OsString>,
     /// What SOPS' variables say of identities, and all variables for the programs that it would run.
@@ -53,6 +55,7 @@ impl Environment {
             home,
             cache: path("XDG_CACHE_HOME"),
             state: path("XDG_STATE_HOME"),
+            credentials: path("CREDENTIALS_DIRECTORY"),
             mirror: text("RAVE_MIRROR"),
             term: std::env::var_os("TERM"),
             identities,

@@ -10,12 +10,14 @@ mod eval;
 mod explain;
 mod failure;
 mod fmt;
+mod guest;
 mod lint;
 mod lock;
 mod locking;
 mod new;
 mod options;
 mod project;
+mod push;
 mod run;
 mod running;
 mod schema;
@@ -26,7 +28,6 @@ mod vm;
 
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
 
 use clap::Parser as _;
 
@@ -57,7 +58,8 @@ pub fn main() -> ExitCode {
     }
     // Inside a machine there is no home, no store and nobody who interrupts.
     if let Command::Guest(verb) = &cli.command {
-        return guest(verb).map_or_else(|failure| failure.show(&ui), |()| ExitCode::SUCCESS);
+        return guest::run(verb, &Environment::of_process(), &ui)
+            .map_or_else(|failure| failure.show(&ui), |()| ExitCode::SUCCESS);
     }
     let context = match Context::new(&cli.global, Environment::of_process(), Arc::clone(&ui)) {
         Ok(context) => context,
@@ -92,7 +94,7 @@ fn dispatch(command: Command, context: &Context) -> Result<Status> {
         Command::Build(arguments) => build::run(&arguments, context),
         Command::Lock(arguments) => lock::run(&arguments, context),
         Command::Store(verb) => store::run(&verb, context),
-        Command::Guest(verb) => guest(&verb).map(|()| Status::Done),
+        Command::Guest(verb) => guest::run(&verb, &context.environment, &context.ui).map(|()| Status::Done),
         Command::Man { dir } => completions::man(dir.as_deref(), context),
         Command::Up(arguments) => up::run(&arguments, context),
         Command::Run(arguments) => run::run(&arguments, context),
@@ -113,17 +115,5 @@ fn author(verb: Authoring, context: &Context) -> Result<Status> {
         Authoring::Lint(arguments) => lint::run(&arguments, context),
         Authoring::Fmt(arguments) => fmt::run(&arguments, context),
         Authoring::Schema(arguments) => schema::run(&arguments, context),
-    }
-}
-
-fn guest(verb: &crate::cli::Guest) -> Result<()> {
-    match verb {
-        crate::cli::Guest::Answer => {
-            crate::guest::answer::serve(std::io::stdin().lock(), std::io::stdout().lock()).map_err(Failure::error)
-        }
-        crate::cli::Guest::Wait { service, timeout } => {
-            let service = service.parse().map_err(Failure::request)?;
-            crate::guest::answer::wait(&service, Duration::from_secs(*timeout)).map_err(Failure::error)
-        }
     }
 }

@@ -7,6 +7,7 @@
 mod dm;
 mod kernel;
 mod scan;
+mod secrets;
 mod services;
 mod sockets;
 mod systemd;
@@ -157,6 +158,7 @@ impl Machine {
             Probe::Clock => self.clock()?,
             Probe::Scan => scan::scan(&self.root)?,
             Probe::HostKey { path } => self.host_key(path)?,
+            Probe::Secrets { names } => secrets::files(self, names)?,
             Probe::Http { url } => services::http(self, url),
             Probe::Connect { place, send, listen } => services::connect(self, place, send.as_deref(), *listen),
             Probe::Run { command } => run(command)?,

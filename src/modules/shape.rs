@@ -97,6 +97,7 @@ pub(super) static MODULE: Shape = Record(&[
     may("local", List(&WORD)),
     may("behind-firewall", List(&WORD)),
     may("secrets", Map(&Record(SECRET))),
+    may("secret-files", Map(&Record(SECRET_FILE))),
     may("certificates", Map(&Record(CERTIFICATE))),
     may("ssh", Record(SSH)),
     may("journal-allow", List(&Record(ALLOW))),
@@ -152,6 +153,19 @@ const SECRET: &[Key] = &[
     may("units", List(&Text)),
     may("on-change", Text),
     may("description", Text),
+    EACH,
+    WHEN,
+];
+
+/// A file in memory that is made of text and secrets.
+const SECRET_FILE: &[Key] = &[
+    may("text", Text),
+    may("template", Text),
+    may("owner", Text),
+    may("group", Text),
+    may("mode", Text),
+    may("units", List(&Text)),
+    may("on-change", Text),
     EACH,
     WHEN,
 ];

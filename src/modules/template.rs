@@ -88,6 +88,7 @@ pub(super) fn engine() -> Environment<'static> {
         engine.set_syntax(syntax);
     }
     engine.add_function(compare::LIKE, like);
+    engine.add_function("secret", |name: &str| crate::system::placeholder(name));
     engine.add_filter("join", join);
     engine.add_filter("replace", replace);
     engine.add_filter("prefix", prefix);

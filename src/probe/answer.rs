@@ -112,6 +112,11 @@ pub enum Answer {
         /// As in the file, without the comment.
         key: String,
     },
+    /// Files of secrets; one that is not there is absent.
+    Secrets {
+        /// By the name that was asked for.
+        files: BTreeMap<String, SecretFile>,
+    },
     /// What a service inside the machine answered.
     Http(HttpReply),
     /// A service inside the machine accepted a connection.
@@ -293,6 +298,21 @@ pub struct FileSystem {
     pub inodes: u64,
     /// Free inodes.
     pub inodes_free: u64,
+}
+
+/// What is known of a secret without looking into it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SecretFile {
+    /// Owning user, by name if it has one.
+    pub owner: String,
+    /// Owning group, by name if it has one.
+    pub group: String,
+    /// Permission bits.
+    pub mode: u32,
+    /// Type of the file system that holds it; empty if it is none of the machine's mounts.
+    pub fs: String,
+    /// Options of that mount.
+    pub options: BTreeSet<String>,
 }
 
 /// The device-mapper table below `/`.

@@ -12,6 +12,9 @@ use super::prompt::{Asking, Nobody, Prompt};
 use super::{Secret, convert, pq};
 use crate::disk;
 
+/// Name of the systemd credential by which a machine is given its identity.
+pub const CREDENTIAL: &str = "rave.identity";
+
 /// No identity file is larger, in bytes.
 const LIMIT: u64 = 64 << 10;
 

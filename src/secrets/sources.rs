@@ -103,13 +103,14 @@ fn note(all: &mut Identities, prefix: &str, added: Result<(), identity::Error>) 
     }
 }
 
-fn add_file(all: &mut Identities, path: &Path, prefix: &str) {
+/// Adds the identities of a file. What cannot be loaded becomes a note that begins with `prefix`.
+pub fn add_file(all: &mut Identities, path: &Path, prefix: &str) {
     let added = identity::read(path).and_then(|bytes| all.add(&path.display().to_string(), bytes.expose()));
     note(all, prefix, added);
 }
 
-/// A file that need not be there.
-fn add_default(all: &mut Identities, path: Option<&Path>) {
+/// The same of a file that need not be there.
+pub fn add_default(all: &mut Identities, path: Option<&Path>) {
     match path {
         Some(path) if crate::disk::exists(path) => add_file(all, path, ""),
         Some(path) => all.notes.push(format!("{} does not exist", path.display())),

@@ -63,6 +63,14 @@ fn reply(world: &mut World, word: &str, change: impl Fn(&mut HttpReply)) {
     });
 }
 
+fn secret(world: &mut World, change: impl Fn(&mut SecretFile)) {
+    let found = world.values_mut().find_map(|answer| match answer {
+        Answer::Secrets { files } => files.get_mut("db"),
+        _ => None,
+    });
+    change(found.unwrap());
+}
+
 fn silence(answer: &mut Answer) {
     *answer = Answer::Silence { reason: "connection refused".to_owned() };
 }
@@ -274,6 +282,13 @@ pub const PAIRS: &[Pair] = &[
         spoil!(Answer::Scan(scan) => { scan.passwords.insert("shadow:root".to_owned()); }),
     ),
     ("security.set-id", Unhealthy, spoil!(Answer::Scan(scan) => { scan.set_id.insert("/usr/bin/su".to_owned()); })),
+    ("security.secrets.db", Unhealthy, spoil!(Answer::Secrets { files } => files.clear())),
+    ("security.secrets.db", Unhealthy, |world| secret(world, |file| file.owner = "root".to_owned())),
+    ("security.secrets.db", Unhealthy, |world| secret(world, |file| file.group = "root".to_owned())),
+    ("security.secrets.db", Unhealthy, |world| secret(world, |file| file.mode = 0o444)),
+    ("security.secrets.db", Unhealthy, |world| secret(world, |file| file.fs = "ext4".to_owned())),
+    ("security.secrets.db", Unhealthy, |world| secret(world, |file| file.options.retain(|option| option != "noswap"))),
+    ("security.secrets.db", Unhealthy, |world| secret(world, |file| file.options.retain(|option| option != "noexec"))),
     ("services.web.headers", Unhealthy, |world| service(world, "web.sock", silence)),
     ("services.web.headers", Unhealthy, |world| reply(world, "web.sock", |r| r.status = 404)),
     ("services.web.headers", Unhealthy, |world| reply(world, "web.sock", |r| r.body.clear())),

@@ -7,7 +7,7 @@ use super::super::*;
 use crate::digest::Digest;
 use crate::name::OptionPath;
 use crate::probe::*;
-use crate::system::{Expect, Machine, Mode, ModuleProbe, Query, Ssh};
+use crate::system::{Expect, ExpectedSecret, Machine, Mode, ModuleProbe, Query, Ssh};
 
 pub const HOST_KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIO";
 
@@ -56,6 +56,7 @@ pub fn target() -> Target {
         set_id: ["/usr/bin/sudo".parse().unwrap()].into(),
         sysctl: [("kernel.sysrq".to_owned(), ("0".to_owned(), option("kernel.sysrq")))].into(),
         mounts: [("/tmp".parse().unwrap(), (set(&["nosuid", "nodev"]), option("filesystem.tmp")))].into(),
+        secrets: [("db".to_owned(), secret())].into(),
         limits: [("ssh.service".to_owned(), limits.into())].into(),
         ssh: Some(ssh),
         journal_allow: vec![("^kernel: harmless [0-9]+$".to_owned(), "known".to_owned())],
@@ -74,6 +75,11 @@ pub fn target() -> Target {
         root_hash: Digest::of(b"root"),
         expect,
     }
+}
+
+fn secret() -> ExpectedSecret {
+    let (owner, group) = ("postgres".to_owned(), "web".to_owned());
+    ExpectedSecret { owner, group, mode: 0o440, option: option("services.postgresql.password") }
 }
 
 /// One probe of each way to ask a service.
@@ -165,6 +171,7 @@ fn answer(probe: &Probe, target: &Target) -> Answer {
             Answer::Scan(Scan { files: 9000, searched: 700, set_id: set(&["/usr/bin/sudo"]), ..Scan::default() })
         }
         Probe::HostKey { .. } => Answer::HostKey { key: HOST_KEY.to_owned() },
+        Probe::Secrets { .. } => Answer::Secrets { files: [("db".to_owned(), secret_file())].into() },
         Probe::Http { url } if url.target == "/flags" => Answer::Http(HttpReply {
             status: 200,
             body: r#"{"data":{"storage.tsdb.retention.time":"1w"}}"#.to_owned(),
@@ -181,6 +188,12 @@ fn answer(probe: &Probe, target: &Target) -> Answer {
         }
         Probe::Run { .. } => Answer::Run(ended("chain input { policy drop; }")),
     }
+}
+
+fn secret_file() -> SecretFile {
+    let ExpectedSecret { owner, group, mode, .. } = secret();
+    let options = set(&["rw", "nosuid", "nodev", "noexec", "noswap"]);
+    SecretFile { owner, group, mode, fs: "tmpfs".to_owned(), options }
 }
 
 fn offer() -> SshOffer {

@@ -29,7 +29,7 @@ pub use seal::complete;
 
 /// Runs one of the verbs.
 pub fn run(verb: &Secrets, context: &Context) -> Result<Status> {
-    harden()?;
+    crate::secrets::harden().map_err(Failure::error)?;
     match verb {
         Secrets::Init(arguments) => init::run(arguments, context),
         Secrets::Edit(arguments) => edit::run(arguments, context),
@@ -49,14 +49,6 @@ pub fn run(verb: &Secrets, context: &Context) -> Result<Status> {
         Secrets::Check(arguments) => check::run(arguments, context),
         Secrets::Keygen(arguments) => keygen::run(arguments, context),
     }
-}
-
-/// No core dump and no debugger sees this process; programs that it starts write no core dumps either.
-fn harden() -> Result<()> {
-    use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
-    set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(std::io::Error::from).map_err(Failure::error)?;
-    let none = Rlimit { current: Some(0), maximum: Some(0) };
-    setrlimit(Resource::Core, none).map_err(std::io::Error::from).map_err(Failure::error)
 }
 
 /// For as long as it lives, no core dump and no debugger sees this process. Not for the time in which sandboxes are

@@ -8,6 +8,7 @@ use crate::modules::value::Value;
 use crate::modules::yaml::{Key, Kind, Node, Style, shorten};
 use crate::name::GuestPath;
 use crate::origin::{Diagnostic, Origin, Source};
+use crate::system::parts;
 use crate::tree::{Content, Entry};
 
 use super::{By, Render};
@@ -165,6 +166,11 @@ impl<'a> Render<'a> {
     }
 
     fn template(&mut self, value: &Node, format: Format, by: &By) -> Option<Entry> {
+        Some(Entry::file(self.rendered(value, format, by)?, 0o644))
+    }
+
+    /// The text of a template file, its values written by the rules of `format`.
+    pub(super) fn rendered(&mut self, value: &Node, format: Format, by: &By) -> Option<String> {
         let (name, bytes) = self.beside(value, by)?;
         let Ok(text) = std::str::from_utf8(bytes) else {
             let error = Diagnostic::error(&value.origin, format!("{name} is not text"));
@@ -172,8 +178,7 @@ impl<'a> Render<'a> {
             return None;
         };
         let source = Source::new(name, text);
-        let text = self.around.render(text, &by.scope, &locate_in(&source), Some(format)).ok()?;
-        Some(Entry::file(text, 0o644))
+        self.around.render(text, &by.scope, &locate_in(&source), Some(format)).ok()
     }
 
     /// A file beside the module or image, by its name.
@@ -210,6 +215,13 @@ impl<'a> Render<'a> {
     pub(super) fn put(&mut self, path: GuestPath, mut entry: Entry, origin: &Origin, by: &By) {
         entry.option = Some(by.option.clone());
         self.made.add("files", path.as_str(), origin);
+        if let Content::File(bytes) = &entry.content
+            && path.as_str() != super::secrets::TEMPLATES
+            && std::str::from_utf8(bytes).is_ok_and(|text| parts(text).len() > 1)
+        {
+            let error = Diagnostic::error(origin, format!("{path} names a secret, whose value never is in an image"));
+            self.errors.push(error.help("`secret-files` makes files with secrets when the machine boots"));
+        }
         match self.files.get(&path) {
             None => drop(self.files.insert(path, (entry, origin.clone()))),
             Some((other, first)) => {

@@ -45,7 +45,7 @@ struct By {
 type Claims<T> = BTreeMap<String, (T, Origin)>;
 
 /// Sections that are rendered first, so that templates of the others may look at what all modules ask for.
-const GATHERED: [&str; 4] = ["open", "local", "behind-firewall", "kernel-modules"];
+const GATHERED: [&str; 6] = ["open", "local", "behind-firewall", "kernel-modules", "secrets", "secret-files"];
 
 /// A machine in the making.
 pub(super) struct Render<'a> {
@@ -64,6 +64,7 @@ pub(super) struct Render<'a> {
     /// Users and groups that others name.
     wanted: Vec<people::Wanted>,
     secrets: Claims<Secret>,
+    secret_files: Claims<secrets::SecretFile>,
     certificates: Claims<Certificate>,
     key_allow: Vec<(String, String)>,
     /// Secrets that others name.
@@ -117,6 +118,7 @@ pub(super) fn render(
     render.write_sysctl();
     render.write_kernel_modules();
     render.write_state();
+    render.write_secret_files();
     render.check_files();
     render.check_disabled();
     render.check_options(modules);
@@ -147,6 +149,7 @@ impl<'a> Render<'a> {
             groups: Claims::new(),
             wanted: Vec::new(),
             secrets: Claims::new(),
+            secret_files: Claims::new(),
             certificates: Claims::new(),
             key_allow: Vec::new(),
             needed: Vec::new(),
@@ -202,7 +205,14 @@ impl<'a> Render<'a> {
         let load: minijinja::Value = self.kernel_modules_of(Fate::Load).map(minijinja::Value::from).collect();
         let pairs = |pairs: [(&'static str, minijinja::Value); 2]| minijinja::Value::from_pairs(BTreeMap::from(pairs));
         let open = pairs([("tcp", ports("tcp")), ("udp", ports("udp"))]);
-        let gathered = minijinja::Value::from_pairs(BTreeMap::from([("open", open), ("load", load)]));
+        let texts =
+            |texts: BTreeSet<&str>| -> minijinja::Value { texts.into_iter().map(minijinja::Value::from).collect() };
+        let secrets = pairs([
+            ("names", texts(self.secrets.keys().map(String::as_str).collect())),
+            ("units", texts(self.secret_units())),
+        ]);
+        let gathered = BTreeMap::from([("open", open), ("load", load), ("secrets", secrets)]);
+        let gathered = minijinja::Value::from_pairs(gathered);
         // Set once: one image is rendered by one evaluation.
         let _ = self.around.gathered.set(gathered);
         self.around.state().notes.gathered(&self.made);
@@ -223,6 +233,7 @@ impl<'a> Render<'a> {
             }
             "kernel-modules" => self.kernel_modules(node, by),
             "secrets" => self.each(name, node, by, |this, key, node, by| this.secret(&key, &node, by)),
+            "secret-files" => self.each(name, node, by, |this, key, node, by| this.secret_file(&key, &node, by)),
             "certificates" => self.each(name, node, by, |this, key, node, by| this.certificate(&key, &node, by)),
             "files" => self.each(name, node, by, |this, key, node, by| this.file(&key, &node, by)),
             "units" => self.each(name, node, by, |this, key, node, by| this.unit(&key, &node, by)),
@@ -500,6 +511,7 @@ impl<'a> Render<'a> {
         // What somebody asks for by name ships, although another module only configures with it.
         let packages = std::mem::take(&mut self.packages);
         self.expect.set_id = self.set_id.clone();
+        self.expect.secrets = self.expected_secrets();
         self.expect.sysctl = std::mem::take(&mut self.sysctl).into_iter().map(|(key, (set, _))| (key, set)).collect();
         System {
             name: image.name.clone(),

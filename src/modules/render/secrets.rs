@@ -1,15 +1,24 @@
 //! Secrets that modules ask for, units that load them, and certificates whose keys are secrets.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
+use crate::modules::escape::Format;
 use crate::modules::fields;
 use crate::modules::scalars::{SECRET_NAME_RULE, is_secret_name};
 use crate::modules::yaml::{Key, Node};
+use crate::name::GuestPath;
 use crate::origin::{Diagnostic, Origin};
-use crate::system::{Certificate, OnChange, Secret, SecretKind};
+use crate::system::{Certificate, ExpectedSecret, OnChange, Part, Secret, SecretKind, parts};
+use crate::tree::Entry;
 
 use super::people::Wanted;
 use super::{By, Render};
+
+/// Where the machine finds texts with placeholders.
+pub(super) const TEMPLATES: &str = "/usr/share/rave/secrets/templates.json";
+
+/// Folder of files with secrets below /run/secrets.
+const RENDERED: &str = "rendered";
 
 const KINDS: [(&str, SecretKind); 7] = [
     ("password", SecretKind::Password),
@@ -23,6 +32,26 @@ const KINDS: [(&str, SecretKind); 7] = [
 
 const CHANGES: [(&str, OnChange); 3] =
     [("restart", OnChange::Restart), ("reload", OnChange::Reload), ("none", OnChange::None)];
+
+/// A file that is made of text and secrets when the machine boots.
+pub(super) struct SecretFile {
+    /// Text with placeholders.
+    text: String,
+    /// Whose it is.
+    face: Face,
+    /// The option that asked for it.
+    option: crate::name::OptionPath,
+}
+
+/// Whose a file of secrets is, and who uses it.
+#[derive(Clone)]
+struct Face {
+    owner: String,
+    group: String,
+    mode: u32,
+    units: BTreeSet<String>,
+    on_change: OnChange,
+}
 
 /// Something that names a secret which some module must declare.
 pub(super) struct Needed {
@@ -41,21 +70,16 @@ impl Render<'_> {
             self.errors.push(error.help(SECRET_NAME_RULE));
             return;
         }
-        let kind = self.choice(node, "kind", &KINDS).unwrap_or(Some(SecretKind::Text));
-        let on_change = self.choice(node, "on-change", &CHANGES).unwrap_or(Some(OnChange::Restart));
-        let mode = node.get("mode").map_or(Some(0o400), |node| self.mode(node));
-        let mut text = |key: &str| fields::text(node.get(key)?, &format!("`{key}`"), &mut self.errors);
-        let (owner, group) = (text("owner"), text("group"));
-        let description = text("description").unwrap_or_default();
-        let units = node.get("units").map(|node| fields::texts(node, "`units`", &mut self.errors)).unwrap_or_default();
-        let (Some(kind), Some(on_change), Some(mode)) = (kind, on_change, mode) else { return };
-        for (name, user) in [(&owner, true), (&group, false)] {
-            let role = format!("secret `{}` belongs to", key.text);
-            let place = node.get(if user { "owner" } else { "group" }).unwrap_or(node);
-            self.wanted.extend(name.iter().map(|name| Wanted::new(name, user, role.clone(), &place.origin)));
+        if key.text == RENDERED {
+            return self
+                .refuse(&key.origin, format!("no secret can be named {RENDERED}: that is where `secret-files` are"));
         }
-        let units: BTreeSet<String> = units.into_iter().map(|(name, _)| name).collect();
-        let (owner, group) = (owner.unwrap_or_else(|| "root".into()), group.unwrap_or_else(|| "root".into()));
+        let kind = self.choice(node, "kind", &KINDS).unwrap_or(Some(SecretKind::Text));
+        let text = |key: &str, errors: &mut Vec<Diagnostic>| fields::text(node.get(key)?, &format!("`{key}`"), errors);
+        let description = text("description", &mut self.errors).unwrap_or_default();
+        let face = self.face(node, &format!("secret `{}` belongs to", key.text));
+        let (Some(kind), Some(face)) = (kind, face) else { return };
+        let Face { owner, group, mode, units, on_change } = face;
         let option = by.option.clone();
         let secret = Secret { kind, owner, group, mode, units, on_change, description, option };
         match self.secrets.get_mut(&key.text) {
@@ -67,6 +91,94 @@ impl Render<'_> {
                 self.errors.push(error.remark("here").label(first, "and here"));
             }
         }
+    }
+
+    /// Whose a file is that `role` says of its owner.
+    fn face(&mut self, node: &Node, role: &str) -> Option<Face> {
+        let on_change = self.choice(node, "on-change", &CHANGES).unwrap_or(Some(OnChange::Restart));
+        let mode = node.get("mode").map_or(Some(0o400), |node| self.mode(node));
+        let mut text = |key: &str| fields::text(node.get(key)?, &format!("`{key}`"), &mut self.errors);
+        let (owner, group) = (text("owner"), text("group"));
+        let units = node.get("units").map(|node| fields::texts(node, "`units`", &mut self.errors)).unwrap_or_default();
+        let units = units.into_iter().map(|(name, _)| name).collect();
+        let (mode, on_change) = (mode?, on_change?);
+        for (key, name, user) in [("owner", &owner, true), ("group", &group, false)] {
+            let place = node.get(key).unwrap_or(node);
+            self.wanted.extend(name.iter().map(|name| Wanted::new(name, user, role.to_owned(), &place.origin)));
+        }
+        let root = || "root".to_owned();
+        Some(Face { owner: owner.unwrap_or_else(root), group: group.unwrap_or_else(root), mode, units, on_change })
+    }
+
+    /// Adds a file that is made of text and secrets; `node` is a record without templates.
+    pub(super) fn secret_file(&mut self, key: &Key, node: &Node, by: &By) {
+        if !is_secret_name(&key.text) {
+            let error = Diagnostic::error(&key.origin, format!("{:?} cannot name a file of secrets", key.text));
+            return self.errors.push(error.help(SECRET_NAME_RULE));
+        }
+        let text = match (node.get("text"), node.get("template")) {
+            (Some(text), None) => fields::text(text, "`text`", &mut self.errors),
+            (None, Some(file)) => self.rendered(file, Format::of(&key.text), by),
+            _ => {
+                let error = Diagnostic::error(&key.origin, format!("nothing says what is in `{}`", key.text));
+                return self.errors.push(error.help("give one of text, template"));
+            }
+        };
+        let face = self.face(node, &format!("`{}` belongs to", key.text));
+        let (Some(text), Some(face)) = (text, face) else { return };
+        for part in parts(&text) {
+            if let Part::Secret(name) = part {
+                let needed =
+                    Needed { name: name.to_owned(), by: format!("`{}`", key.text), origin: key.origin.clone() };
+                self.needed.push(needed);
+            }
+        }
+        let file = SecretFile { text, face, option: by.option.clone() };
+        if let Some((_, first)) = self.secret_files.insert(key.text.clone(), (file, key.origin.clone())) {
+            let error = Diagnostic::error(&key.origin, format!("`{}` is written twice", key.text));
+            self.errors.push(error.remark("here").label(&first, "and here"));
+        }
+    }
+
+    /// Units that wait for secrets because something other than their own credentials says so.
+    pub(super) fn secret_units(&self) -> BTreeSet<&str> {
+        let of_secrets = self.secrets.values().flat_map(|(secret, _)| &secret.units);
+        let of_files = self.secret_files.values().flat_map(|(file, _)| &file.face.units);
+        of_secrets.chain(of_files).map(String::as_str).collect()
+    }
+
+    /// Has the machine make files of text and secrets.
+    pub(super) fn write_secret_files(&mut self) {
+        let Some((first, origin)) = self.secret_files.values().next() else { return };
+        let (origin, option) = (origin.clone(), first.option.clone());
+        let entry = |(name, (file, _)): (&String, &(SecretFile, Origin))| {
+            let Face { owner, group, mode, units, on_change } = &file.face;
+            let mode = format!("{mode:04o}");
+            let entry = serde_json::json!({
+                "text": file.text, "kind": SecretKind::Text, "owner": owner, "group": group, "mode": mode, "units": units, "on_change": on_change,
+            });
+            (name.clone(), entry)
+        };
+        let all: BTreeMap<String, serde_json::Value> = self.secret_files.iter().map(entry).collect();
+        let by = By { scope: crate::modules::template::Scope::default(), option, folder: String::new() };
+        if let (Ok(path), Ok(text)) = (TEMPLATES.parse::<GuestPath>(), serde_json::to_string_pretty(&all)) {
+            self.put(path, Entry::file(text + "\n", 0o644), &origin, &by);
+            // Whoever asked for such a file has been noted as its maker.
+            self.made.forget();
+        }
+    }
+
+    /// What the machine's files of secrets are held against.
+    pub(super) fn expected_secrets(&self) -> BTreeMap<String, ExpectedSecret> {
+        let secrets = self.secrets.iter().map(|(name, (secret, _))| {
+            let Secret { owner, group, mode, option, .. } = secret.clone();
+            (name.clone(), ExpectedSecret { owner, group, mode, option })
+        });
+        let files = self.secret_files.iter().map(|(name, (file, _))| {
+            let Face { owner, group, mode, .. } = file.face.clone();
+            (format!("{RENDERED}/{name}"), ExpectedSecret { owner, group, mode, option: file.option.clone() })
+        });
+        secrets.chain(files).collect()
     }
 
     /// The value of a key that takes one of a few words. Outside: whether the key is there; inside: whether it is good.
