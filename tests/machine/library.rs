@@ -105,7 +105,7 @@ const DATA: [Fault; 6] = [
 fn raise(lab: &Lab, image: &str, idle: &[&str]) {
     println!("{image} comes up healthy");
     lab.good(&["lock", image]);
-    let ended = lab.rave(&["up", image, "--keep", "--json"]);
+    let ended = lab.rave(&["up", image, "--keep", "--json", "--timeout", "600"]);
     assert_eq!(ended.status, Some(0), "{ended:?}");
     assert_well(&lines(&ended.stdout).pop().unwrap(), idle);
 }
