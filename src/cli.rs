@@ -12,7 +12,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::system::Mode;
 
 pub use authoring::{Authoring, Diff, Eval, Explain, Fmt, Lint, New, Options, Schema, SchemaKind};
-pub use building::{Build, DiskFormat, Lock};
+pub use building::{Build, DiskFormat, Lock, Variant};
 
 /// Builds immutable, hardened virtual machine images from Debian packages, boots them and proves them healthy.
 #[derive(Debug, Parser)]
@@ -380,5 +380,16 @@ pub enum Guest {
         /// Take ciphertext from standard input instead of the image, and keep it until the machine stops
         #[arg(long)]
         stdin: bool,
+    },
+    /// Wait until a service in this machine answers
+    #[command(after_help = "Example:
+  rave guest wait http://127.0.0.1:9090/-/ready    until the status is 2xx
+  rave guest wait /run/postgresql/.s.PGSQL.5432    until connections are accepted")]
+    Wait {
+        /// URL, address with port, or path of a Unix socket
+        service: String,
+        /// How long, in seconds
+        #[arg(long, value_name = "SECONDS", default_value_t = 80)]
+        timeout: u64,
     },
 }

@@ -15,7 +15,7 @@ pub use answer::{
     Answer, Answered, Cgroup, Ended, FileSystem, HttpReply, JournalEntry, Mount, Pressure, Resources, Scan, SecretFile,
     Socket, SshOffer, SshRefusal, Unit, Verity,
 };
-pub use place::{HttpUrl, JsonPath, Place};
+pub use place::{HttpUrl, JsonPath, Place, Service};
 
 /// One question.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

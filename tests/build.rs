@@ -3,11 +3,20 @@
 
 #![allow(clippy::disallowed_methods, clippy::print_stdout, reason = "tests play the user, who has no rooms")]
 
+#[path = "support/copy.rs"]
+mod copy;
+#[path = "support/deb.rs"]
+#[allow(dead_code, reason = "other tests make stranger packages")]
+mod deb;
+
+use std::ffi::OsStr;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
 
+use copy::copy;
+use deb::Package;
 use rave::disk;
 use rave::sandbox::Sandbox;
 use rave::tool::Tool;
@@ -47,8 +56,15 @@ impl Lab {
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(self.path("rave"));
-        command.args(arguments).current_dir(self.path("project")).env_clear();
+        let mut command = self.program(self.path("rave"));
+        command.args(arguments);
+        command
+    }
+
+    /// A program in this world's environment.
+    fn program(&self, program: impl AsRef<OsStr>) -> Command {
+        let mut command = Command::new(program);
+        command.current_dir(self.path("project")).env_clear();
         command.env("HOME", self.path("home")).env("RAVE_STORE", self.path("store"));
         command.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
         if let Some(mirror) = std::env::var_os("RAVE_MIRROR") {
@@ -70,7 +86,25 @@ impl Lab {
     }
 
     fn manifest(&self) -> Value {
-        serde_json::from_slice(&disk::read(self.path("project/result/manifest.json")).unwrap()).unwrap()
+        self.manifest_in("result")
+    }
+
+    fn manifest_in(&self, output: &str) -> Value {
+        let path = self.path("project").join(output).join("manifest.json");
+        serde_json::from_slice(&disk::read(path).unwrap()).unwrap()
+    }
+
+    /// An image like minimal with one more package, which lies beside it; locked.
+    fn image_with(&self, package: Package) -> String {
+        let path = package.write(&self.path("project/images"));
+        let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
+        let text = format!(
+            "name: {name}\nversion: 1.0.0\nextends: minimal\narchive: {{ debs: [{name}.deb] }}\n\
+             config: {{ system.packages: [{name}] }}\n"
+        );
+        disk::write(self.path("project/images").join(format!("{name}.yaml")), text.as_bytes(), 0o644).unwrap();
+        self.good(&["lock", &name]);
+        name
     }
 
     /// What the store holds under a step of the newest plan.
@@ -92,18 +126,6 @@ fn good(mut command: Command) -> Output {
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{command:?}: {}\n{stderr}", output.status);
     output
-}
-
-fn copy(from: &Path, to: &Path) {
-    disk::create_dir_all(to).unwrap();
-    for path in disk::list(from).unwrap() {
-        let target = to.join(path.file_name().unwrap());
-        if disk::metadata(&path).unwrap().is_dir() {
-            copy(&path, &target);
-        } else {
-            disk::copy(&path, &target).unwrap();
-        }
-    }
 }
 
 /// The first build, shared by all tests of this file that only look at it.
@@ -214,8 +236,7 @@ fn what_is_built_is_not_built_again_and_a_changed_file_costs_only_what_holds_it(
     let anew: Vec<&str> = changed.iter().filter(|(_, cached)| !cached).map(|(piece, _)| piece.as_str()).collect();
     assert_eq!(anew, ["root", "verity", "uki", "esp", "disk", "manifest"]);
     lab.good(&["build", "minimal", "--set", "environment.files={/etc/motd: {text: hello}}", "--output", "motd"]);
-    let bytes = disk::read(lab.path("project/motd/manifest.json")).unwrap();
-    let manifest: Value = serde_json::from_slice(&bytes).unwrap();
+    let manifest = lab.manifest_in("motd");
     let motd = &manifest["files"]["/etc/motd"];
     assert_eq!(motd["sha256"], rave::digest::Digest::of(b"hello").to_string());
     assert_eq!(motd["option"], "environment.files");
@@ -270,10 +291,8 @@ fn the_qcow2_form_holds_the_same_disk() {
 fn a_killed_build_leaves_nothing_half_made_and_the_next_one_succeeds() {
     let lab = Lab::new();
     for seconds in ["3", "9"] {
-        let mut command = Command::new("timeout");
+        let mut command = lab.program("timeout");
         command.args(["--signal=KILL", seconds]).arg(lab.path("rave")).args(["build", "minimal"]);
-        command.current_dir(lab.path("project")).env_clear().env("PATH", "/usr/bin:/bin");
-        command.env("HOME", lab.path("home")).env("RAVE_STORE", lab.path("store"));
         let output = command.output().unwrap();
         assert!(!output.status.success(), "the build was over before it could be killed");
     }
@@ -294,4 +313,48 @@ fn a_killed_build_leaves_nothing_half_made_and_the_next_one_succeeds() {
     lab.good(&["build", "minimal"]);
     lab.good(&["store", "verify"]);
     assert_eq!(lab.manifest()["disk"], built().manifest()["disk"]);
+}
+
+#[test]
+fn a_package_from_disk_is_installed_with_its_unit_and_a_difference_between_two_builds_is_named() {
+    let lab = built();
+    let unit = "[Service]\nExecStart=/usr/bin/sleep infinity\n[Install]\nWantedBy=multi-user.target\n";
+    let roll = "#!/bin/sh\nhead -c 8 /dev/urandom > /etc/dice\n";
+    let package = Package::new("dice", "").file("usr/lib/systemd/system/dice.service", unit, 0o644);
+    let image = lab.image_with(package.control("postinst", roll));
+    let output = lab.command(&["build", &image, "--check", "--json"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let told = String::from_utf8(output.stdout).unwrap();
+    let last: Value = serde_json::from_str(told.lines().last().unwrap()).unwrap();
+    assert_eq!(last["reproducible"], false);
+    assert!(last["difference"].as_str().unwrap().contains("/etc/dice"), "{last}");
+
+    lab.good(&["build", &image, "--output", "dice"]);
+    let files = &lab.manifest_in("dice")["files"];
+    assert_eq!(files["/usr/lib/systemd/system/dice.service"]["size"], unit.len());
+}
+
+#[test]
+fn a_maintainer_script_that_fails_is_shown_and_a_shell_opens_where_it_failed() {
+    let lab = built();
+    let package = Package::new("brittle", "").file("etc/brittle.conf", "made of glass\n", 0o644);
+    let image = lab.image_with(package.control("postinst", "#!/bin/sh\necho the glass is broken >&2\nexit 3\n"));
+    let output = lab.command(&["build", &image]).output().unwrap();
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{told}");
+    for part in ["brittle fails in its configuration", "the glass is broken", "--shell"] {
+        assert!(told.contains(part), "{part}: {told}");
+    }
+
+    // A person at a terminal looks at what the script saw.
+    let rave = format!("{} build {image} --shell", rave::tool::quote(lab.path("rave").to_str().unwrap()));
+    let mut terminal = lab.program("script");
+    terminal.args(["-qec", &rave, "/dev/null"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = terminal.spawn().unwrap();
+    std::io::Write::write_all(&mut child.stdin.take().unwrap(), b"cat /etc/brittle.conf\nexit\n").unwrap();
+    let output = child.wait_with_output().unwrap();
+    let shown = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(2), "{shown}");
+    assert!(shown.contains("the glass is broken") && shown.contains("made of glass"), "{shown}");
+    assert_eq!(disk::list(lab.path("store/staging")).unwrap(), [""; 0].map(PathBuf::from));
 }

@@ -4,8 +4,12 @@
 
 #[path = "machine/boot.rs"]
 mod boot;
+#[path = "support/copy.rs"]
+mod copy;
 #[path = "machine/lab.rs"]
 mod lab;
+#[path = "machine/library.rs"]
+mod library;
 #[path = "machine/persist.rs"]
 mod persist;
 #[path = "machine/processes.rs"]

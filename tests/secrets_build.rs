@@ -122,7 +122,7 @@ fn an_image_holds_ciphertext_only_and_one_that_holds_more_is_refused() {
     let told = lab.good(&["build", "app"]);
     assert!(told.contains("app.secrets: it is missing; sealing"), "{told}");
     let (sealed, first) = (lab.sealed(), lab.json("result/manifest.json"));
-    let disk = first["disk"]["sha256"].clone();
+
     let leaks = lab.json("result/leaks.json");
     assert_eq!(
         (&leaks["values"], &leaks["secrets"]),

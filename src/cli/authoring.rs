@@ -4,9 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use crate::system::Mode;
-
-use super::building::assignment;
+use super::building::Variant;
 
 /// The verbs of authors.
 #[derive(Debug, Subcommand)]
@@ -82,12 +80,9 @@ pub struct Explain {
     /// Option, path, unit, package, user, port (tcp/22), kernel setting or anything else that modules make
     #[arg(value_name = "OPTION|PATH|UNIT|PACKAGE")]
     pub subject: String,
-    /// Resource mode, instead of the image's own
-    #[arg(long, short)]
-    pub mode: Option<Mode>,
-    /// Set an option, above whatever the image says
-    #[arg(long, value_name = "OPTION=VALUE", value_parser = assignment)]
-    pub set: Vec<(String, String)>,
+    /// What is other than the image says
+    #[command(flatten)]
+    pub variant: Variant,
 }
 
 /// `rave eval`.
@@ -99,12 +94,9 @@ pub struct Explain {
 pub struct Eval {
     /// Image: a name in images/ or a path
     pub image: String,
-    /// Resource mode, instead of the image's own
-    #[arg(long, short)]
-    pub mode: Option<Mode>,
-    /// Set an option, above whatever the image says
-    #[arg(long, value_name = "OPTION=VALUE", value_parser = assignment)]
-    pub set: Vec<(String, String)>,
+    /// What is other than the image says
+    #[command(flatten)]
+    pub variant: Variant,
 }
 
 /// `rave diff`.

@@ -38,12 +38,9 @@ pub struct Lock {
 pub struct Build {
     /// Image: a name in images/ or a path
     pub image: String,
-    /// Resource mode, instead of the image's own
-    #[arg(long, short)]
-    pub mode: Option<Mode>,
-    /// Set an option, above whatever the image says
-    #[arg(long, value_name = "OPTION=VALUE", value_parser = assignment)]
-    pub set: Vec<(String, String)>,
+    /// What is other than the image says
+    #[command(flatten)]
+    pub variant: Variant,
     /// Print the steps and what is cached, and stop
     #[arg(long)]
     pub plan: bool,
@@ -61,8 +58,19 @@ pub struct Build {
     pub shell: bool,
 }
 
+/// What shall be other than an image says.
+#[derive(Debug, Args)]
+pub struct Variant {
+    /// Resource mode, instead of the image's own
+    #[arg(long, short)]
+    pub mode: Option<Mode>,
+    /// Set an option, above whatever the image says
+    #[arg(long, value_name = "OPTION=VALUE", value_parser = assignment)]
+    pub set: Vec<(String, String)>,
+}
+
 /// `OPTION=VALUE`.
-pub(super) fn assignment(text: &str) -> Result<(String, String), String> {
+fn assignment(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((option, value)) if !option.is_empty() => Ok((option.to_owned(), value.to_owned())),
         _ => Err("expected OPTION=VALUE, such as system.hostname=web-7".to_owned()),

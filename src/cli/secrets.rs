@@ -240,7 +240,7 @@ pub struct RuleArgs {
 pub struct Get {
     /// File; `-` is standard input
     pub file: PathBuf,
-    /// Path: a/0/b, or [\"a\"][0][\"b\"] as in sops
+    /// Path: a/0/b, or with quotes and brackets as in sops
     pub path: String,
     /// How it is opened.
     #[command(flatten)]
@@ -261,7 +261,7 @@ file. Other values keep their ciphertext.
 pub struct Set {
     /// File
     pub file: PathBuf,
-    /// Path: a/0/b, or [\"a\"][0][\"b\"] as in sops
+    /// Path: a/0/b, or with quotes and brackets as in sops
     pub path: String,
     /// Value in JSON; with --value-file the file that holds it
     #[arg(required_unless_present = "value_stdin", conflicts_with = "value_stdin")]
@@ -290,7 +290,7 @@ pub struct Set {
 pub struct Unset {
     /// File
     pub file: PathBuf,
-    /// Path: a/0/b, or [\"a\"][0][\"b\"] as in sops
+    /// Path: a/0/b, or with quotes and brackets as in sops
     pub path: String,
     /// Nothing at the path is fine
     #[arg(long)]

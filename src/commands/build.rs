@@ -8,7 +8,8 @@ use crate::cli::{self, DiskFormat};
 use crate::disk;
 use crate::event::bytes;
 use crate::images::assemble::kind;
-use crate::images::{Manifest, compare};
+use crate::images::plan::Step;
+use crate::images::{Manifest, compare, reason};
 use crate::interrupt;
 use crate::store::Store;
 use crate::ui::Tone;
@@ -20,7 +21,7 @@ use super::{Context, Failure, Result, Status, store};
 /// Builds an image, or shows what building it would do.
 pub fn run(arguments: &cli::Build, context: &Context) -> Result<Status> {
     let manner = Manner { qcow2: arguments.format == DiskFormat::Qcow2, shell: arguments.shell };
-    let asked = locking::evaluate(context, &arguments.image, &arguments.set, arguments.mode)?;
+    let asked = locking::evaluate(context, &arguments.image, &arguments.variant.set, arguments.variant.mode)?;
     let prepared = prepare(context, asked, manner)?;
     let store = store::open(context)?;
     if arguments.plan {
@@ -48,30 +49,49 @@ pub fn prepare(context: &Context, asked: Asked, manner: Manner) -> Result<Prepar
     Prepared::new(context, asked, lock, tools, manner)
 }
 
+/// Each step, whether the store has it, and why it does not.
 fn show_plan(context: &Context, store: &Store, prepared: &Prepared) -> Result<Status> {
-    let mut steps = Vec::new();
+    let newest = prepared.newest(store)?;
+    let (mut steps, mut anew) = (Vec::new(), Vec::new());
     for step in &prepared.plan.steps {
-        steps.push((step, store.lookup(kind(step.piece), step.digest)?.is_some()));
+        let is_cached = store.lookup(kind(step.piece), step.digest)?.is_some();
+        let mut reasons = Vec::new();
+        if let Some(manifest) = newest.as_ref().filter(|_| !is_cached) {
+            reasons = reason::reasons(step.piece, &anew, manifest, &prepared.asked.system, &prepared.inputs);
+        }
+        if !is_cached {
+            anew.push(step.piece);
+        }
+        steps.push((step, is_cached, reasons));
     }
     if context.ui.is_json() {
-        let steps: Vec<_> = steps
-            .iter()
-            .map(|(step, cached)| {
-                json!({"piece": step.piece, "digest": step.digest, "needs": step.needs, "cached": cached})
+        let told = steps.iter().map(|(step, is_cached, reasons)| {
+            json!({
+                "piece": step.piece,
+                "digest": step.digest,
+                "needs": step.needs,
+                "cached": is_cached,
+                "reasons": reasons,
             })
-            .collect();
+        });
+        let steps: Vec<_> = told.collect();
         context.ui.print_json(&json!({"image": prepared.asked.system.name, "steps": steps}));
         return Ok(Status::Done);
     }
-    let row = |(step, cached): &(&crate::images::plan::Step, bool)| {
-        let state = if *cached { ("in the store", Tone::Good) } else { ("to be made", Tone::Warn) };
+    let row = |(step, is_cached, reasons): &(&Step, bool, Vec<String>)| {
+        let state = if *is_cached { ("in the store", Tone::Good) } else { ("to be made", Tone::Warn) };
         vec![
             (step.piece.name().to_owned(), Tone::Plain),
             (step.digest.short(), Tone::Dim),
             (state.0.to_owned(), state.1),
+            (reasons.join("; "), Tone::Plain),
         ]
     };
-    context.ui.table(&["STEP", "DIGEST", "STATE"], &steps.iter().map(row).collect::<Vec<_>>());
+    // Without an earlier build, everything is new.
+    let header: &[&str] =
+        if newest.is_some() { &["STEP", "DIGEST", "STATE", "WHY"] } else { &["STEP", "DIGEST", "STATE"] };
+    let rows = steps.iter().map(row).map(|cells| cells.into_iter().take(header.len()).collect());
+    context.ui.table(header, &rows.collect::<Vec<_>>());
     Ok(Status::Done)
 }
 

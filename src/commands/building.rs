@@ -8,9 +8,11 @@ use crate::debian::{self, Lock, rootfs, tools};
 use crate::digest::{Canonical, Digest};
 use crate::disk;
 use crate::event::Work;
+use crate::images::Manifest;
 use crate::images::assemble::{Assembled, Assembly, kind};
 use crate::images::plan::{Inputs, Piece, Plan, plan};
 use crate::name::PackageName;
+use crate::sandbox::{Ids, Sandbox};
 use crate::store::{PutError, Store};
 use crate::system::{Mode, System};
 
@@ -89,25 +91,24 @@ impl Prepared {
 
     /// The tools tree, unpacked now if the store does not have it.
     pub fn tools(&self, context: &Context, store: &Store) -> Result<PathBuf> {
-        unpack_tools(context, store, &self.asked, &self.tools)
+        let base = Base::of(context, store, Piece::Tools, self.inputs.tools, (&self.asked, &self.tools))?;
+        unpack_tools(context, store, &self.tools, base)
     }
 
     /// The tools tree and the configured packages. Maintainer scripts keep one processor busy at most, so both are
     /// made at once, unless one processor must do or a shell wants the terminal for itself.
     fn bases(&self, context: &Context, store: &Store, manner: Manner) -> Result<(PathBuf, PathBuf)> {
-        let tools = || self.tools(context, store);
-        let rootfs = || self.rootfs(context, store, manner);
+        if store.lookup(kind(Piece::Rootfs), self.inputs.rootfs)?.is_none() {
+            // Before anything is fetched: on a host that refuses it, nothing can be built.
+            Sandbox::empty().ids(Ids::Range).probe().map_err(Failure::error)?;
+        }
+        // Fetched one after the other: both need some of the same packages.
+        let tools = Base::of(context, store, Piece::Tools, self.inputs.tools, (&self.asked, &self.tools))?;
+        let rootfs = Base::of(context, store, Piece::Rootfs, self.inputs.rootfs, (&self.asked, &self.lock))?;
+        let tools = || unpack_tools(context, store, &self.tools, tools);
+        let rootfs = || self.rootfs(context, store, manner, rootfs);
         if workers(self.asked.system.mode) < 2 || manner.shell {
             return Ok((tools()?, rootfs()?));
-        }
-        // Before that, one after the other: both need some of the same packages.
-        for (kind, digest, asked, lock) in [
-            (kind(Piece::Tools), self.inputs.tools, &self.asked, &self.tools),
-            (kind(Piece::Rootfs), self.inputs.rootfs, &self.asked, &self.lock),
-        ] {
-            if store.lookup(kind, digest)?.is_none() {
-                fetch(context, store, asked, lock)?;
-            }
         }
         let (tools, rootfs) = std::thread::scope(|scope| {
             let tools = scope.spawn(tools);
@@ -117,11 +118,11 @@ impl Prepared {
         Ok((tools?, rootfs?))
     }
 
-    fn rootfs(&self, context: &Context, store: &Store, manner: Manner) -> Result<PathBuf> {
-        if let Some(path) = store.lookup(kind(Piece::Rootfs), self.inputs.rootfs)? {
-            return Ok(path);
-        }
-        let debs = fetch(context, store, &self.asked, &self.lock)?;
+    fn rootfs(&self, context: &Context, store: &Store, manner: Manner, base: Base) -> Result<PathBuf> {
+        let debs = match base {
+            Base::Made(path) => return Ok(path),
+            Base::Packages(debs) => debs,
+        };
         let system = &self.asked.system;
         let request = rootfs::Request {
             debs: &debs,
@@ -133,14 +134,20 @@ impl Prepared {
         };
         let made = store.put(kind(Piece::Rootfs), self.inputs.rootfs, |to| {
             let parent = to.parent().unwrap_or(Path::new("."));
-            rootfs::build(&request, parent, to, context.ui.as_ref()).map(drop)
+            let built = rootfs::build(&request, parent, to, context.ui.as_ref());
+            if let Err(rootfs::Error::Script { root: Some(root), package, script, output }) = &built {
+                // Here and not later: the store clears away what a failed step leaves.
+                context.ui.error(format!("{script} of {package} failed:\n{output}"));
+                if let Err(failure) = open_shell(context, root) {
+                    failure.show(&context.ui);
+                }
+            }
+            built.map(drop)
         });
         match made {
             Ok(path) => Ok(path),
-            Err(PutError::Make(rootfs::Error::Script { root: Some(root), package, script, output })) => {
-                context.ui.error(format!("{script} of {package} failed:\n{output}"));
-                open_shell(context, &root)?;
-                Err(Failure::request(format!("{script} of {package} failed")))
+            Err(PutError::Make(rootfs::Error::Script { root: Some(_), package, script, .. })) => {
+                Err(Failure::error(format!("{script} of {package} failed")))
             }
             Err(PutError::Make(error @ rootfs::Error::Script { .. })) => {
                 Err(Failure::error(error).hint("`rave build --shell` opens a shell where the script failed"))
@@ -192,6 +199,17 @@ impl Prepared {
         Ok(complete.then_some(Assembled { disk, manifest, qcow2 }))
     }
 
+    /// The manifest of the newest build of this image, if the store has it.
+    pub fn newest(&self, store: &Store) -> Result<Option<Manifest>> {
+        for digest in store.pins()?.remove(&self.pin()).into_iter().flatten() {
+            if let Some(path) = store.lookup(kind(Piece::Manifest), digest)? {
+                // A build by another rave may have a manifest of another form.
+                return Ok(serde_json::from_slice(&disk::read(path)?).ok());
+            }
+        }
+        Ok(None)
+    }
+
     /// The name under which the store keeps the newest build of this image.
     fn pin(&self) -> String {
         let place = Canonical::new("rave pin").field(self.asked.named.lock().to_string_lossy().as_bytes()).finish();
@@ -207,24 +225,41 @@ pub fn any_tools(context: &Context, store: &Store) -> Result<PathBuf> {
     let lock = locking::fitting(&asked)?.map_err(|unfit| {
         Failure::request(format!("{}: {unfit}", asked.named.lock().display())).hint("run `rave lock` for an image")
     })?;
-    unpack_tools(context, store, &asked, &lock)
+    let base = Base::of(context, store, Piece::Tools, tools_digest(&lock), (&asked, &lock))?;
+    unpack_tools(context, store, &lock, base)
 }
 
-/// The tools tree of a lock, unpacked now if the store does not have it.
-fn unpack_tools(context: &Context, store: &Store, asked: &Asked, lock: &Lock) -> Result<PathBuf> {
-    let digest = tools_digest(lock);
-    if let Some(path) = store.lookup(kind(Piece::Tools), digest)? {
-        return Ok(path);
+/// What an image begins with: a tree of packages that the store has, or the packages to make it of.
+enum Base {
+    Made(PathBuf),
+    Packages(Vec<PathBuf>),
+}
+
+impl Base {
+    /// Looks a tree up; fetches its packages if the store does not have it.
+    fn of(context: &Context, store: &Store, piece: Piece, digest: Digest, from: (&Asked, &Lock)) -> Result<Self> {
+        let (asked, lock) = from;
+        Ok(match store.lookup(kind(piece), digest)? {
+            Some(path) => Self::Made(path),
+            None => Self::Packages(fetch(context, store, asked, lock)?),
+        })
     }
-    let debs = fetch(context, store, asked, lock)?;
-    let work = Work::start(context.ui.as_ref(), "unpack", "tools", None);
-    let path = store.put(kind(Piece::Tools), digest, |to| {
+}
+
+/// The tools tree of a lock.
+fn unpack_tools(context: &Context, store: &Store, lock: &Lock, base: Base) -> Result<PathBuf> {
+    let debs = match base {
+        Base::Made(path) => return Ok(path),
+        Base::Packages(debs) => debs,
+    };
+    let made = store.put(kind(Piece::Tools), tools_digest(lock), |to| {
+        let work = Work::start(context.ui.as_ref(), "unpack", "tools", None);
         disk::create_dir_all(to)?;
-        tools::unpack_tools(&debs, to)
+        tools::unpack_tools(&debs, to)?;
+        work.finish(format!("{} packages", debs.len()));
+        Ok(())
     });
-    let path = path.map_err(|error| name_package(lock, making(error)))?;
-    work.finish(format!("{} packages", debs.len()));
-    Ok(path)
+    made.map_err(|error| name_package(lock, making::<debian::unpack::Error>(error)))
 }
 
 /// The packages of a lock, from the store or the mirrors, in the lock's order.

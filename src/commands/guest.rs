@@ -1,5 +1,7 @@
 //! `rave guest`: what rave does inside a machine.
 
+use std::time::Duration;
+
 use crate::cli;
 use crate::guest::secrets::{self, From, Report};
 use crate::guest::{answer, secrets::units::Act};
@@ -11,6 +13,10 @@ use super::{Environment, Failure, Result};
 pub fn run(verb: &cli::Guest, environment: &Environment, ui: &Ui) -> Result<()> {
     match verb {
         cli::Guest::Answer => answer::serve(std::io::stdin().lock(), std::io::stdout().lock()).map_err(Failure::error),
+        cli::Guest::Wait { service, timeout } => {
+            let service = service.parse().map_err(Failure::request)?;
+            answer::wait(&service, Duration::from_secs(*timeout)).map_err(Failure::error)
+        }
         cli::Guest::Secrets { stdin } => {
             let from = if *stdin { From::Sent(std::io::stdin().lock()) } else { From::Machine };
             let report = secrets::run(from, environment.credentials.as_deref()).map_err(Failure::error)?;

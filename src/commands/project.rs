@@ -136,11 +136,16 @@ fn not_text(name: &str) -> Failure {
 /// The bytes of a file that is not too large for a project.
 pub fn read_limited(path: &Path) -> Result<Vec<u8>> {
     let bytes = disk::read_start(path, LIMIT + 1)?;
-    if bytes.len() as u64 > LIMIT {
-        let text = format!("{} is too large: a project's files have at most {LIMIT} bytes", path.display());
-        return Err(Failure::request(text));
-    }
+    refuse_large(&path.display().to_string(), bytes.len())?;
     Ok(bytes)
+}
+
+/// Refuses a file that is too large for a project.
+pub fn refuse_large(name: &str, bytes: usize) -> Result<()> {
+    if bytes as u64 > LIMIT {
+        return Err(Failure::request(format!("{name} is too large: a project's files have at most {LIMIT} bytes")));
+    }
+    Ok(())
 }
 
 /// All regular files below a folder that may be missing. Links are not followed, so no project can reach
@@ -196,6 +201,25 @@ mod tests {
         let (project, named) = read(&dir.path().join("other"), path.to_str().unwrap()).unwrap();
         assert_eq!(named.lock(), dir.path().join("other/edge.lock"));
         assert_eq!(project.images["edge"].text, "name: edge\n");
+    }
+
+    /// A change of rave or of the library that changes a byte of the smallest machine shows here, for review.
+    #[test]
+    fn the_minimal_machine_changes_only_on_purpose() {
+        let dir = tempfile::tempdir().unwrap();
+        let (project, named) = read(dir.path(), "minimal").unwrap();
+        let evaluation = crate::modules::evaluate(&project, &named.name, &[], None).unwrap();
+        let line = |(path, entry): (&crate::name::GuestPath, &crate::tree::Entry)| {
+            let content = match &entry.content {
+                crate::tree::Content::File(bytes) => crate::digest::Digest::of(bytes).to_string(),
+                other => format!("{other:?}"),
+            };
+            format!("{path} {:04o} {}:{} {content}\n", entry.mode, entry.owner, entry.group)
+        };
+        let tree: String = evaluation.system.tree.iter().map(line).collect();
+        insta::with_settings!({ omit_expression => true, prepend_module_to_snapshot => false }, {
+            insta::assert_snapshot!("minimal", tree);
+        });
     }
 
     #[test]

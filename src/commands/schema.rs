@@ -1,6 +1,6 @@
 //! `rave schema`: what images and modules may say, for editors.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
@@ -31,16 +31,21 @@ pub fn run(arguments: &cli::Schema, context: &Context) -> Result<Status> {
 }
 
 /// Writes both schemas; returns their paths.
-pub fn write(project: &Project, directory: &Path) -> Result<Vec<std::path::PathBuf>> {
+fn write(project: &Project, directory: &Path) -> Result<Vec<PathBuf>> {
     disk::create_dir_all(directory)?;
-    let all = [("image", modules::image_schema(project)?), ("module", modules::module_schema(project)?)];
     let mut written = Vec::new();
-    for (name, schema) in all {
-        let path = directory.join(format!("{name}.schema.json"));
-        disk::write_atomic(&path, &text(&schema)?, 0o644)?;
+    for (name, text) in files(project)? {
+        let path = directory.join(name);
+        disk::write_atomic(&path, &text, 0o644)?;
         written.push(path);
     }
     Ok(written)
+}
+
+/// Both schemas, with the names of their files.
+pub fn files(project: &Project) -> Result<[(&'static str, Vec<u8>); 2]> {
+    let (image, module) = (modules::image_schema(project)?, modules::module_schema(project)?);
+    Ok([("image.schema.json", text(&image)?), ("module.schema.json", text(&module)?)])
 }
 
 fn text(schema: &serde_json::Value) -> Result<Vec<u8>> {

@@ -11,10 +11,10 @@ use super::release::ReleaseError;
 #[derive(Debug, thiserror::Error)]
 pub enum FetchError {
     /// No mirror has it.
-    #[error("{url} does not exist")]
+    #[error("no mirror has it: {} does not exist", .urls.join(", "))]
     NotFound {
-        /// The address asked last.
-        url: String,
+        /// The addresses asked, in order.
+        urls: Vec<String>,
     },
     /// It is larger than it may be.
     #[error("{url} is larger than {limit} bytes")]

@@ -177,12 +177,11 @@ impl Source for Fetcher {
         if let Some((url, error)) = refusal {
             return Err(FetchError::Refused { url, source: Box::new(error) });
         }
-        let url = attempts.last_url(path);
         let too_large = attempts.0.iter().find(|attempt| matches!(attempt.why, Why::TooLarge { .. }));
         Err(match too_large {
             Some(attempt) => FetchError::TooLarge { url: attempt.url.clone(), limit },
-            None if attempts.is_gone() => FetchError::NotFound { url },
-            None => FetchError::Failed { url, source: Box::new(attempts) },
+            None if attempts.is_gone() => FetchError::NotFound { urls: attempts.urls() },
+            None => FetchError::Failed { url: attempts.last_url(path), source: Box::new(attempts) },
         })
     }
 }

@@ -135,7 +135,7 @@ impl Source for Memory {
     fn get(&self, archive: &ArchiveRef, path: &str, limit: u64, accept: Accept) -> Result<Vec<u8>, FetchError> {
         let url = Self::address(&archive.base, path);
         self.asked.lock().unwrap().push(url.clone());
-        let Some(bytes) = self.files.get(&url) else { return Err(FetchError::NotFound { url }) };
+        let Some(bytes) = self.files.get(&url) else { return Err(FetchError::NotFound { urls: vec![url] }) };
         if bytes.len() as u64 > limit {
             return Err(FetchError::TooLarge { url, limit });
         }

@@ -17,6 +17,7 @@ pub mod kmod;
 pub mod layout;
 pub mod manifest;
 pub mod plan;
+pub mod reason;
 pub mod uki;
 pub mod union;
 pub mod verity;

@@ -231,8 +231,8 @@ fn millionths(text: &str) -> Option<u64> {
 }
 
 fn weekday(text: &str) -> Option<usize> {
-    let is = |name: &&str| name.eq_ignore_ascii_case(text);
-    DAYS.iter().position(|name| is(&name)).or_else(|| LONG_DAYS.iter().position(|name| is(&name)))
+    let position = |names: &[&str]| names.iter().position(|name| name.eq_ignore_ascii_case(text));
+    position(&DAYS).or_else(|| position(&LONG_DAYS))
 }
 
 fn weekdays(text: &str) -> Option<u8> {

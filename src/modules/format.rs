@@ -2,6 +2,7 @@
 //! of lines, no two empty lines in a row, one line end at the end. Everything else stays as its author wrote it: order,
 //! comments, quotes, blocks, columns within a line.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use granit_parser::{Event, Parser, ScalarStyle, StructureStyle};
@@ -31,6 +32,7 @@ struct Block {
     /// Where its entries begin, and where they shall.
     column: usize,
     indent: usize,
+    is_list: bool,
 }
 
 /// What spans lines besides blocks.
@@ -47,6 +49,8 @@ enum Long {
 struct Structure {
     blocks: Vec<Block>,
     long: Vec<Long>,
+    /// The last line of the last scalar.
+    seen: usize,
 }
 
 /// Everything that a text says, comments included, without places.
@@ -62,6 +66,17 @@ fn meaning(text: &str) -> Option<Vec<String>> {
     said.collect()
 }
 
+/// The line of the header of a block scalar whose text begins on line `first`.
+fn header(text: &str, first: usize, is_empty: bool) -> usize {
+    let lines: Vec<&str> = text.lines().take(first + usize::from(is_empty)).collect();
+    let is_header = |line: &str| {
+        let line = line.split(" #").next().unwrap_or("").trim_end();
+        line.trim_end_matches(|c: char| c.is_ascii_digit() || "+-".contains(c)).ends_with(['|', '>'])
+    };
+    let found = lines.iter().rposition(|line| if is_empty { is_header(line) } else { !line.trim().is_empty() });
+    found.unwrap_or(first)
+}
+
 /// A node whose end has not been read.
 enum Open {
     Flow {
@@ -74,21 +89,24 @@ enum Open {
 impl Structure {
     fn of(text: &str) -> Self {
         let starts: Vec<usize> = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
-        let line = |at: usize| starts.partition_point(|start| *start <= at).saturating_sub(1);
+        let line_of = |at: usize| starts.partition_point(|start| *start <= at).saturating_sub(1);
         let mut found = Self::default();
         let mut open: Vec<Open> = Vec::new();
         let options = granit_parser::options! { emit_comments: false };
         for (event, span) in Parser::new_from_str_with_options(text, options).map_while(Result::ok) {
             let range = span.byte_range().unwrap_or(0..0);
-            let first = line(range.start);
+            let first = line_of(range.start);
             match event {
                 Event::SequenceStart(StructureStyle::Block, ..) | Event::MappingStart(StructureStyle::Block, ..) => {
                     let above = found.innermost(&open);
                     let indent = above.map_or(0, |block| block.indent + STEP);
                     let column = range.start - starts.get(first).copied().unwrap_or(0);
+                    let dash = found.dash_above(&open, &event, text, &range, first);
+                    let (first, column) = dash.unwrap_or((first, column));
                     found.note(&open, first);
                     open.push(Open::Block(found.blocks.len()));
-                    found.blocks.push(Block { lines: (first, first), column, indent });
+                    let is_list = matches!(event, Event::SequenceStart(..));
+                    found.blocks.push(Block { lines: (first, first), column, indent, is_list });
                 }
                 Event::SequenceStart(..) | Event::MappingStart(..) => {
                     found.note(&open, first);
@@ -96,21 +114,47 @@ impl Structure {
                 }
                 Event::SequenceEnd | Event::MappingEnd => {
                     if let Some(Open::Flow { first }) = open.pop() {
-                        found.long(&open, first, line(range.end.saturating_sub(1)));
+                        found.long(&open, first, line_of(range.end.saturating_sub(1)));
                     }
                 }
                 Event::Scalar(_, ScalarStyle::Literal | ScalarStyle::Folded, ..) => {
-                    found.note(&open, first);
-                    found.long.push(Long::Literal { line: first });
+                    let line = header(text, first, range.is_empty());
+                    found.note(&open, line);
+                    found.long.push(Long::Literal { line });
+                    let body = text.get(range.clone()).unwrap_or("").trim_end().len();
+                    found.seen = line_of((range.start + body).saturating_sub(1)).max(line);
                 }
-                Event::Scalar(..) if !range.is_empty() => {
+                Event::Scalar(..) if range.is_empty() => found.note_empty(&open, text),
+                Event::Scalar(..) => {
                     found.note(&open, first);
-                    found.long(&open, first, line(range.end.saturating_sub(1)));
+                    found.seen = line_of(range.end.saturating_sub(1));
+                    found.long(&open, first, line_of(range.end.saturating_sub(1)));
                 }
                 _ => {}
             }
         }
         found
+    }
+
+    /// The first dash of a list that stands no deeper than the key that it belongs to: the parser places such a list
+    /// behind its dash.
+    fn dash_above(
+        &self,
+        open: &[Open],
+        event: &Event<'_>,
+        text: &str,
+        range: &Range<usize>,
+        first: usize,
+    ) -> Option<(usize, usize)> {
+        let parent = self.innermost(open)?;
+        let is_dash =
+            text.get(range.start..)?.starts_with('-') && text.get(..range.start)?.trim_end_matches(' ').ends_with('\n');
+        if !matches!(event, Event::SequenceStart(..)) || parent.is_list || is_dash {
+            return None;
+        }
+        let before: Vec<&str> = text.lines().take(first + 1).skip(parent.lines.0).collect();
+        let at = before.iter().rposition(|line| line.get(parent.column..).is_some_and(|rest| rest.starts_with('-')))?;
+        Some((parent.lines.0 + at, parent.column))
     }
 
     fn innermost(&self, open: &[Open]) -> Option<&Block> {
@@ -128,6 +172,21 @@ impl Structure {
             {
                 block.lines.1 = block.lines.1.max(line);
             }
+        }
+    }
+
+    /// An entry of a list without a value: nothing but a dash.
+    fn note_empty(&mut self, open: &[Open], text: &str) {
+        let Some(block) = self.innermost(open).copied().filter(|block| block.is_list) else { return };
+        let lines = text.lines().enumerate().skip(block.lines.1.max(self.seen) + 1);
+        let next = lines
+            .map(|(at, line)| (at, line, line.trim()))
+            .find(|(_, _, rest)| !rest.is_empty() && !rest.starts_with('#'));
+        if let Some((at, line, rest)) = next
+            && rest.starts_with('-')
+            && line.len() - line.trim_start().len() == block.column
+        {
+            self.note(open, at);
         }
     }
 

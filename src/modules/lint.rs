@@ -132,7 +132,7 @@ impl Linter<'_> {
                 }
             }
             let [set, default] = trail.definitions.as_slice() else { continue };
-            let declared = self.catalogue.get(&option.to_string());
+            let declared = self.catalogue.get(option.as_str());
             let value = evaluation.system.options.get(option).map(|value| &value.value);
             let is_default =
                 || declared.and_then(|d| d.default.as_ref().map(|node| plain(&d.ty, node))).as_ref() == value;

@@ -176,6 +176,13 @@ impl Merger<'_> {
     }
 
     fn wrong(&self, ty: &Type, node: &Node, at: At<'_>, help: Option<String>) -> Failed {
+        if holds_private_key(node) {
+            // Told at the declaration, for the line of the value would show the key.
+            let message = format!("`{}` is given a private key at {}", at.path, node.origin);
+            let error = describe(Diagnostic::error(&at.declared.origin, message), at);
+            self.around.report(error.help("keep it in secrets/, and write its public part here"));
+            return Failed;
+        }
         let message = format!("`{}` must be {}, not {}", at.path, ty.describe(), node.describe());
         let error = describe(Diagnostic::error(&node.origin, message), at);
         self.around.report(match help {
@@ -312,7 +319,9 @@ impl Merger<'_> {
         for (name, field) in fields {
             let path = format!("{}.{name}", at.path);
             let mut given = inner.remove(name).unwrap_or_default();
-            if let Some(default) = &field.default {
+            // What a default of the whole says of a field replaces the field's own.
+            let said = given.iter().any(|def| def.rank.level == Level::Default);
+            if let Some(default) = field.default.as_ref().filter(|_| !said) {
                 let scope = Scope::module(&field.module);
                 given.push(Def::new(Rank::of(Level::Default), default.clone(), scope));
             }
@@ -338,6 +347,13 @@ impl Merger<'_> {
         }
         Failed
     }
+}
+
+/// Whether a text is, or holds, what nobody else may see.
+fn holds_private_key(node: &Node) -> bool {
+    let Kind::Scalar { text, .. } = &node.kind else { return false };
+    let text = text.to_ascii_uppercase();
+    text.contains("AGE-SECRET-KEY-") || text.contains("PRIVATE KEY-----")
 }
 
 fn unknown_field(key: &str, fields: &BTreeMap<String, Declared>, at: At<'_>, def: &Def) -> Diagnostic {

@@ -4,6 +4,7 @@
 mod calendar;
 mod compare;
 mod declare;
+mod escape;
 mod fields;
 mod format;
 mod image;
@@ -22,6 +23,7 @@ mod shape;
 mod template;
 mod types;
 mod value;
+mod write;
 mod yaml;
 
 use std::collections::BTreeMap;
@@ -37,6 +39,7 @@ pub use reference::{Reference, descriptions, reference, search};
 use render::Rendered;
 use resolve::Evaluator;
 pub use schema::{image_schema, module_schema};
+pub use write::write;
 
 use crate::name::OptionPath;
 use crate::origin::{Diagnostic, Origin, Source};

@@ -28,6 +28,19 @@ pub(super) enum Read {
     Option(String),
     /// Whether a module is active, by its path.
     Condition(String),
+    /// What all modules together ask for, as templates see it.
+    Gathered,
+}
+
+impl Read {
+    /// What to call it in a message.
+    pub fn describe(&self) -> String {
+        match self {
+            Self::Option(name) => name.clone(),
+            Self::Condition(module) => format!("the condition of {module}"),
+            Self::Gathered => "what modules ask for".to_owned(),
+        }
+    }
 }
 
 /// What an evaluation made, and from what.
@@ -100,7 +113,7 @@ impl Provenance {
 fn options(reads: &BTreeSet<Read>) -> BTreeSet<OptionPath> {
     let named = reads.iter().filter_map(|read| match read {
         Read::Option(name) => name.parse().ok(),
-        Read::Condition(_) => None,
+        Read::Condition(_) | Read::Gathered => None,
     });
     named.collect()
 }
@@ -133,6 +146,12 @@ impl Notes {
     pub fn finish(&mut self, made: Read) {
         let page = self.close();
         self.finished.insert(made, page);
+    }
+
+    /// What the modules ask for together was made from all that each of them asks for.
+    pub fn gathered(&mut self, made: &Made) {
+        let reads = made.contributions.iter().flat_map(|made| made.reads.iter().cloned()).collect();
+        self.finished.insert(Read::Gathered, reads);
     }
 
     /// All there is to know, with what was made.
@@ -177,5 +196,72 @@ impl Made {
     pub fn take(&mut self) -> Vec<Contribution> {
         self.open = 0;
         std::mem::take(&mut self.contributions)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::modules::tests::good;
+
+    /// What was made, each with the options behind it.
+    fn made(text: &str) -> String {
+        let provenance = good(text).provenance;
+        let line = |made: &super::Contribution| {
+            let options = provenance.options(made);
+            let options: Vec<&str> = options.iter().map(|option| option.as_str()).collect();
+            format!("{} {} {}: {}\n", made.section, made.name, made.origin, options.join(" "))
+        };
+        provenance.contributions.iter().map(line).collect()
+    }
+
+    const OPTIONS: &str = "description: A.\noptions:\n  x: { type: int, default: 1, description: X. }\n  \
+        y: { type: int, default: \"{{ x }}\", description: Y. }\n  \
+        z: { type: bool, default: true, description: Z. }\n";
+
+    #[track_caller]
+    fn check(module: &str, wanted: &str) {
+        let text =
+            format!("--- modules/a.yaml\n{OPTIONS}{module}--- images/x.yaml\nname: x\nversion: 1.0\nimports: [a]\n");
+        assert_eq!(made(&text), wanted);
+    }
+
+    #[test]
+    fn each_entry_knows_just_what_was_read_for_it() {
+        check(
+            "cmdline: [a, \"b={{ y }}\", \"c={{ z }}\"]\n",
+            "cmdline a modules/a.yaml:6:11: \n\
+            cmdline b=1 modules/a.yaml:6:14: a.x a.y\ncmdline c=true modules/a.yaml:6:27: a.z\n",
+        );
+        check(
+            "files: { /etc/a: { text: \"{{ y }}\" }, /etc/b: { text: x, when: \"{{ z }}\" } }\n",
+            "files /etc/a modules/a.yaml:6:10: a.x a.y\nfiles /etc/b modules/a.yaml:6:39: a.z\n",
+        );
+        check("files: { \"/etc/{{ x }}\": { text: x } }\n", "files /etc/1 modules/a.yaml:6:10: a.x\n");
+    }
+
+    #[test]
+    fn a_condition_has_a_part_in_all_of_its_module() {
+        check("when: \"{{ y == 1 and z }}\"\npackages: [jq]\n", "packages jq modules/a.yaml:7:12: a.x a.y a.z\n");
+    }
+
+    #[test]
+    fn files_that_others_make_are_known_too() {
+        check(
+            "sysctl: { kernel.a: \"{{ x }}\", kernel.b: 1 }\n",
+            "sysctl kernel.a modules/a.yaml:6:11: a.x\nfiles /etc/sysctl.d/50-rave.conf modules/a.yaml:6:11: a.x\n\
+             sysctl kernel.b modules/a.yaml:6:32: \nfiles /etc/sysctl.d/50-rave.conf modules/a.yaml:6:32: \n",
+        );
+        check(
+            "units: { a.service: { service: { ExecStart: \"/a {{ x }}\" } } }\n",
+            "units a.service modules/a.yaml:6:10: a.x\nfiles /etc/systemd/system/a.service modules/a.yaml:6:10: a.x\n",
+        );
+    }
+
+    #[test]
+    fn what_is_gathered_leads_to_those_who_asked() {
+        check(
+            "open: [\"tcp/{{ x }}\"]\nfiles: { /etc/a: { text: \"{{ gathered.open.tcp | length }}\" } }\n",
+            "open tcp/1 modules/a.yaml:6:8: a.x\nfiles /etc/a modules/a.yaml:7:10: a.x\n",
+        );
     }
 }

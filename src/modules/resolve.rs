@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use minijinja::Environment;
-use minijinja::value::{Enumerator, Object};
+use minijinja::value::{Enumerator, Object, ValueKind};
 
+use super::escape::{Format, SINK, Sink};
 use super::imports::{Catalogue, Definitions};
 use super::merge::{At, Def, Merger, Rank, Surroundings, active};
 use super::provenance::{Notes, Read};
@@ -65,6 +66,8 @@ struct Names {
     group: bool,
     /// Set when a name's value could not be had, which has been reported.
     failed: Arc<Mutex<bool>>,
+    /// The file that the template becomes, if it is one.
+    sink: Option<Arc<Sink>>,
 }
 
 impl std::fmt::Debug for Evaluator {
@@ -75,6 +78,9 @@ impl std::fmt::Debug for Evaluator {
 
 impl Names {
     fn lookup(&self, name: &str) -> Option<minijinja::Value> {
+        if name == SINK {
+            return self.sink.clone().map(minijinja::Value::from_dyn_object);
+        }
         if let Some(value) = self.scope.item(name).filter(|_| !self.group) {
             return Some(value.clone());
         }
@@ -83,6 +89,9 @@ impl Names {
             return inner;
         }
         let gathered = self.around.gathered.get().filter(|_| name == "gathered");
+        if gathered.is_some() {
+            self.around.state().notes.read(Read::Gathered);
+        }
         gathered.or_else(|| self.around.globals.get(name)).cloned().or_else(|| self.either("", name))
     }
 
@@ -106,7 +115,7 @@ impl Names {
         self.around.catalogue.is_group(&path).then(|| {
             let (around, failed) = (Arc::clone(&self.around), Arc::clone(&self.failed));
             let scope = Scope::default();
-            minijinja::Value::from_object(Self { around, scope, prefix: Some(path), group: true, failed })
+            minijinja::Value::from_object(Self { around, scope, prefix: Some(path), group: true, failed, sink: None })
         })
     }
 }
@@ -136,11 +145,11 @@ impl Evaluator {
         lock(&self.state)
     }
 
-    fn names(self: &Arc<Self>, scope: &Scope) -> (minijinja::Value, Arc<Mutex<bool>>) {
+    fn names(self: &Arc<Self>, scope: &Scope, sink: Option<&Arc<Sink>>) -> (minijinja::Value, Arc<Mutex<bool>>) {
         let failed = Arc::new(Mutex::new(false));
         let prefix = scope.prefix().map(str::to_owned);
         let (around, scope) = (Arc::clone(self), scope.clone());
-        let names = Names { around, scope, prefix, group: false, failed: Arc::clone(&failed) };
+        let names = Names { around, scope, prefix, group: false, failed: Arc::clone(&failed), sink: sink.cloned() };
         (minijinja::Value::from_object(names), failed)
     }
 
@@ -158,30 +167,51 @@ impl Evaluator {
         text: &str,
         scope: &Scope,
         locate: &dyn Fn(std::ops::Range<usize>) -> Origin,
+        sink: Option<&Arc<Sink>>,
         run: impl FnOnce(&Template<'_>, minijinja::Value) -> Result<T, Diagnostic>,
     ) -> Result<T, Failed> {
         if let Some((_, at)) = self.state().trail.last_mut() {
             *at = Some(locate(0..text.len()));
         }
-        let (names, failed) = self.names(scope);
+        let (names, failed) = self.names(scope, sink);
         let known = || self.known(scope);
         let template = Template { engine: &self.engine, text, locate, names: &known };
         run(&template, names).map_err(|diagnostic| {
             if !*lock(&failed) {
+                let refused = sink.is_some_and(|sink| sink.refused());
+                let diagnostic = if refused { self.blame(diagnostic, scope) } else { diagnostic };
                 self.state().errors.push(diagnostic);
             }
             Failed
         })
     }
 
-    /// A text file rendered as a template.
+    /// Adds who set the option whose value cannot be written where the template has it.
+    fn blame(self: &Arc<Self>, diagnostic: Diagnostic, scope: &Scope) -> Diagnostic {
+        let diagnostic = diagnostic.help("every value is written by the rules of its file; `format` names others");
+        let Some((place, _)) = diagnostic.labels.first() else { return diagnostic };
+        let text = place.source.text.get(place.span.clone()).unwrap_or("");
+        let text = text.trim_start_matches(|c: char| !c.is_ascii_alphabetic());
+        let name: String = text.chars().take_while(|c| c.is_ascii_alphanumeric() || "_.".contains(*c)).collect();
+        let own = scope.prefix().map(|prefix| format!("{prefix}.{name}"));
+        let named = own.into_iter().chain([name]).flat_map(|path| [path.replace('_', "-"), path]);
+        let set = named.filter_map(|path| self.setting(self.catalogue.get(&path).map(|_| path.as_str())?).ok());
+        match set.filter_map(|setting| setting.definitions.first().map(|set| set.origin.clone())).next() {
+            Some(origin) => diagnostic.label(&origin, "the value is given here"),
+            None => diagnostic,
+        }
+    }
+
+    /// A text rendered as a template. What becomes a file has a format, by whose rules values are written.
     pub fn render(
         self: &Arc<Self>,
         text: &str,
         scope: &Scope,
         locate: &dyn Fn(std::ops::Range<usize>) -> Origin,
+        format: Option<Format>,
     ) -> Result<String, Failed> {
-        self.run(text, scope, locate, |template, names| template.render(names))
+        let sink = format.map(Sink::new);
+        self.run(text, scope, locate, sink.as_ref(), |template, names| template.render(names, sink.as_deref()))
     }
 
     /// A node in which no template is left.
@@ -223,10 +253,14 @@ impl Evaluator {
         scope: &Scope,
     ) -> Result<Vec<(minijinja::Value, minijinja::Value)>, Failed> {
         let Kind::Scalar { text, .. } = &node.kind else { return Err(self.no_entries(node)) };
-        let value = self.run(text, scope, &|range| node.locate(range), |template, names| {
+        let value = self.run(text, scope, &|range| node.locate(range), None, |template, names| {
             template.value(names).unwrap_or_else(|| Ok(minijinja::Value::UNDEFINED))
         })?;
-        let list = value.kind() != minijinja::value::ValueKind::Map;
+        let list = match value.kind() {
+            ValueKind::Map => false,
+            ValueKind::Seq | ValueKind::Iterable => true,
+            _ => return Err(self.no_entries(node)),
+        };
         let items = value.try_iter().map_err(|_| self.no_entries(node))?.enumerate();
         let entry = |(at, item): (usize, minijinja::Value)| match list {
             true => Ok((minijinja::Value::from(at), item)),
@@ -247,15 +281,15 @@ impl Evaluator {
             return Ok(key.clone());
         }
         let place = Node::scalar(key.text.clone(), Style::Quoted, &key.origin);
-        let text = self.render(&key.text, scope, &|range| place.locate(range))?;
+        let text = self.render(&key.text, scope, &|range| place.locate(range), None)?;
         Ok(Key { text, origin: key.origin.clone() })
     }
 
     fn expand_scalar(self: &Arc<Self>, node: &Node, text: &str, scope: &Scope) -> Result<Node, Failed> {
-        let expanded = self.run(text, scope, &|range| node.locate(range), |template, names| {
+        let expanded = self.run(text, scope, &|range| node.locate(range), None, |template, names| {
             match template.value(names.clone()) {
                 Some(value) => template::node(&value?, &node.origin, 0),
-                None => Ok(Node::scalar(template.render(names)?, Style::Rendered, &node.origin)),
+                None => Ok(Node::scalar(template.render(names, None)?, Style::Rendered, &node.origin)),
             }
         })?;
         Ok(Node { tag: node.tag, ..expanded })
@@ -266,7 +300,7 @@ impl Evaluator {
     pub fn holds(self: &Arc<Self>, node: &Node, scope: &Scope) -> Result<bool, Failed> {
         let node = match &node.kind {
             Kind::Scalar { text, .. } if !is_template(text) => {
-                let value = self.run(text, scope, &|range| node.locate(range), |template, names| {
+                let value = self.run(text, scope, &|range| node.locate(range), None, |template, names| {
                     template::node(&template.expression(names)?, &node.origin, 0)
                 });
                 value?
@@ -315,10 +349,7 @@ impl Evaluator {
     /// Evaluates something that must not depend on itself.
     fn within<T>(&self, what: Read, origin: &Origin, run: impl FnOnce() -> Result<T, Failed>) -> Result<T, Failed> {
         {
-            let name = match &what {
-                Read::Option(name) => name.clone(),
-                Read::Condition(module) => format!("the condition of {module}"),
-            };
+            let name = what.describe();
             let mut state = self.state();
             if let Some(error) = refuse_circle(&state.trail, &name, origin) {
                 state.errors.push(error);

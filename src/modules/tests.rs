@@ -4,8 +4,11 @@ use super::*;
 use crate::tree::Content;
 
 mod bad;
+mod docs;
+mod faults;
 mod good;
 mod hostile;
+mod keys;
 
 /// Reads a project; an image `x` and a module `a` with a few options are always there unless the text has its own.
 pub(super) fn project(text: &str) -> Project {
@@ -38,7 +41,7 @@ fn told(errors: &[Diagnostic]) -> String {
 }
 
 /// The evaluation of image x.
-fn good(text: &str) -> Evaluation {
+pub(super) fn good(text: &str) -> Evaluation {
     evaluate(&project(text), "x", &[], None).unwrap_or_else(|errors| panic!("{}\n{text}", told(&errors)))
 }
 

@@ -31,6 +31,15 @@ pub struct HttpUrl {
     pub target: String,
 }
 
+/// A service inside the machine, by what it is asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Service {
+    /// One that speaks HTTP.
+    Http(HttpUrl),
+    /// Any other.
+    Socket(Place),
+}
+
 /// The place of a value in a JSON document: keys and positions joined by dots, keys that hold dots in quotes, such
 /// as `data."storage.tsdb.retention.time"` or `data.result.0.value.1`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -96,6 +105,26 @@ impl fmt::Display for HttpUrl {
         match &self.place {
             Place::Tcp(address) => write!(f, "http://{address}{}", self.target),
             Place::Unix(path) => write!(f, "http://unix:{path}:{}", self.target),
+        }
+    }
+}
+
+impl FromStr for Service {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.contains("://") {
+            true => text.parse().map(Self::Http),
+            false => text.parse().map(Self::Socket),
+        }
+    }
+}
+
+impl fmt::Display for Service {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Http(url) => url.fmt(f),
+            Self::Socket(place) => place.fmt(f),
         }
     }
 }

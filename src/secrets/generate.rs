@@ -130,10 +130,11 @@ fn parse_key(pem: &Secret) -> std::result::Result<ecdsa::SigningKey, String> {
     ecdsa::SigningKey::from_pkcs8_pem(text).map_err(|_| "the key is not one of ECDSA on P-256 in PKCS #8".to_owned())
 }
 
+/// A name for people: what has a meaning in RFC 4514 is replaced.
 fn common_name(name: &str) -> std::result::Result<Name, String> {
-    let escaped: String =
-        name.chars().flat_map(|c| [Some('\\').filter(|_| !c.is_alphanumeric()), Some(c)]).flatten().collect();
-    format!("CN={escaped}").parse().map_err(|e: x509_cert::der::Error| e.to_string())
+    let plain = |c: char| if c.is_alphanumeric() || matches!(c, '.' | '-' | '_' | ' ') { c } else { '-' };
+    let plain: String = name.trim().chars().map(plain).collect();
+    format!("CN={plain}").parse().map_err(|e: x509_cert::der::Error| e.to_string())
 }
 
 fn general_name(host: &str) -> std::result::Result<GeneralName, String> {

@@ -1,4 +1,16 @@
 //! Secrets, encrypted at rest: SOPS files with age.
+//!
+//! [`File::read`] reads an encrypted file, [`File::open`] decrypts it with [`Identities`], [`Opened::seal`] encrypts it
+//! again; [`Opened::create`] makes a new one. [`deploy`] carries a machine's secrets from the build into the machine.
+//! Nothing here needs the programs `sops` or `age`.
+//!
+//! ```text
+//! bytes ── format (yaml, json, dotenv, ini, binary) ── tree + metadata ── walk (rule, cipher, MAC) ── plain tree
+//!                                                          │
+//!               identities ── keyring (age, key groups, shamir) ── data key
+//! ```
+//!
+//! Plain values are [`Secret`]s: not shown by `Debug`, overwritten when dropped. Errors name places, never values.
 
 mod cipher;
 pub mod config;

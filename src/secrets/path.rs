@@ -263,10 +263,10 @@ mod tests {
         let path = |text: &str| text.parse::<Path>().unwrap();
         assert_eq!(get(&document, &path("a/1")).unwrap(), &Value::Leaf(tree::Leaf::int(2)));
         assert!(!set(&mut document, &path("a/0/k"), Value::Leaf(tree::Leaf::int(1))), "nothing changed");
-        assert!(set(&mut document, &path("a/9"), Value::str("x")) && set(&mut document, &path("n/m/0"), Value::Null));
+        assert!(set(&mut document, &path("a/9"), Value::str("x")) && set(&mut document, &path("new/m/0"), Value::Null));
         unset(&mut document, &path("a/0")).unwrap();
         let text = Format::Yaml.write(&[document.clone()]).unwrap();
-        assert_eq!(text.expose_text(), Some("a:\n    # c\n    - 2\n    - x\nn:\n    m:\n        - null\n"));
+        assert_eq!(text.expose_text(), Some("a:\n    # c\n    - 2\n    - x\nnew:\n    m:\n        - null\n"));
         for wrong in ["b", "a/7", "a/k", "a/0/0"] {
             assert!(get(&document, &path(wrong)).is_err() && unset(&mut document, &path(wrong)).is_err(), "{wrong}");
         }

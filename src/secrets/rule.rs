@@ -18,10 +18,10 @@ pub const NAMES: [&str; 6] = [
     "encrypted_comment_regex",
 ];
 
-/// A rule as it is written: its name, one of [`NAMES`], and its text.
+/// A rule as it is written: its name, such as `encrypted_regex`, and its text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Written {
-    /// One of [`NAMES`].
+    /// `unencrypted_suffix`, `encrypted_suffix`, or the same with `regex` or `comment_regex`.
     pub name: &'static str,
     /// A suffix or a regular expression.
     pub text: String,

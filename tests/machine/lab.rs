@@ -11,6 +11,8 @@ use rave::tool::Tool;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::copy::copy;
+
 const RAVE: &str = env!("CARGO_BIN_EXE_rave");
 
 /// Two processors boot one machine at a time.
@@ -26,6 +28,13 @@ fn shared(name: &str) -> PathBuf {
 pub struct Lab {
     root: TempDir,
     _one: MutexGuard<'static, ()>,
+}
+
+/// One thing wrong in a machine: what breaks it, what mends it, and the checks that must see it.
+pub struct Fault {
+    pub breaks: &'static str,
+    pub mends: &'static str,
+    pub seen_by: &'static [&'static str],
 }
 
 /// How a command ended.
@@ -55,6 +64,7 @@ impl Lab {
         for folder in ["images", "modules"] {
             copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join(folder), &shared("project").join(folder));
         }
+        copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/library"), &shared("project").join("images"));
         // Earlier builds of rave itself leave images in the store that nobody asks for any more.
         self.good(&["store", "gc", "--days", "1"]);
         self.good(&["lock", "minimal"]);
@@ -140,6 +150,26 @@ impl Lab {
         (ended.status, report)
     }
 
+    /// Breaks a machine in all these ways; the checks that must see it turn, and no others. `arguments` name the
+    /// machine first. Returns the report.
+    pub fn broken(&self, arguments: &[&str], faults: &[Fault]) -> Value {
+        let machine = arguments.first().expect("a machine");
+        self.root(machine, &faults.iter().map(|fault| fault.breaks).collect::<Vec<_>>().join("; "));
+        let (status, report) = self.check(arguments);
+        let expected: BTreeSet<&str> = faults.iter().flat_map(|fault| fault.seen_by).copied().collect();
+        assert_eq!(with_verdict(&report, "unhealthy"), expected);
+        assert_eq!((status, &report["healthy"]), (Some(1), &Value::Bool(false)));
+        report
+    }
+
+    /// Mends what was broken; returns the report, in which all is well again.
+    pub fn mended(&self, machine: &str, faults: &[Fault]) -> Value {
+        self.root(machine, &faults.iter().map(|fault| fault.mends).collect::<Vec<_>>().join("; "));
+        let (status, report) = self.check(&[machine]);
+        assert_eq!(status, Some(0), "{:?}", with_verdict(&report, "unhealthy"));
+        report
+    }
+
     /// What is left in the directories of state and temporary files, but for locks and what was learnt of the host.
     pub fn left(&self) -> Vec<PathBuf> {
         let state: Vec<PathBuf> = disk::list(self.machines()).unwrap_or_default();
@@ -199,6 +229,20 @@ pub fn verdicts(report: &Value) -> Vec<(&str, &str)> {
     stages.map(|stage| (stage["stage"].as_str().unwrap(), stage["verdict"].as_str().unwrap())).collect()
 }
 
+/// All stages are healthy but the `idle` ones, which have nothing to check. A host that is busy itself keeps the machine waiting: that may warn.
+pub fn assert_well(report: &Value, idle: &[&str]) {
+    let stages = ["ssh", "https", "services", "monitoring", "resources", "security"];
+    assert_eq!(verdicts(report).iter().map(|(stage, _)| *stage).collect::<Vec<_>>(), stages);
+    for (stage, verdict) in verdicts(report) {
+        assert_eq!(verdict == "not-applicable", idle.contains(&stage), "{stage}");
+    }
+    let warnings = with_verdict(report, "warning");
+    assert!(warnings.iter().all(|id| id.starts_with("resources.pressure.")), "{warnings:?}");
+    assert_eq!(with_verdict(report, "unhealthy"), BTreeSet::new());
+    assert_eq!(with_verdict(report, "skipped"), BTreeSet::new());
+    assert_eq!(report["healthy"], Value::Bool(true));
+}
+
 /// All checks of a report.
 pub fn checks(report: &Value) -> Vec<&Value> {
     report["stages"].as_array().unwrap().iter().flat_map(|stage| stage["checks"].as_array().unwrap()).collect()
@@ -208,16 +252,4 @@ pub fn checks(report: &Value) -> Vec<&Value> {
 pub fn with_verdict<'a>(report: &'a Value, verdict: &str) -> BTreeSet<&'a str> {
     let checks = checks(report).into_iter().filter(|check| check["verdict"] == verdict);
     checks.map(|check| check["id"].as_str().unwrap()).collect()
-}
-
-fn copy(from: &Path, to: &Path) {
-    disk::create_dir_all(to).unwrap();
-    for path in disk::list(from).unwrap() {
-        let target = to.join(path.file_name().unwrap());
-        if disk::metadata(&path).unwrap().is_dir() {
-            copy(&path, &target);
-        } else {
-            disk::copy(&path, &target).unwrap();
-        }
-    }
 }

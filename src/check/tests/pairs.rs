@@ -293,6 +293,12 @@ pub const PAIRS: &[Pair] = &[
     ("services.web.headers", Unhealthy, |world| reply(world, "web.sock", |r| r.status = 404)),
     ("services.web.headers", Unhealthy, |world| reply(world, "web.sock", |r| r.body.clear())),
     ("services.web.headers", Unhealthy, |world| reply(world, "web.sock", |r| r.headers.clear())),
+    ("services.web.headers", Skipped, |world| {
+        reply(world, "web.sock", |r| {
+            r.body.clear();
+            r.truncated = true;
+        })
+    }),
     ("services.web.headers", Unhealthy, |world| {
         reply(world, "web.sock", |r| drop(r.headers.insert("server".to_owned(), "nginx/1.26".to_owned())))
     }),

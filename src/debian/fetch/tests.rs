@@ -29,7 +29,7 @@ fn each_way_to_fail_is_named_and_the_next_mirror_is_asked() {
     good.on("x", &[Reply::File(b"data".to_vec())]);
     let data = || b"data".to_vec();
     let cases = [
-        (vec![Reply::Status(404)], "x does not exist"),
+        (vec![Reply::Status(404)], "does not exist"),
         (vec![Reply::Status(503)], "HTTP status 503"),
         (vec![Reply::Page { labelled: true }], "sent a web page"),
         (vec![Reply::Page { labelled: false }], "sent a web page"),
@@ -83,7 +83,7 @@ fn what_the_reader_refuses_is_sought_elsewhere() {
     let (old, new) = (Server::start(), Server::start());
     old.on("x", &[Reply::File(b"old".to_vec())]);
     new.on("x", &[Reply::File(b"new".to_vec())]);
-    let refuse = || FetchError::NotFound { url: "inner".to_owned() }.into();
+    let refuse = || FetchError::NotFound { urls: vec!["inner".to_owned()] }.into();
     let accept = |bytes: &[u8]| if bytes == b"new" { Ok(()) } else { Err(refuse()) };
     let both = fetcher(&[&old.url, &new.url]);
     assert_eq!(both.get(&main_archive(), "x", 8, &accept).unwrap(), b"new");

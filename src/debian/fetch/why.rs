@@ -129,6 +129,17 @@ impl Attempts {
         }
     }
 
+    /// Every address that was asked, once, in order.
+    pub(super) fn urls(&self) -> Vec<String> {
+        let mut urls: Vec<String> = Vec::new();
+        for attempt in &self.0 {
+            if !urls.contains(&attempt.url) {
+                urls.push(attempt.url.clone());
+            }
+        }
+        urls
+    }
+
     /// The address asked last, or the path where nobody was asked.
     pub(super) fn last_url(&self, path: &str) -> String {
         self.0.last().map_or_else(|| path.to_owned(), |attempt| attempt.url.clone())

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
 use super::Machine;
-use crate::probe::{Answer, HttpReply, HttpUrl, Place};
+use crate::probe::{Answer, HttpReply, HttpUrl, Place, Service};
 
 /// How long one conversation may take, from the first packet to the last.
 const TIME: Duration = Duration::from_secs(10);
@@ -49,6 +49,20 @@ pub fn connect(machine: &Machine, place: &Place, send: Option<&str>, listen: boo
         Ok(String::from_utf8_lossy(said.get(..length).unwrap_or_default()).into_owned())
     };
     talk().map_or_else(|reason| Answer::Silence { reason }, |said| Answer::Connected { said })
+}
+
+/// Whether a service answers as one that is ready; if not, what happened instead.
+pub fn answers(machine: &Machine, service: &Service) -> Result<(), String> {
+    let answer = match service {
+        Service::Http(url) => http(machine, url),
+        Service::Socket(place) => connect(machine, place, None, false),
+    };
+    match answer {
+        Answer::Http(HttpReply { status: 200..=299, .. }) | Answer::Connected { .. } => Ok(()),
+        Answer::Http(HttpReply { status, .. }) => Err(format!("status {status}")),
+        Answer::Silence { reason } => Err(reason),
+        _ => Err("an answer to another question".to_owned()),
+    }
 }
 
 fn told(error: io::Error) -> String {

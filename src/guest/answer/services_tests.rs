@@ -90,7 +90,9 @@ fn services_are_asked_over_tcp_and_unix_sockets() {
     assert_eq!(said("/s", Some("PING\r\n")), Answer::Connected { said: "+PONG\r\n".to_owned() });
     let place = format!("127.0.0.1:{port}");
     assert_eq!(said(&place, None), Answer::Connected { said: "220 hello\r\n".to_owned() });
+    let ready = |service: String| answers(&machine, &service.parse().unwrap());
     server.join().unwrap();
+    assert_eq!(ready(format!("http://127.0.0.1:{port}/")).unwrap_err(), "Connection refused (os error 111)");
     assert!(matches!(said(&place, None), Answer::Silence { reason } if reason.contains("refused")));
     assert!(matches!(said("/none", None), Answer::Silence { reason } if reason.contains("No such file")));
 }

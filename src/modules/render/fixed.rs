@@ -38,9 +38,10 @@ pub(super) fn read(around: &Arc<Evaluator>, errors: &mut Vec<Diagnostic>) -> Opt
         Value::Bool(flag) => Some(*flag),
         _ => None,
     });
+    let algorithm = algorithm.ok()?.unwrap_or_else(|| "lz4hc".into());
     let compression = Compression {
-        algorithm: algorithm.ok()?.unwrap_or_else(|| "lz4hc".into()),
-        level: level.ok()?.unwrap_or(None),
+        level: level.ok()?.unwrap_or(None).or(usual_level(&algorithm)),
+        algorithm,
         cluster: cluster.ok()?.unwrap_or(64 << 10),
     };
     let disk = Disk {
@@ -72,6 +73,15 @@ impl Reader<'_> {
                 Err(super::Failed)
             }
         }
+    }
+}
+
+/// The level that suits a developer's loop, where the algorithm has levels.
+fn usual_level(algorithm: &str) -> Option<u32> {
+    match algorithm {
+        "lz4hc" => Some(4),
+        "zstd" => Some(3),
+        _ => None,
     }
 }
 

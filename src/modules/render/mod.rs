@@ -215,6 +215,7 @@ impl<'a> Render<'a> {
         let gathered = minijinja::Value::from_pairs(gathered);
         // Set once: one image is rendered by one evaluation.
         let _ = self.around.gathered.set(gathered);
+        self.around.state().notes.gathered(&self.made);
     }
 
     fn section(&mut self, name: &str, node: &Node, by: &By) {
@@ -417,7 +418,12 @@ impl<'a> Render<'a> {
                         continue;
                     }
                     let Ok(key) = this.around.expand_key(&key, &by.scope) else { continue };
-                    if let Some(node) = this.expanded(&once(&node), shape, &format!("`{}`", key.text), &by.scope) {
+                    let node = once(&node);
+                    let node = match name {
+                        "files" => this.written(&key, &node, shape, &by.scope),
+                        _ => this.expanded(&node, shape, &format!("`{}`", key.text), &by.scope),
+                    };
+                    if let Some(node) = node {
                         this.made.add(name, key.text.as_str(), &key.origin);
                         take(this, key, node, &by);
                     }
@@ -566,11 +572,11 @@ fn item_name(node: &Node) -> &str {
     }
 }
 
-/// An entry without its `each`.
+/// An entry without its condition and its `each`, which have been followed.
 fn once(node: &Node) -> Node {
     let mut node = node.clone();
     if let Kind::Map(entries) = &mut node.kind {
-        entries.retain(|(key, _)| key.text != "each");
+        entries.retain(|(key, _)| !["each", "when"].contains(&key.text.as_str()));
     }
     node
 }

@@ -91,7 +91,7 @@ const DEBIAN_GROUPS: [(&str, u32); 38] = [
 ];
 
 impl Render<'_> {
-    /// Adds a user; `node` is a record without templates.
+    /// Adds a user, which other modules may declare alike; `node` is a record without templates.
     pub(super) fn user(&mut self, key: &Key, node: &Node) {
         let errors = &mut self.errors;
         let mut text = |name: &str| fields::text(node.get(name)?, &format!("`{name}`"), errors);
@@ -114,17 +114,21 @@ impl Render<'_> {
         self.wanted.extend(groups.iter().map(|(name, origin)| Wanted::new(name, false, role.as_str(), origin)));
         let groups: BTreeSet<String> = groups.into_iter().map(|(name, _)| name).collect();
         let user = User { uid, group, groups, description, home, shell };
-        if let Some((_, first)) = self.users.insert(key.text.clone(), (user, key.origin.clone())) {
-            let error = Diagnostic::error(&key.origin, format!("user `{}` is declared twice", key.text));
+        if let Some((other, first)) = self.users.insert(key.text.clone(), (user.clone(), key.origin.clone()))
+            && other != user
+        {
+            let error = Diagnostic::error(&key.origin, format!("user `{}` is declared in two ways", key.text));
             self.errors.push(error.remark("here").label(&first, "and here"));
         }
     }
 
-    /// Adds a group; `node` is a record without templates.
+    /// Adds a group, which other modules may declare alike; `node` is a record without templates.
     pub(super) fn group(&mut self, key: &Key, node: &Node) {
         let Some(gid) = self.id(key, node, "gid") else { return };
-        if let Some((_, first)) = self.groups.insert(key.text.clone(), (Group { gid }, key.origin.clone())) {
-            let error = Diagnostic::error(&key.origin, format!("group `{}` is declared twice", key.text));
+        if let Some((other, first)) = self.groups.insert(key.text.clone(), (Group { gid }, key.origin.clone()))
+            && other.gid != gid
+        {
+            let error = Diagnostic::error(&key.origin, format!("group `{}` is declared in two ways", key.text));
             self.errors.push(error.remark("here").label(&first, "and here"));
         }
     }

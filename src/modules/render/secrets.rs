@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::modules::escape::Format;
 use crate::modules::fields;
 use crate::modules::scalars::{SECRET_NAME_RULE, is_secret_name};
 use crate::modules::yaml::{Key, Node};
@@ -117,7 +118,7 @@ impl Render<'_> {
         }
         let text = match (node.get("text"), node.get("template")) {
             (Some(text), None) => fields::text(text, "`text`", &mut self.errors),
-            (None, Some(file)) => self.rendered(file, by),
+            (None, Some(file)) => self.rendered(file, Format::Text, by),
             _ => {
                 let error = Diagnostic::error(&key.origin, format!("nothing says what is in `{}`", key.text));
                 return self.errors.push(error.help("give one of text, template"));

@@ -80,7 +80,10 @@ impl Render<'_> {
         }
         for (_, directives) in &sections {
             self.wanted.extend(directives.iter().flat_map(|d| wanted(d, directives)));
-            self.limits(&key.text, directives, by);
+            // Of a unit that need not run, or that has run, the kernel knows no limits.
+            if expected != Some(false) && !ends(&sections) {
+                self.limits(&key.text, directives, by);
+            }
         }
         if expected.unwrap_or(!links.is_empty()) {
             self.expect.units.insert(key.text.clone(), by.option.clone());
@@ -285,6 +288,12 @@ impl Render<'_> {
             }
         }
     }
+}
+
+/// Whether the unit's processes end by themselves.
+fn ends(sections: &[(&str, Vec<Directive>)]) -> bool {
+    let mut directives = sections.iter().flat_map(|(_, directives)| directives);
+    directives.any(|directive| directive.name == "Type" && directive.values.iter().any(|value| value == "oneshot"))
 }
 
 /// The file that an instance is a link to: `getty@.service` for `getty@tty1.service`.

@@ -4,7 +4,7 @@ use super::*;
 
 /// Checks that the errors of a project contain all of `wanted`, in any order.
 #[track_caller]
-fn check(text: &str, wanted: &[&str]) {
+pub(super) fn check(text: &str, wanted: &[&str]) {
     let told = errors(text);
     for line in wanted {
         assert!(told.contains(line), "no {line:?} in\n{told}\nfor\n{text}");
@@ -17,7 +17,7 @@ fn count(wanted: &[&str]) -> usize {
     wanted.iter().filter(|line| !line.starts_with("  ")).count()
 }
 
-fn module(body: &str) -> String {
+pub(super) fn module(body: &str) -> String {
     format!(
         "--- modules/a.yaml\ndescription: A.\noptions: {{ enable: {{ type: bool, default: true }}, host-name: {{ type: string, default: h }} }}\n{body}\n\
          --- images/x.yaml\nname: x\nversion: 1.0\nimports: [a]\n"
@@ -197,7 +197,7 @@ fn conflicts_show_both_places() {
         (
             "groups: { b: { gid: 900 } }",
             "groups: { b: { gid: 901 } }",
-            &["group `b` is declared twice", "  modules/b.yaml"],
+            &["group `b` is declared in two ways", "  modules/b.yaml"],
         ),
         (
             "open: [tcp/80]",
@@ -266,7 +266,7 @@ fn contributions_are_checked() {
         ),
         ("probes: [{ stage: ssh, id: p, http_json: 'http://127.0.0.1/' }]", "`http_json` needs `at` and `equals`"),
         ("probes: [{ stage: ssh, id: p, tcp: '127.0.0.1' }]", "is not a socket"),
-        ("units: { foo.service: { service: { User: webb } } }", "user `webb` is not declared"),
+        ("units: { foo.service: { service: { User: webb } } }", "user `webb`, which is not declared"),
         (
             "units: { foo.service: { service: { ExecStart: /a }, enable: true } }",
             "foo.service is enabled but nothing wants it",

@@ -24,6 +24,11 @@ fn values_become_canonical_whatever_their_type() {
             "{\"one\":{\"n\":2,\"r\":\"/r\"}}",
         ),
         ("{ x: { type: submodule, options: { n: { type: int, default: 2 } } } }", "{}", "{\"n\":2}"),
+        (
+            "{ x: { type: map, of: { type: submodule, options: { n: { type: int, default: 2 } } }, default: { k: { n: 3 } } } }",
+            "{}",
+            "{\"k\":{\"n\":3}}",
+        ),
         ("{ type: { type: { type: bool, default: true } }, x: { type: int, default: 1 } }", "{}", "1"),
     ] {
         assert_eq!(value(&option(options, config), "a.x"), wanted, "{options} {config}");
@@ -349,4 +354,10 @@ fn probes_ask_in_every_way() {
     let (place, send) = ("127.0.0.1:6379".parse().unwrap(), Some("PING".to_owned()));
     assert_eq!(*queries[2], Query::Connect { place, send, contains: Some("PONG".to_owned()) });
     assert_eq!(*queries[3], Query::Connect { place: "/run/s".parse().unwrap(), send: None, contains: None });
+}
+
+#[test]
+fn a_default_of_a_whole_replaces_those_of_its_fields() {
+    let options = "{ m: { type: map, of: { type: submodule, options: { x: { type: int, default: 1 }, y: { type: int, default: 2 } } }, default: { k: { x: 5 } } } }";
+    assert_eq!(value(&option(options, "{}"), "a.m"), r#"{"k":{"x":5,"y":2}}"#);
 }

@@ -5,8 +5,5 @@ mod read;
 mod scalar;
 mod write;
 
-#[cfg(test)]
-mod tests;
-
 pub(super) use read::read;
 pub(super) use write::{write, write_value};

@@ -1,0 +1,135 @@
+use super::*;
+
+/// What becomes of `value` after `before`.
+#[track_caller]
+fn check(format: Format, before: &str, value: &str, wanted: Option<&str>) {
+    let mut cursor = Cursor::new(format);
+    cursor.feed(before);
+    assert_eq!(cursor.escape(value).ok().as_deref(), wanted, "{format:?} {before:?} {value:?}");
+}
+
+#[test]
+fn a_value_keeps_its_place_in_every_format() {
+    use Format::*;
+    for (format, before, value, wanted) in [
+        (Lines, "a = ", "x y", Some("x y")),
+        (Lines, "a = ", "x\nb = 1", None),
+        (Lines, "a = ", "x\r", None),
+        (Lines, "a = ", "x\\", None),
+        (Lines, "a = \"", "x\" b=\"", None),
+        (Lines, "a = '", "it's", None),
+        (Lines, "a = '", "its", Some("its")),
+        (Lines, "# don't\na = ", "it's", Some("it's")),
+        (Lines, "don't \"", "a'b", Some("a'b")),
+        (Lines, "a = \"open\nb = ", "\"x\"", Some("\"x\"")),
+        (Json, "{\"a\": \"", "x\", \"b\": \"\n", Some("x\\\", \\\"b\\\": \\\"\\n")),
+        (Json, "{\"a\": ", "x\"", Some("\"x\\\"\"")),
+        (Json, "{\"a\\\"b\": ", "x", Some("\"x\"")),
+        (Yaml, "a: ", "x", Some("x")),
+        (Yaml, "a: ", "no", Some("\"no\"")),
+        (Yaml, "a: ", "12", Some("\"12\"")),
+        (Yaml, "a: ", "", Some("\"\"")),
+        (Yaml, "a: ", "x\nb: 1", Some("\"x\\nb: 1\"")),
+        (Yaml, "a: ", "x # y", Some("\"x # y\"")),
+        (Yaml, "- ", "*x", Some("\"*x\"")),
+        (Yaml, "a: http://", "host", Some("host")),
+        (Yaml, "a: http://", "x: y", None),
+        (Yaml, "a: \"", "\"x\n", Some("\\\"x\\n")),
+        (Yaml, "a: 'it''s ", "it's", Some("it''s")),
+        (Yaml, "a: 'x ", "\n", None),
+        (Yaml, "a: don't ", "x: y", None),
+        (Yaml, "a: |\n  text ", "x: \"y\"", Some("x: \"y\"")),
+        (Yaml, "a: |\n  text ", "\nb: 1", None),
+        (Yaml, "a: |\n  'text\nb: ", "no", Some("\"no\"")),
+        (Yaml, "l: [a, ", "b]", Some("\"b]\"")),
+        (Yaml, "a: 1 # it's ", "b\nc: 1", None),
+        (Toml, "a = ", "x\"\nb = 1", Some("\"x\\\"\\nb = 1\"")),
+        (Toml, "a = \"", "\"", Some("\\\"")),
+        (Toml, "a = '", "it's", None),
+        (Toml, "a = '", "c:\\x", Some("c:\\x")),
+        (Nginx, "server_name ", "example.org", Some("example.org")),
+        (Nginx, "server_name ", "x; } server { listen 80", Some("\"x; } server { listen 80\"")),
+        (Nginx, "server_name ", "", Some("\"\"")),
+        (Nginx, "root /srv/", "a;b", None),
+        (Nginx, "root /srv/", "a-b", Some("a-b")),
+        (Nginx, "root \"/srv/", "a\";b", Some("a\\\";b")),
+        (Nginx, "log '", "a'\\", Some("a\\'\\\\")),
+        (Nginx, "# x ", "\n}", None),
+        (Nginx, "a ", "x\ny", None),
+        (Shell, "A=", "x", Some("x")),
+        (Shell, "A=", "", Some("''")),
+        (Shell, "A=", "$(reboot)", Some("'$(reboot)'")),
+        (Shell, "A=", "it's", Some("'it'\\''s'")),
+        (Shell, "A=\"", "$(x) `y` \"", Some("\\$(x) \\`y\\` \\\"")),
+        (Shell, "A='", "it's", Some("it'\\''s")),
+        (Shell, "A=", "x\nreboot", None),
+        (Html, "<a title=\"", "\"><script>", Some("&quot;&gt;&lt;script&gt;")),
+        (Text, "", "any\n\"thing'", Some("any\n\"thing'")),
+    ] {
+        check(format, before, value, wanted);
+    }
+}
+
+#[test]
+fn a_name_tells_the_format() {
+    for (path, wanted) in [
+        ("/etc/prometheus/prometheus.yml", Format::Yaml),
+        ("/etc/x/daemon.json", Format::Json),
+        ("/etc/containers/storage.toml", Format::Toml),
+        ("/etc/nginx/conf.d/site.conf", Format::Nginx),
+        ("/etc/nftables.conf", Format::Nginx),
+        ("/etc/caddy/Caddyfile", Format::Nginx),
+        ("/etc/default/prometheus", Format::Shell),
+        ("/etc/profile.d/50-rave.sh", Format::Shell),
+        ("/usr/share/web/index.html", Format::Html),
+        ("/etc/ssh/sshd_config", Format::Lines),
+        ("/etc/postgresql/postgresql.conf", Format::Lines),
+    ] {
+        assert_eq!(Format::of(path), wanted, "{path}");
+    }
+}
+
+/// Reads the one value of a file back, by the format's own reader.
+fn read_back(format: Format, file: &str) -> Option<String> {
+    let text = |value: serde_json::Value| value["a"].as_str().map(str::to_owned);
+    match format {
+        Format::Json => serde_json::from_str(file).ok().and_then(text),
+        Format::Yaml => serde_yaml::from_str(file).ok().and_then(text),
+        _ => None,
+    }
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig { cases: 512, ..Default::default() })]
+
+    #[test]
+    fn any_text_comes_back_as_it_was(value in "[ -~\n\té:#'\"{}\\[\\]]{0,24}") {
+        for (format, before, after) in [
+            (Format::Json, "{\"b\": 1, \"a\": ", "}"),
+            (Format::Json, "{\"a\": \"", "\"}"),
+            (Format::Yaml, "b: 1\na: ", "\nc: 2\n"),
+            (Format::Yaml, "a: \"", "\" # it's\nc: 2\n"),
+            (Format::Yaml, "{b: 1, a: ", "}"),
+            (Format::Yaml, "a: '", "'\nc: 2\n"),
+        ] {
+            let mut cursor = Cursor::new(format);
+            cursor.feed(before);
+            if let Ok(escaped) = cursor.escape(&value) {
+                let file = format!("{before}{escaped}{after}");
+                proptest::prop_assert_eq!(read_back(format, &file), Some(value.clone()), "{}", file);
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_accepted_in_a_line_stays_in_it(before in "[a-z =\"'#\\\\\n;{}]{0,20}", value in "[ -~\n]{0,12}") {
+        for (_, format) in FORMATS {
+            let mut cursor = Cursor::new(format);
+            cursor.feed(&before);
+            if let Ok(escaped) = cursor.escape(&value) {
+                let line = [Format::Lines, Format::Nginx, Format::Shell].contains(&format);
+                proptest::prop_assert!(!line || !escaped.contains('\n'));
+            }
+        }
+    }
+}
