@@ -361,7 +361,8 @@ fn a_package_from_disk_is_installed_with_its_unit_and_a_difference_between_two_b
 
 #[test]
 fn a_maintainer_script_that_fails_is_shown_and_a_shell_opens_where_it_failed() {
-    let lab = built();
+    // A store of its own: what other tests are making must not look like what this one leaves.
+    let lab = Lab::new();
     let package = Package::new("brittle", "").file("etc/brittle.conf", "made of glass\n", 0o644);
     let image = lab.image_with(package.control("postinst", "#!/bin/sh\necho the glass is broken >&2\nexit 3\n"));
     let output = lab.command(&["build", &image]).output().unwrap();
