@@ -105,9 +105,11 @@ const DATA: [Fault; 6] = [
 fn raise(lab: &Lab, image: &str, idle: &[&str]) {
     println!("{image} comes up healthy");
     lab.good(&["lock", image]);
-    let ended = lab.rave(&["up", image, "--keep", "--json"]);
-    assert_eq!(ended.status, Some(0), "{ended:?}");
-    assert_well(&lines(&ended.stdout).pop().unwrap(), idle);
+    let ended = lab.rave(&["up", image, "--keep", "--json", "--timeout", "600"]);
+    let report = lines(&ended.stdout).pop().unwrap();
+    assert!(report["stages"].is_array(), "{}", ended.stderr);
+    assert_well(&report, idle);
+    assert_eq!(ended.status, Some(0));
 }
 
 #[test]
