@@ -76,7 +76,8 @@ fn wrapped(bytes: &[u8], before: usize) -> bool {
     text.truncate(text.len() / 4 * 4);
     let decoded = BASE64_STANDARD_NO_PAD.decode(text).unwrap_or_default();
     let decoded = String::from_utf8_lossy(&decoded);
-    decoded.split_once("PRIVATE KEY-----").is_some_and(|(_, rest)| has_key(rest))
+    // Of the first letter, a part may be in what stands before.
+    decoded.split_once("RIVATE KEY-----").is_some_and(|(_, rest)| has_key(rest))
 }
 
 /// Whether a line begins with base64 that is long enough for a key. Filling, all of one character, is no key.
