@@ -14,5 +14,7 @@ mod library;
 mod persist;
 #[path = "machine/processes.rs"]
 mod processes;
+#[path = "machine/secrets.rs"]
+mod secrets;
 #[path = "machine/up.rs"]
 mod up;

@@ -20,7 +20,7 @@ static ONE: Mutex<()> = Mutex::new(());
 static BUILT: OnceLock<()> = OnceLock::new();
 
 /// Kept from run to run, so that packages are fetched once.
-fn shared(name: &str) -> PathBuf {
+pub fn shared(name: &str) -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join("machine").join(name)
 }
 

@@ -110,12 +110,13 @@ fn fill<'a>(place: &Place, name: &OsStr, files: impl IntoIterator<Item = &'a Fil
     let storage = Dir::open(&place.storage)?;
     storage.make_dir(name)?;
     storage.set_mode(name, DIRECTORY)?;
-    let generation = storage.below(Path::new(name))?;
+    // By path, as nobody but root can put a link here: openat2(2) is refused to whom RestrictSUIDSGID= watches.
+    let generation = Dir::open(place.storage.join(name))?;
     for file in files {
         if !file.folder.is_empty() && generation.make_dir(OsStr::new(file.folder))? {
             generation.set_mode(OsStr::new(file.folder), DIRECTORY)?;
         }
-        let (folder, name) = (generation.below(Path::new(file.folder))?, OsStr::new(&file.name));
+        let (folder, name) = (Dir::open(generation.path().join(file.folder))?, OsStr::new(&file.name));
         let mut new = folder.create_new(name)?;
         disk::context("write", folder.path().join(name), new.write_all(file.bytes.expose()))?;
         // Root gives it away last: nobody else may change it before it is complete.
