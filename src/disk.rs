@@ -192,7 +192,7 @@ pub fn copy(from: impl AsRef<Path>, to: impl AsRef<Path>) -> Result<u64> {
 /// the new target.
 pub fn replace_symlink(target: impl AsRef<Path>, link: impl AsRef<Path>) -> Result<()> {
     let link = link.as_ref();
-    let parent = link.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let parent = directory_of(link);
     let make = || {
         let made = tempfile::Builder::new()
             .prefix(".rave-")
@@ -225,11 +225,16 @@ pub fn set_mode(path: impl AsRef<Path>, mode: u32) -> Result<()> {
     context("protect", &path, fs::set_permissions(&path, fs::Permissions::from_mode(mode)))
 }
 
+/// The directory that a path names something in.
+fn directory_of(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
 /// Replaces a file whole: readers see the old or the new content, never a part, even after a power cut.
 pub fn write_atomic(path: impl AsRef<Path>, bytes: &[u8], mode: u32) -> Result<()> {
     let path = path.as_ref();
     let write = || -> io::Result<()> {
-        let parent = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let parent = directory_of(path);
         let mut file = tempfile::Builder::new()
             .prefix(".rave-")
             .permissions(fs::Permissions::from_mode(mode))

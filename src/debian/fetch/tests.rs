@@ -29,7 +29,7 @@ fn each_way_to_fail_is_named_and_the_next_mirror_is_asked() {
     good.on("x", &[Reply::File(b"data".to_vec())]);
     let data = || b"data".to_vec();
     let cases = [
-        (vec![Reply::Status(404)], "does not exist"),
+        (vec![Reply::Status(404)], "x does not exist"),
         (vec![Reply::Status(503)], "HTTP status 503"),
         (vec![Reply::Page { labelled: true }], "sent a web page"),
         (vec![Reply::Page { labelled: false }], "sent a web page"),
@@ -70,7 +70,9 @@ fn all_mirrors_and_their_faults_are_listed_without_passwords() {
 #[test]
 fn absence_is_told_from_trouble() {
     let (one, two) = (Server::start(), Server::start());
-    assert!(matches!(get(&fetcher(&[&one.url, &two.url]), "x", 8), Err(FetchError::NotFound { .. })));
+    let error = get(&fetcher(&[&one.url, &two.url]), "x", 8).unwrap_err();
+    assert!(matches!(error, FetchError::NotFound { .. }), "{error}");
+    assert!([&one.url, &two.url].iter().all(|url| error.to_string().contains(url.as_str())), "{error}");
     two.on("x", &[Reply::Status(500)]);
     assert!(matches!(get(&fetcher(&[&one.url, &two.url]), "x", 8), Err(FetchError::Failed { .. })));
     assert_eq!(one.asked().len(), 2, "an answer that cannot change is not asked for again");
