@@ -7,6 +7,7 @@ use base64::Engine as _;
 use rave::disk;
 use serde_json::Value;
 
+use crate::copy::copy;
 use crate::lab::{Ended, Lab, lines, wait_for};
 
 const PASSWORDS: [&str; 2] = ["correct-horse-battery-7", "staple-battery-horse-8"];
@@ -42,7 +43,7 @@ impl Scene {
     fn new() -> Self {
         let scene = Self { lab: Lab::new() };
         let project = scene.project();
-        crate::lab::copy(&crate::lab::shared("project"), &project);
+        copy(&crate::lab::shared("project"), &project);
         let minimal = disk::read_to_string(project.join("images/minimal.yaml")).unwrap();
         let image = minimal.replace("name: minimal\n", "name: app\nimports: [app]\n");
         assert_ne!(image, minimal);
@@ -126,7 +127,10 @@ fn secrets_appear_rotate_and_never_reach_a_disk() {
     let changed: Vec<_> = pushed["changed"].as_array().unwrap().iter().map(|one| one["name"].clone()).collect();
     assert_eq!(changed, ["rendered/app.conf", "db-password"]);
     assert_eq!(pushed["units"].as_array().unwrap().len(), 1, "{pushed}");
-    assert_eq!((&pushed["units"][0]["unit"], &pushed["units"][0]["act"]), (&"reader.service".into(), &"restart".into()));
+    assert_eq!(
+        (&pushed["units"][0]["unit"], &pushed["units"][0]["act"]),
+        (&"reader.service".into(), &"restart".into())
+    );
     let after = ["reader", "other"].map(|unit| scene.invocation("app", unit));
     assert!(after[0] != before[0] && after[1] == before[1], "{before:?} {after:?}");
     wait_for("the new value", || lab.root("app", "cat /run/reader.sum").starts_with(&sum(PASSWORDS[1])).then_some(()));
