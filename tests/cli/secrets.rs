@@ -386,6 +386,76 @@ fn init_makes_what_an_image_needs_and_check_finds_it_good() {
     world.run(&["secrets", "check", "shop", "--recipient", ONE]).refused_with_output(1, &["cannot be opened by", ONE]);
 }
 
+fn good(ran: &Ran) {
+    assert_eq!(ran.status, 0, "{}{}", ran.stdout, ran.stderr);
+}
+
+/// Two rules of .sops.yaml: for the sources, and for what the machines open.
+fn rules(world: &World, sources: &[&str], machines: &[&str]) {
+    let rule = |path: &str, to: &[&str]| format!("  - path_regex: {path}\n    age: [{}]\n", to.join(", "));
+    let text = format!("creation_rules:\n{}{}", rule("^secrets/", sources), rule("^images/", machines));
+    world.write("project/.sops.yaml", text);
+}
+
+#[test]
+fn check_holds_files_against_those_whom_the_configuration_names() {
+    let world = World::new();
+    asking(&world);
+    good(&world.run(&["secrets", "init", "shop"]));
+    let own = world.run(&["secrets", "recipients", "list", "secrets/shop.yaml"]).clean().trim().to_owned();
+    let check = || world.run(&["secrets", "check", "shop"]);
+    good(&check());
+
+    rules(&world, &[&own, TWO], &[&own]);
+    let named = format!("secrets/shop.yaml is not encrypted for {TWO}, whom .sops.yaml names");
+    check().refused_with_output(1, &[&named, "rave secrets updatekeys"]);
+    good(&world.run(&["secrets", "updatekeys", "--yes", "secrets/shop.yaml", "secrets/common.yaml"]));
+    good(&check());
+    rules(&world, &[&own], &[&own]);
+    let warned = check();
+    assert!(warned.stderr.contains(&format!("is encrypted for {TWO}, whom .sops.yaml does not")), "{}", warned.stderr);
+    assert_eq!(warned.status, 0);
+
+    // What the machines open.
+    good(&world.run(&["secrets", "seal", "shop"]));
+    good(&check());
+    rules(&world, &[&own], &[&own, ONE]);
+    let locked = format!("images/shop.secrets: it is not encrypted for {ONE}, whom .sops.yaml names");
+    check().refused_with_output(1, &[&locked]);
+    good(&world.run(&["secrets", "seal", "shop"]));
+    good(&check());
+    world.write("project/.sops.yaml", format!("creation_rules:\n  - path_regex: ^secrets/\n    age: {own}\n"));
+    check().refused_with_output(1, &[".sops.yaml names nobody who could open images/shop.secrets"]);
+
+    // What `rave build` would refuse, `check` refuses.
+    rules(&world, &[&own], &[&own, ONE]);
+    let set = ["secrets", "set", "secrets/shop.yaml", "hook", "--value-stdin", "--raw"];
+    ran(world.rave().args(set).write_stdin("short")).clean();
+    check().refused_with_output(1, &["hook: in secrets/shop.yaml it is too weak", "images/shop.secrets"]);
+}
+
+/// `stores` of .sops.yaml, as sops obeys it.
+#[test]
+fn files_are_indented_as_the_configuration_says() {
+    let world = project();
+    let rules = std::fs::read_to_string(world.path("project/.sops.yaml")).unwrap();
+    let stores = |stores: &str| world.write("project/.sops.yaml", format!("{rules}stores:\n{stores}"));
+    assert!(file(&world).contains("\nlist:\n    - ENC["), "{}", file(&world));
+    stores("  yaml:\n    indent: 2\n  json:\n    indent: 3\n  json_binary:\n    indent: 0\n");
+    good(&run(&world, &["set", "secrets/a.yaml", "map", "{\"a\": {\"b\": 1}}"]));
+    assert!(file(&world).contains("\nlist:\n  - ENC[") && file(&world).contains("\n  age:\n"), "{}", file(&world));
+    let plain = run(&world, &["decrypt", "secrets/a.yaml"]);
+    assert!(plain.clean().contains("\nlist:\n  - 1\n  - two\nmap:\n  a:\n    b: 1\n"), "{}", plain.stdout);
+    let json = run(&world, &["decrypt", "--output-type", "json", "secrets/a.yaml"]);
+    assert!(json.clean().contains("{\n   \"user\": \"admin\",\n"), "{}", json.stdout);
+    world.write("project/secrets/blob", "bytes");
+    run(&world, &["encrypt", "--in-place", "secrets/blob"]).clean();
+    let blob = std::fs::read_to_string(world.path("project/secrets/blob")).unwrap();
+    assert!(blob.starts_with("{\n\"data\": \"ENC["), "{blob}");
+    stores("  yaml:\n    indent: -2\n");
+    run(&world, &["decrypt", "secrets/a.yaml"]).refused(1, &[".sops.yaml", "stores.yaml.indent"]);
+}
+
 #[test]
 fn secrets_are_in_no_message() {
     let world = project();

@@ -37,6 +37,7 @@ pub fn run(arguments: &Encrypt, context: &Context) -> Result<Status> {
     }
     let metadata = with_default_rule(creation, output).metadata();
     let mut new = Opened::create(output, documents, metadata, &prompt(context)).map_err(|error| said(&error))?;
+    new.layout = files::layout(name)?;
     let sealed = new.seal(jiff::Timestamp::now()).map_err(|error| said(&error))?;
     match &arguments.output {
         Some(path) => disk::write_atomic(path, &sealed, 0o644)?,

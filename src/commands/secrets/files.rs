@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::cli::secrets::{Opening, SecretsFormat};
 use crate::disk;
-use crate::secrets::{File, Format, Mac, Opened, Secret, config};
+use crate::secrets::{File, Format, Layout, Mac, Opened, Secret, config};
 
 use super::super::{Context, Failure, Result};
 use super::{failure, identities, refused};
@@ -53,7 +53,8 @@ pub fn read_stdin() -> Result<Secret> {
 /// Reads an encrypted file.
 pub fn load(path: &Path, said: Option<SecretsFormat>) -> Result<(Secret, File)> {
     let bytes = read(path)?;
-    let file = File::read(format(path, said), bytes.expose()).map_err(|error| failure(path.display(), &error))?;
+    let mut file = File::read(format(path, said), bytes.expose()).map_err(|error| failure(path.display(), &error))?;
+    file.layout = layout(path)?;
     Ok((bytes, file))
 }
 
@@ -78,7 +79,21 @@ pub fn replace(path: &Path, read: &Secret, bytes: &[u8]) -> Result<()> {
 
 /// What the nearest .sops.yaml says of a new file.
 pub fn creation(path: &Path) -> Result<Option<config::Creation>> {
+    configured(path, |found, text| config::creation(found, text, path))
+}
+
+/// The same; nothing also if no rule is for this file.
+pub fn rule(path: &Path) -> Result<Option<config::Creation>> {
+    configured(path, |found, text| config::matching(found, text, path)).map(Option::flatten)
+}
+
+/// How the nearest .sops.yaml wants a file to be laid out.
+pub fn layout(path: &Path) -> Result<Layout> {
+    configured(path, config::layout).map(Option::unwrap_or_default)
+}
+
+fn configured<T>(path: &Path, read: impl FnOnce(&Path, &str) -> crate::secrets::Result<T>) -> Result<Option<T>> {
     let Some(found) = config::find(path) else { return Ok(None) };
     let text = disk::read_to_string(&found)?;
-    config::creation(&found, &text, path).map(Some).map_err(|error| refused(error.status(), error.to_string()))
+    read(&found, &text).map(Some).map_err(|error| refused(error.status(), error.to_string()))
 }
