@@ -7,8 +7,8 @@
 //! - `RAVE_FUZZ_PARSER=sops-yaml` takes only the parsers whose name begins so;
 //! - `RAVE_FUZZ_ROUND=N` begins at round N, which is the way to see one failure again.
 //!
-//! A failure names parser and round and leaves the input in `target/tmp/fuzz`. The input of the round at work is always
-//! there, as `PARSER.last`, for the case that the stack overflows and takes the test along. Once mended, the input
+//! A failure names parser and round and leaves the input in `tmp/fuzz` of the target directory. The input of the round at
+//! work is always there, as `PARSER.last`, for the case that the stack overflows and takes the test along. Once mended, the input
 //! belongs into `tests/fuzz/found/PARSER/`, as a seed for all times.
 //!
 //! Parsers that only the crate itself can reach are tried beside their code, with proptest.

@@ -170,7 +170,8 @@ fn judge(target: &Target, answers: &[Answer]) {
 fn manifest(system: &System) -> Manifest {
     let blob = serde_json::json!({"size": 4096, "sha256": Digest::of(b"x").to_string()});
     let text = serde_json::json!({
-        "format": 1, "image": "x", "version": "1.0", "mode": "safe", "rave": "0.1.0", "epoch": 1, "root_hash": Digest::of(b"root").to_string(),
+        "format": 1, "image": "x", "version": "1.0", "mode": "safe", "rave": "0.1.0", "epoch": 1,
+        "root_hash": Digest::of(b"root").to_string(),
         "kernel": "6.12", "cmdline": "quiet", "disk": blob, "uki": blob, "initrd": blob, "partitions": [],
         "packages": {"jq": "1.7"}, "options": {}, "machine": system.machine, "disk_size": 4096,
         "state": system.state, "expect": system.expect, "files": {"/a": {"mode": "0644", "owner": [0, 0]}},
@@ -186,7 +187,9 @@ pub fn parsers() -> Vec<Parser> {
     let (for_ssh, for_state) = (Arc::clone(&folder), Arc::clone(&folder));
     let whole = serde_json::to_vec(&answers()).unwrap();
     let each = answers().into_iter().map(|answer| serde_json::to_vec(&[answer]).unwrap());
-    let state = r#"{"name":"x","process":null,"accelerator":"kvm","forwards":[{"host":2222,"guest":22}],"base":{"path":"/x","length":1,"modified":1},"persist":false,"detach":true,"notes":{}}"#;
+    let state = r#"{"name":"x","process":null,
+        "accelerator":"kvm","forwards":[{"host":2222,"guest":22}],"base":{"path":"/x","length":1,"modified":1},
+        "persist":false,"detach":true,"notes":{}}"#;
     vec![
         Parser::new("answers", 120, each.chain([whole]).collect::<Vec<_>>(), move |bytes| {
             if let Ok(answers) = serde_json::from_slice::<Vec<Answer>>(bytes) {

@@ -3,6 +3,11 @@
 use std::io::Write as _;
 use std::path::PathBuf;
 
+use pgp::composed::{ArmorOptions, CleartextSignedMessage, KeyType, SecretKeyParamsBuilder};
+use pgp::crypto::hash::HashAlgorithm;
+use pgp::packet::{SignatureConfig, SignatureType, Subpacket, SubpacketData};
+use pgp::types::{KeyDetails as _, Password, Timestamp};
+use rand::SeedableRng as _;
 use rave::debian::deb::Deb;
 use rave::debian::deb822::{self, Paragraph, Stanza};
 use rave::debian::openpgp::Keyring;
@@ -43,7 +48,9 @@ fn tar(members: &[(&str, tar::EntryType, &str, &[u8])]) -> Vec<u8> {
         let mut header = tar::Header::new_gnu();
         header.set_entry_type(*kind);
         header.set_mode(0o644);
-        (header.set_uid(0), header.set_gid(0), header.set_mtime(1));
+        header.set_uid(0);
+        header.set_gid(0);
+        header.set_mtime(1);
         header.set_size(bytes.len() as u64);
         if link.is_empty() {
             builder.append_data(&mut header, name, *bytes).unwrap();
@@ -121,28 +128,67 @@ fn file(
     })
 }
 
-fn key() -> Vec<u8> {
-    std::fs::read("src/debian/keyrings/trixie-automatic.asc").unwrap()
+/// When the test key is made and when it signs, in seconds since 1970. The library signs the key itself as of today.
+const MADE: u32 = 1_767_225_600;
+const SIGNED: u32 = 4_000_000_000;
+
+fn now() -> jiff::Timestamp {
+    jiff::Timestamp::from_second(i64::from(SIGNED) + 60).unwrap()
 }
 
-/// A signed text whose signature nobody made: it is read whole before it is refused.
-fn in_release() -> Vec<u8> {
-    let key = String::from_utf8(key()).unwrap().replace("PUBLIC KEY BLOCK", "SIGNATURE");
-    format!("-----BEGIN PGP SIGNED MESSAGE-----\nHash: SHA512\n\n{RELEASE}- -----dash\n{key}").into_bytes()
+/// A key, armored, and an InRelease file that it signed.
+fn signed() -> (String, String) {
+    let mut builder = SecretKeyParamsBuilder::default();
+    builder.key_type(KeyType::Ed25519Legacy).can_sign(true).can_certify(true);
+    builder.created_at(Timestamp::from_secs(MADE)).primary_user_id("Test".to_owned());
+    let key = builder.build().unwrap().generate(rand::rngs::StdRng::seed_from_u64(1)).unwrap();
+    let signer = &key.primary_key;
+    let mut config = SignatureConfig::v4(SignatureType::Text, signer.algorithm(), HashAlgorithm::Sha512);
+    config.hashed_subpackets = vec![
+        Subpacket::regular(SubpacketData::SignatureCreationTime(Timestamp::from_secs(SIGNED))).unwrap(),
+        Subpacket::regular(SubpacketData::IssuerFingerprint(signer.fingerprint())).unwrap(),
+    ];
+    let message = CleartextSignedMessage::new(RELEASE, config, signer, &Password::empty()).unwrap();
+    let armored = |text: pgp::errors::Result<String>| text.unwrap();
+    let public = armored(key.to_public_key().to_armored_string(ArmorOptions::default()));
+    (public, armored(message.to_armored_string(ArmorOptions::default())))
 }
 
-pub fn parsers() -> Vec<Parser> {
-    let debs = vec![
+fn debs() -> Vec<Vec<u8>> {
+    vec![
         deb("", <[u8]>::to_vec),
         deb(".gz", gzip),
         deb(".xz", xz),
         deb(".zst", |bytes| zstd::encode_all(bytes, 1).unwrap()),
-    ];
-    let locks = ["images/minimal.lock", "images/tools.lock"].map(|path| {
+    ]
+}
+
+/// Real locks with few packages.
+fn locks() -> [String; 2] {
+    ["images/minimal.lock", "images/tools.lock"].map(|path| {
         let text = std::fs::read_to_string(path).unwrap();
-        text.lines().take(60).map(|line| format!("{line}\n")).collect::<String>()
-    });
-    let keyring = Keyring::parse(&String::from_utf8(key()).unwrap()).unwrap();
+        let mut lock = lock::Lock::parse(&Source::new(path, text)).unwrap();
+        lock.packages.truncate(8);
+        lock.to_yaml()
+    })
+}
+
+const SOURCES: [&str; 2] = [
+    "deb [arch=amd64 signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://a.example/debian trixie main\n",
+    "Types: deb\nURIs: http://a.example/debian\nSuites: trixie\nComponents: main\nSigned-By:\n -----BEGIN\n",
+];
+
+const MODULES: &str = "kernel/a.ko.xz: kernel/b.ko.xz kernel/c.ko
+kernel/b.ko.xz: kernel/a.ko.xz
+alias crypto-x a
+softdep a pre: b c post: d
+";
+
+pub fn parsers() -> Vec<Parser> {
+    let keyrings = ["trixie-automatic", "trixie-stable"];
+    let keyrings = keyrings.map(|name| std::fs::read(format!("src/debian/keyrings/{name}.asc")).unwrap());
+    let (key, in_release) = signed();
+    let keyring = Keyring::parse(&key).unwrap();
     let members = vec![data(), tar(&[("./x", tar::EntryType::Regular, "", b"x")])];
     vec![
         Parser::text("control", 3000, [CONTROL, RELEASE], |text| {
@@ -160,15 +206,15 @@ pub fn parsers() -> Vec<Parser> {
             }
         })
         .words(FIELDS),
-        Parser::text("keyring", 200, [key()], |text| drop(Keyring::parse(text))),
-        Parser::new("in-release", 400, [in_release()], move |bytes| drop(keyring.verify(bytes, "2025-11-16T00:00:00Z".parse().unwrap()))).words(FIELDS),
-        Parser::text("lock", 150, locks, |text| {
+        Parser::text("keyring", 200, keyrings, |text| drop(Keyring::parse(text))),
+        Parser::new("in-release", 400, [in_release], move |bytes| drop(keyring.verify(bytes, now()))).words(FIELDS),
+        Parser::text("lock", 150, locks(), |text| {
             if let Ok(lock) = lock::Lock::parse(&Source::new("x.lock", text)) {
                 let again = lock.to_yaml();
                 assert_eq!(lock::Lock::parse(&Source::new("x.lock", again)).as_ref(), Ok(&lock));
             }
         }),
-        Parser::text("sources-list", 3000, ["deb [arch=amd64 signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://a.example/debian trixie main\n", "Types: deb\nURIs: http://a.example/debian\nSuites: trixie\nComponents: main\nSigned-By:\n -----BEGIN\n"], |text| {
+        Parser::text("sources-list", 3000, SOURCES, |text| {
             let mut host = mirrors::Host::default();
             host.add_list(text);
             host.add_stanzas(text);
@@ -177,7 +223,7 @@ pub fn parsers() -> Vec<Parser> {
         Parser::text("archive-names", 5000, ["pool/main/a/a_1%3a1.deb", "http://a.example/debian"], |text| {
             let _ = (archive::is_safe_path(text), archive::is_safe_name(text));
         }),
-        file("deb", 500, debs, |path| {
+        file("deb", 500, debs(), |path| {
             let _ = local::read(path);
             if let Ok(deb) = Deb::open(path) {
                 let _ = deb.unpack::<rave::debian::deb::Error>(|_, reader| {
@@ -194,14 +240,42 @@ pub fn parsers() -> Vec<Parser> {
                 let _ = archive.read(&name);
             }
         }),
-        Parser::text("kernel-modules", 2000, ["kernel/a.ko.xz: kernel/b.ko.xz kernel/c.ko\nkernel/b.ko.xz: kernel/a.ko.xz\nalias crypto-x a\nsoftdep a pre: b c post: d\n"], |text| {
+        Parser::text("kernel-modules", 2000, [MODULES], |text| {
             let index = Index::parse(&IndexFiles { dep: text, builtin: text, alias: text, softdep: text });
             let _ = index.order(&["a", "crypto-x"], &["d"]);
         }),
-        Parser::text("globs", 3000, ["/usr/**/lib*.so.*\n/usr/share/a/b/c/d/libx.so.1", "**/**/**/**/a*b*c*d"], |text| {
-            let (pattern, path) = text.split_once('\n').unwrap_or((text, text));
-            let _ = Globs::new([pattern]).matches(path);
-        })
+        Parser::text(
+            "globs",
+            3000,
+            ["/usr/**/lib*.so.*\n/usr/share/a/b/c/d/libx.so.1", "**/**/**/**/a*b*c*d"],
+            |text| {
+                let (pattern, path) = text.split_once('\n').unwrap_or((text, text));
+                let _ = Globs::new([pattern]).matches(path);
+            },
+        )
         .words(&["**/", "*", "**", "?"]),
     ]
+}
+
+#[test]
+fn what_is_damaged_was_whole() {
+    let (key, in_release) = signed();
+    let verified = Keyring::parse(&key).unwrap().verify(in_release.as_bytes(), now()).unwrap();
+    assert!(index::listed(&Release::parse(&verified.text).unwrap(), "main").is_ok());
+    for bytes in debs() {
+        let path = on_memory("whole");
+        std::fs::write(&path, bytes).unwrap();
+        let mut names = Vec::new();
+        let deb = Deb::open(&path).unwrap();
+        deb.unpack::<rave::debian::deb::Error>(|entry, _| {
+            names.push(format!("{entry:?}"));
+            Ok(())
+        })
+        .unwrap();
+        std::fs::remove_file(&path).unwrap();
+        assert!(names.len() >= 5, "{names:?}");
+    }
+    for text in locks() {
+        assert_eq!(lock::Lock::parse(&Source::new("x.lock", text)).map(|_| ()), Ok(()));
+    }
 }

@@ -92,10 +92,38 @@ fn small(module: &str, image: &str) -> Project {
     project
 }
 
-const MODULE: &str = "description: A.\noptions:\n  enable: { type: bool, default: true, description: Run it. }\n  port: { type: port, default: 80, min: 1 }\n  keep: { type: duration, default: 168h, max: 30d }\n  at: { type: calendar, default: 'Mon..Fri *-*-* 04:00/15' }\n  size: { type: size, default: 64M }\n  path: { type: guest-path, default: /srv }\n  sites: { type: map, default: {}, of: { type: submodule, options: { root: { type: guest-path } } } }\nwhen: \"{{ enable and keep >= '1h' }}\"\npackages: [jq]\nusers: { web: { uid: 900, group: web, groups: [adm] } }\ngroups: { web: { gid: 900 } }\nfiles:\n  /etc/a.json: { text: \"{% for n, s in sites|items %}{{ n }} {{ s.root }}{% endfor %}\\n\", mode: \"0600\" }\nunits:\n  a.service: { service: { User: web, MemoryMax: \"{{ size }}\", ExecStart: \"/bin/a {{ path }}\" }, install: { WantedBy: a.target }, enable: true }\nsysctl: { kernel.a: \"{{ port }}\" }\nopen: [\"tcp/{{ port }}\"]\nsecrets: { db: { kind: password, owner: web, units: [a.service] } }\nassertions: [{ that: \"{{ port != 22 }}\", message: no }]\nprobes: [{ stage: services, id: a.b, command: [x], contains: y }]\n";
+const MODULE: &str = r#"description: A.
+options:
+  enable: { type: bool, default: true, description: Run it. }
+  port: { type: port, default: 80, min: 1 }
+  keep: { type: duration, default: 168h, max: 30d }
+  at: { type: calendar, default: 'Mon..Fri *-*-* 04:00/15' }
+  size: { type: size, default: 64M }
+  path: { type: guest-path, default: /srv }
+  sites: { type: map, default: {}, of: { type: submodule, options: { root: { type: guest-path } } } }
+when: "{{ enable and keep >= '1h' }}"
+packages: [jq]
+users: { web: { uid: 900, group: web, groups: [adm] } }
+groups: { web: { gid: 900 } }
+files:
+  /etc/a.json: { text: "{% for n, s in sites|items %}{{ n }} {{ s.root }}{% endfor %}\n", mode: "0600" }
+units:
+  a.service:
+    service: { User: web, MemoryMax: "{{ size }}", ExecStart: "/bin/a {{ path }}" }
+    install: { WantedBy: a.target }
+    enable: true
+sysctl: { kernel.a: "{{ port }}" }
+open: ["tcp/{{ port }}"]
+secrets: { db: { kind: password, owner: web, units: [a.service] } }
+assertions: [{ that: "{{ port != 22 }}", message: no }]
+probes: [{ stage: services, id: a.b, command: [x], contains: y }]
+"#;
 
-const IMAGE: &str =
-    "name: x\nversion: 1.0\nimports: [a]\nconfig: { a.sites.one.root: /srv, a.port: \"{{ 80 + 1 }}\", a.keep: 7d }\n";
+const IMAGE: &str = r#"name: x
+version: 1.0
+imports: [a]
+config: { a.sites.one.root: /srv, a.port: "{{ 80 + 1 }}", a.keep: 7d }
+"#;
 
 pub fn parsers() -> Vec<Parser> {
     let whole = Arc::new(library());

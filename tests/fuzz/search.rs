@@ -15,6 +15,9 @@ const LONGEST: Duration = Duration::from_secs(if cfg!(debug_assertions) { 5 } el
 /// One that takes so much longer is not waited for.
 const HANGS: Duration = Duration::from_secs(60);
 
+/// Reads bytes and throws away what they mean.
+type Parse = dyn Fn(&[u8]) + Send + Sync;
+
 /// What is tried.
 pub struct Parser {
     /// Its name, for messages and files.
@@ -26,7 +29,7 @@ pub struct Parser {
     /// How many inputs are tried, unless told otherwise.
     pub rounds: u64,
     /// Reads an input. Whatever it thinks of it is fine.
-    pub parse: Box<dyn Fn(&[u8]) + Send + Sync>,
+    pub parse: Box<Parse>,
 }
 
 impl Parser {

@@ -95,6 +95,44 @@ fn certificates() -> (Vec<u8>, Vec<u8>) {
     (pair.certificate.into_bytes(), pair.key.expose().to_vec())
 }
 
+const RULES: &str = "creation_rules:
+- path_regex: ^secrets/
+  shamir_threshold: 2
+  key_groups:
+  - merge:
+    - age: [age1vjusj87wdhggna066mr346zfd6hz87tjz8t4p9ufx60dgsszcd3sk2wg5a]
+  - age: age1vjusj87wdhggna066mr346zfd6hz87tjz8t4p9ufx60dgsszcd3sk2wg5a
+  encrypted_regex: ^a$
+  mac_only_encrypted: true
+stores:
+  yaml: { indent: 2 }
+";
+
+const NEEDS: &str = r#"{"db": {"kind": "password", "owner": "db", "group": "db", "mode": "0400",
+    "units": ["a.service"], "on_change": "restart"}}"#;
+
+/// Pieces of age files, identities and recipients.
+const AGE: &[&str] = &[
+    "-> X25519 ",
+    "-> scrypt AAAA 18\n",
+    "-> ssh-rsa ",
+    "-> mlkem768x25519 ",
+    "---",
+    "-----BEGIN AGE ENCRYPTED FILE-----\n",
+    "-----BEGIN OPENSSH PRIVATE KEY-----\n",
+    "AGE-SECRET-KEY-1",
+    "AGE-SECRET-KEY-PQ-1",
+    "AGE-PLUGIN-X-1",
+    "age1pq1",
+    "age1yubikey1",
+    "ssh-ed25519 ",
+    ",",
+];
+
+/// Pieces of what a search for leaks looks for.
+const KEYS: &[&str] =
+    &["-----BEGIN ", "PRIVATE KEY-----", "$6$rounds=5000$", "$y$j9T$", "AGE-SECRET-KEY-1", "PuTTY-User-Key-File-3: "];
+
 pub fn parsers() -> Vec<Parser> {
     let mut all = Vec::new();
     for (format, suffix) in [
@@ -134,41 +172,51 @@ pub fn parsers() -> Vec<Parser> {
             file(Format::Json, text.to_string().as_bytes());
             let _ = Identities::parse("x", &bytes[at..]);
         })
-        .words(&["-> X25519 ", "-> scrypt AAAA 18\n", "-> ssh-rsa ", "-> mlkem768x25519 ", "---", "-----BEGIN AGE ENCRYPTED FILE-----\n"]),
+        .words(AGE),
         Parser::new("identities", 600, vectors("generated/keys", ""), |bytes| {
             let _ = Identities::parse("x", bytes);
             let _ = Identities::default().add_words("x", bytes);
         })
-        .words(&["AGE-SECRET-KEY-1", "AGE-SECRET-KEY-PQ-1", "AGE-PLUGIN-X-1", "-----BEGIN OPENSSH PRIVATE KEY-----\n", "-----BEGIN AGE ENCRYPTED FILE-----\n"]),
-        Parser::text("recipients", 3000, [vectors("generated/keys", ".pub").concat(), IDENTITIES.recipients().join(",").into_bytes()], |text| {
-            let _ = Recipient::parse_list(text);
-            let _ = text.lines().map(Recipient::parse).filter(Result::is_ok).count();
-            let _ = ssh_to_age(text);
-        })
-        .words(&["age1pq1", "age1yubikey1", "ssh-ed25519 ", "ssh-rsa ", ","]),
+        .words(AGE),
         Parser::text(
-            "creation-rules",
-            1000,
-            ["creation_rules:\n- path_regex: ^secrets/\n  shamir_threshold: 2\n  key_groups:\n  - merge:\n    - age: [age1vjusj87wdhggna066mr346zfd6hz87tjz8t4p9ufx60dgsszcd3sk2wg5a]\n  - age: age1vjusj87wdhggna066mr346zfd6hz87tjz8t4p9ufx60dgsszcd3sk2wg5a\n  encrypted_regex: ^a$\n  mac_only_encrypted: true\nstores:\n  yaml: { indent: 2 }\n"],
-            |text| drop(config::creation(Path::new("/p/.sops.yaml"), text, Path::new("/p/secrets/a.yaml"))),
+            "recipients",
+            3000,
+            [vectors("generated/keys", ".pub").concat(), IDENTITIES.recipients().join(",").into_bytes()],
+            |text| {
+                let _ = Recipient::parse_list(text);
+                let _ = text.lines().map(Recipient::parse).filter(Result::is_ok).count();
+                let _ = ssh_to_age(text);
+            },
         )
+        .words(AGE),
+        Parser::text("creation-rules", 1000, [RULES], |text| {
+            let config = Path::new("/p/.sops.yaml");
+            let _ = config::creation(config, text, Path::new("/p/secrets/a.yaml"));
+            let _ = config::layout(config, text);
+        })
         .words(SOPS),
         Parser::text("path", 5000, ["[\"a\"][0][\"k\\\"\"]", "a/0/b", "['x'][99]"], |text| {
             let Ok(path) = text.parse::<path::Path>() else { return };
-            let mut document = Format::Json.read(b"{\"a\": [{\"k\": 1}, {\"b\": [1, {}]}], \"x\": null}").unwrap().remove(0);
+            let mut document =
+                Format::Json.read(b"{\"a\": [{\"k\": 1}, {\"b\": [1, {}]}], \"x\": null}").unwrap().remove(0);
             let _ = path::get(&document, &path);
             path::set(&mut document, &path, rave::secrets::tree::Value::Null);
             let _ = path::unset(&mut document, &path);
             let _ = path.to_string();
         }),
         Parser::text("words", 5000, ["code --wait", "a 'b c' \"d \\\" e\" f\\ g"], |text| drop(words::split(text))),
-        Parser::text("value-json", 3000, ["{\"a\": [1, -0.5e3, \"\\ud83d\\ude00\", null, true]}", "\"x\"", "18446744073709551616"], |text| drop(read_json(text))),
+        Parser::text(
+            "value-json",
+            3000,
+            ["{\"a\": [1, -0.5e3, \"\\ud83d\\ude00\", null, true]}", "\"x\"", "18446744073709551616"],
+            |text| drop(read_json(text)),
+        ),
         Parser::new("sealed", 400, [sealed()], |bytes| {
             let _ = deploy::about(bytes);
             let _ = deploy::open(bytes, &IDENTITIES);
         })
         .words(SOPS),
-        Parser::new("needs", 2000, ["{\"db\": {\"kind\": \"password\", \"owner\": \"db\", \"group\": \"db\", \"mode\": \"0400\", \"units\": [\"a.service\"], \"on_change\": \"restart\"}}"], |bytes| {
+        Parser::new("needs", 2000, [NEEDS], |bytes| {
             let _ = deploy::read_needs(bytes);
         }),
         Parser::new("certificate", 1000, pair, move |bytes| {
@@ -176,14 +224,18 @@ pub fn parsers() -> Vec<Parser> {
             let _ = generate::belongs(&Secret::new(bytes.to_vec()), &certificate);
             let _ = generate::belongs(&Secret::new(key.clone()), bytes);
         })
-        .words(&["-----BEGIN CERTIFICATE-----\n", "-----END CERTIFICATE-----\n", "-----BEGIN PRIVATE KEY-----\n"]),
+        .words(&[
+            "-----BEGIN CERTIFICATE-----\n",
+            "-----END CERTIFICATE-----\n",
+            "-----BEGIN PRIVATE KEY-----\n",
+        ]),
         Parser::new("private-key", 1500, vectors("generated/keys", ""), |bytes| {
             let _ = rave::leaks::private_key(bytes);
             let _ = rave::leaks::too_weak(bytes);
             let patterns = rave::leaks::Patterns::known();
             patterns.search(bytes, bytes.len(), &mut |_, _| ());
         })
-        .words(&["-----BEGIN ", "PRIVATE KEY-----", "$6$rounds=5000$", "$y$j9T$", "AGE-SECRET-KEY-1", "PuTTY-User-Key-File-3: "]),
+        .words(KEYS),
     ]);
     all
 }
