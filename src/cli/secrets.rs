@@ -9,13 +9,14 @@ use clap::{Args, Subcommand, ValueEnum};
 
 pub use images::{Check, Init, Seal};
 pub use keys::{Keygen, RecipientChange, Recipients, Rotate, Updatekeys};
-pub use values::{ExecEnv, ExecFile, Get, Set, Unset};
+pub use values::{ExecEnv, ExecFile, Get, Hidden, Set, Unset};
 pub use whole::{Decrypt, Diff, Edit, Encrypt, Read, RuleArgs};
 
 /// What all verbs end with, where sops has a status of its own.
 const STATUS: &str = "Exit status: those of rave (0, 1, 2, 130), and those of sops where a script could depend on \
-them: 25 a value does not decrypt, 51 the MAC is wrong, 91 a path cannot be read, 92 nothing to encrypt, 100 no such \
-file, 111 no recipients, 128 no identity opens the file, 200 nothing was edited, 201 no editor, 203 encrypted already.";
+them: 7 what is to be set cannot be read, 8 arguments exclude each other, 25 a value does not decrypt, 49 no file whose \
+recipients could change, 51 the MAC is wrong, 91 a path cannot be read, 92 nothing to encrypt, 100 no such file, 111 no \
+recipients, 128 no identity opens the file, 200 nothing was edited, 201 no editor, 203 encrypted already.";
 
 /// `rave secrets`.
 #[derive(Debug, Subcommand)]

@@ -177,8 +177,12 @@ impl Identities {
     /// Adds an SSH private key, as itself and, where it is of Ed25519, as the age identity that it converts to.
     fn add_ssh(&mut self, place: &str, bytes: &[u8]) -> Result<(), Error> {
         let unusable = |reason: &str| Error::Unusable { place: place.to_owned(), reason: reason.to_owned() };
-        let identity = age::ssh::Identity::from_buffer(bytes, Some(place.to_owned()));
-        let identity = identity.map_err(|_| unusable("it is not an SSH private key"))?;
+        let no_key = || unusable("it is not an SSH private key");
+        // The crate `age` panics at numbers that are written as zeros only, which this one refuses.
+        if bytes.starts_with(b"-----BEGIN OPENSSH") {
+            ssh_key::PrivateKey::from_openssh(bytes).map_err(|_| no_key())?;
+        }
+        let identity = age::ssh::Identity::from_buffer(bytes, Some(place.to_owned())).map_err(|_| no_key())?;
         match &identity {
             age::ssh::Identity::Unsupported(_) => {
                 return Err(unusable("only SSH keys of the types ssh-ed25519 and ssh-rsa can open files"));

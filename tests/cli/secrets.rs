@@ -82,6 +82,9 @@ fn files_end_with_the_statuses_of_sops() {
     run(&world, &["decrypt", &vector("tamper/reordered_keys.yaml")]).refused(51, &["MAC mismatch"]);
     run(&world, &["decrypt", &vector("tamper/swap_values.yaml")]).refused(25, &["changed or moved"]);
     assert_eq!(run(&world, &["decrypt", "--ignore-mac", &vector("tamper/reordered_keys.yaml")]).status, 0);
+    run(&world, &["rotate", "secrets/none.yaml"]).refused(100, &["there is no file secrets/none.yaml"]);
+    run(&world, &["rotate", "--add-age", TWO, "secrets/none.yaml"]).refused(49, &["secrets/none.yaml"]);
+    run(&world, &["encrypt", "--in-place", "-"]).refused(8, &["standard input"]);
     run(&world, &["encrypt", "secrets/a.yaml"]).refused(203, &["encrypted already"]);
     run(&world, &["encrypt", "secrets/empty.yaml"]).refused(92, &["nothing to encrypt"]);
     run(&world, &["encrypt", "elsewhere.yaml"]).refused(1, &["path_regex matches elsewhere.yaml"]);
@@ -324,6 +327,47 @@ fn differences_are_shown_without_values() {
     for output in [&differs.stdout, &converted.stdout] {
         assert!(!output.contains("hunter2") && !output.contains("swordfish") && !output.contains("admin"), "{output}");
     }
+}
+
+/// git shows changes of secrets without their values, and is not stopped by files that nobody can open.
+#[test]
+fn git_shows_what_changed_without_values() {
+    let world = project();
+    let git = |arguments: &[&str]| {
+        let mut command = world.program("git");
+        command.env("PATH", std::env::var_os("PATH").unwrap()).env("SOPS_AGE_KEY_FILE", key("age1.txt"));
+        ran(command.args(["-c", "user.name=t", "-c", "user.email=t@example.org"]).args(arguments))
+    };
+    let driver = format!("'{}' secrets diff --textconv", env!("CARGO_BIN_EXE_rave"));
+    git(&["init", "--quiet"]).clean();
+    git(&["config", "diff.rave.textconv", &driver]).clean();
+    world.write("project/.gitattributes", "secrets/* diff=rave\n");
+    world.write("project/secrets/plain.yaml", "password: swordfish\n");
+    world.write(
+        "project/secrets/damaged.yaml",
+        file(&world).replace("password: ENC[AES256_GCM,data:", "password: ENC[AES256_GCM,data:AA"),
+    );
+    git(&["add", "."]).clean();
+    git(&["commit", "--quiet", "--message", "x"]).clean();
+    ran(secrets(&world, &["set", "secrets/a.yaml", "password", "--value-stdin", "--raw"]).write_stdin("other one"))
+        .clean();
+    for name in ["plain", "damaged"] {
+        let path = world.path(&format!("project/secrets/{name}.yaml"));
+        let text = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(path, text.replace("sword", "cuttle").replace("user:", "name:")).unwrap();
+    }
+    let shown = git(&["diff"]);
+    assert_eq!(shown.status, 0, "{}", shown.stderr);
+    assert!(
+        shown.stdout.contains("-password str 7 bytes") && shown.stdout.contains("+password str 9 bytes"),
+        "{}",
+        shown.stdout
+    );
+    for value in ["hunter2", "other one", "swordfish", "cuttlefish"] {
+        assert!(!shown.stdout.contains(value), "{}", shown.stdout);
+    }
+    world.write("project/secrets/plain.yaml", file(&world));
+    assert!(git(&["diff"]).clean().contains("-(it has no SOPS metadata: it is not encrypted)\n+list/0 int"));
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::Args;
+use clap::builder::{OsStringValueParser, TypedValueParser as _};
 
 use super::{Opening, STATUS};
 
@@ -24,6 +25,16 @@ pub struct Get {
     pub opening: Opening,
 }
 
+/// An argument that may be a secret: not shown by `Debug`.
+#[derive(Clone)]
+pub struct Hidden(pub OsString);
+
+impl std::fmt::Debug for Hidden {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("[redacted]")
+    }
+}
+
 /// `rave secrets set`.
 #[derive(Debug, Args)]
 #[command(after_help = format!("Examples:
@@ -42,7 +53,8 @@ pub struct Set {
     pub path: String,
     /// Value in JSON; with --value-file the file that holds it
     #[arg(required_unless_present = "value_stdin", conflicts_with = "value_stdin")]
-    pub value: Option<OsString>,
+    #[arg(value_parser = OsStringValueParser::new().map(Hidden))]
+    pub value: Option<Hidden>,
     /// The value is in a file
     #[arg(long)]
     pub value_file: bool,
@@ -128,4 +140,14 @@ pub struct ExecFile {
     /// Put the plain text on a disk if no file system on memory can be had
     #[arg(long)]
     pub allow_disk: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_is_not_shown() {
+        assert_eq!(format!("{:?}", Some(Hidden("hunter2".into()))), "Some([redacted])");
+    }
 }

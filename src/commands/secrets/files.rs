@@ -1,6 +1,5 @@
 //! Reads files of secrets, and writes them whole.
 
-use std::io::Read as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
@@ -16,6 +15,12 @@ const STDIN: &str = "-";
 
 /// sops' status for a file that does not exist.
 pub const NO_FILE: u8 = 100;
+
+/// sops' status for changing who can open a file that does not exist.
+pub const NO_FILE_TO_SHARE: u8 = 49;
+
+/// sops' status for arguments that exclude each other.
+pub const CONFLICT: u8 = 8;
 
 /// The format of a file: as it was said, else by its name.
 pub fn format(path: &Path, said: Option<SecretsFormat>) -> Format {
@@ -43,11 +48,8 @@ pub fn read(path: &Path) -> Result<Secret> {
 
 /// All of standard input.
 pub fn read_stdin() -> Result<Secret> {
-    let limit = crate::secrets::file::LIMIT as u64 + 1;
-    let mut bytes = Vec::new();
-    let read = std::io::stdin().lock().take(limit).read_to_end(&mut bytes);
-    read.map_err(|source| disk::Error { verb: "read", path: "standard input".into(), source })?;
-    Ok(Secret::new(bytes))
+    let read = Secret::read(std::io::stdin().lock(), crate::secrets::file::LIMIT as u64 + 1);
+    Ok(read.map_err(|source| disk::Error { verb: "read", path: "standard input".into(), source })?)
 }
 
 /// Reads an encrypted file.
