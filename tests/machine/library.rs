@@ -155,7 +155,7 @@ fn what_keeps_data_works_and_is_seen_when_it_does_not() {
     let psql = "/usr/lib/postgresql/17/bin/psql -X -At -v ON_ERROR_STOP=1";
     let as_postgres = |sql: &str| lab.root(image, &format!("{psql} -h /run/postgresql -U postgres -c \"{sql}\""));
     assert_eq!(
-        as_postgres("select string_agg(rolname, ' ' order by 1) from pg_roles where rolcanlogin"),
+        as_postgres("select string_agg(rolname, ' ' order by rolname) from pg_roles where rolcanlogin"),
         "app postgres reader"
     );
     assert_eq!(
