@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::lab::{Fault, Lab, assert_well, lines, wait_for};
 
-const WEB: [Fault; 7] = [
+const WEB: [Fault; 9] = [
     Fault {
         breaks: "echo nonsense > /run/nginx.conf; mount --bind /run/nginx.conf /etc/nginx/nginx.conf",
         mends: "umount /etc/nginx/nginx.conf",
@@ -24,6 +24,16 @@ const WEB: [Fault; 7] = [
         breaks: "systemctl stop container-hello.service",
         mends: "systemctl start container-hello.service",
         seen_by: &["services.podman.hello", "services.unit.container-hello.service"],
+    },
+    Fault {
+        breaks: "echo OPER_STATE=degraded > /run/netif; mount --bind /run/netif /run/systemd/netif/state",
+        mends: "umount /run/systemd/netif/state",
+        seen_by: &["services.network.routable"],
+    },
+    Fault {
+        breaks: "systemctl stop systemd-resolved.service",
+        mends: "systemctl start systemd-resolved.service",
+        seen_by: &["services.network.resolver", "services.unit.systemd-resolved.service"],
     },
     Fault {
         breaks: "systemctl stop systemd-netlogd.service",
