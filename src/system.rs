@@ -26,6 +26,8 @@ pub struct System {
     pub recommends: bool,
     /// Packages needed to configure others whose files do not ship (`dpkg`, `perl-base` ...).
     pub build_only: BTreeSet<PackageName>,
+    /// Packages that start their own units as Debian has it, with the option that asked for each. Others start none.
+    pub starts: BTreeMap<PackageName, OptionPath>,
     /// Paths of packages that do not ship. `*` matches within one part, `**` any number of parts.
     pub exclude: Vec<String>,
     /// Programs that keep their set-user-id and set-group-id bits; all others lose them.

@@ -19,7 +19,7 @@ use super::error::Error;
 use super::esp::{self, EspFile};
 use super::manifest::{Blob, Manifest, Partition, RootRecord, VerityRecord};
 use super::plan::{Inputs, Piece, Plan};
-use super::{erofs, gpt, initrd, layout, uki, union, verity};
+use super::{erofs, gpt, initrd, layout, owned, uki, union, verity};
 
 /// zstd's level for the initrd. Level 15 takes ten times as long and saves two percent.
 const INITRD_LEVEL: i32 = 9;
@@ -115,6 +115,7 @@ impl Assembly<'_> {
         let archive = self.archive()?;
         let finals = union::unite(&archive, self.system)?;
         disk::create_dir_all(to)?;
+        let units = owned::started(&self.system.starts, &archive, &finals)?;
         let tar = to.join("root.tar");
         let files = erofs::write_tar(&finals, &archive, self.rave, self.inputs.epoch, disk::create(&tar)?)?;
         let uuid = crate::uuid::Uuid::from_digest(&layout::identity("erofs", &self.digest(Piece::Root)?));
@@ -125,7 +126,7 @@ impl Assembly<'_> {
             .output()?;
         disk::remove_file(&tar)?;
         let image = blob(&to.join(ROOT))?;
-        write_record(to, &RootRecord { image, files })?;
+        write_record(to, &RootRecord { image, files, units })?;
         Ok(bytes(image.size))
     }
 
@@ -238,6 +239,11 @@ impl Assembly<'_> {
         let sections = uki::sections(&image).map_err(|e| Error::format("manifest", e))?;
         let uname = sections.iter().find(|(name, _)| name == ".uname").map(|(_, bytes)| String::from_utf8_lossy(bytes));
         let system = self.system;
+        let RootRecord { files, units, .. } = read_record(root)?;
+        let mut expect = system.expect.clone();
+        for (unit, option) in units {
+            expect.units.entry(unit).or_insert(option);
+        }
         let mut manifest = Manifest {
             format: 1,
             image: system.name.clone(),
@@ -257,9 +263,9 @@ impl Assembly<'_> {
             machine: system.machine.clone(),
             disk_size: system.disk.size,
             state: system.state.clone(),
-            expect: system.expect.clone(),
+            expect,
             leaks: Searched::default(),
-            files: read_record::<RootRecord>(root)?.files,
+            files,
         };
         let written = |manifest: &Manifest| manifest.to_json().map_err(|e| Error::format("manifest", e));
         let pieces = Pieces { system, rootfs: self.rootfs, rave: self.rave, initrd, uki, disk: raw };

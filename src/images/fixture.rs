@@ -24,6 +24,7 @@ pub fn system() -> System {
         packages: BTreeSet::new(),
         recommends: false,
         build_only: BTreeSet::new(),
+        starts: BTreeMap::new(),
         exclude: vec![],
         set_id: BTreeSet::new(),
         users: BTreeMap::new(),

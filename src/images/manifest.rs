@@ -90,6 +90,8 @@ pub struct RootRecord {
     pub image: Blob,
     /// Files in it.
     pub files: BTreeMap<String, FileRecord>,
+    /// Units that packages start by themselves and that must be active, with the option that asked for each package.
+    pub units: BTreeMap<String, OptionPath>,
 }
 
 /// What the verity step found out, kept beside its tree.

@@ -16,6 +16,7 @@ pub mod initrd;
 pub mod kmod;
 pub mod layout;
 pub mod manifest;
+pub mod owned;
 pub mod plan;
 pub mod reason;
 pub mod uki;

@@ -40,13 +40,15 @@ struct Scene {
 }
 
 impl Scene {
-    fn new() -> Self {
+    /// `config` are option values of the image.
+    fn new(config: &str) -> Self {
         let scene = Self { lab: Lab::new() };
         let project = scene.project();
         copy(&crate::lab::shared("project"), &project);
         let minimal = disk::read_to_string(project.join("images/minimal.yaml")).unwrap();
         let image = minimal.replace("name: minimal\n", "name: app\nimports: [app]\n");
         assert_ne!(image, minimal);
+        let image = format!("{image}{config}");
         disk::write(project.join("images/app.yaml"), image.as_bytes(), 0o644).unwrap();
         disk::write(project.join("modules/app.yaml"), MODULE.as_bytes(), 0o644).unwrap();
         disk::copy(project.join("images/minimal.lock"), project.join("images/app.lock")).unwrap();
@@ -101,7 +103,7 @@ fn sum(text: &str) -> String {
 
 #[test]
 fn secrets_appear_rotate_and_never_reach_a_disk() {
-    let scene = Scene::new();
+    let scene = Scene::new("");
     let lab = &scene.lab;
     scene.boot("app", &["--identity", scene.identity().to_str().unwrap()]);
 
@@ -181,7 +183,7 @@ fn escape(bytes: &[u8]) -> String {
 
 #[test]
 fn a_machine_without_its_identity_says_so_and_is_reached() {
-    let scene = Scene::new();
+    let scene = Scene::new("");
     let lab = &scene.lab;
     let other = lab.path().join("other.txt");
     scene.good(&["secrets", "keygen", "--output", other.to_str().unwrap()]);
@@ -200,4 +202,63 @@ fn a_machine_without_its_identity_says_so_and_is_reached() {
         assert!(push.status == Some(2) && push.stderr.contains("keeps the secrets that it had"), "{push:?}");
         lab.good(&["vm", "stop", name]);
     }
+}
+
+#[test]
+fn each_source_of_an_identity_opens_the_secrets() {
+    let sources =
+        "{ encrypted: /var/lib/rave/id.cred, identity-files: [/var/lib/id.txt], volume: true, host-key: true }";
+    let scene = Scene::new(&format!("  base.secrets: {sources}\n"));
+    let lab = &scene.lab;
+    scene.boot("app", &[]);
+    let open = || lab.root("app", "systemctl restart rave-secrets && echo open || echo closed");
+    let right = disk::read_to_string(scene.identity()).unwrap();
+    let wrong = lab.path().join("wrong.txt");
+    scene.good(&["secrets", "keygen", "--output", wrong.to_str().unwrap()]);
+    let wrong = disk::read_to_string(&wrong).unwrap();
+    let seal = |identity: &str| {
+        let creds = "mkdir -p /var/lib/rave; systemd-creds -q encrypt --with-key=host --name=rave.identity - - ";
+        format!("{creds} > /var/lib/rave/id.cred <<'END'\n{identity}\nEND")
+    };
+    let write = |path: &str| format!("(umask 77; cat > {path} <<'END'\n{right}\nEND\n)");
+    let volume = "truncate -s 4M /run/volume; mkfs.ext4 -q -L RAVE-IDENTITY /run/volume; mkdir /run/v; \
+                  mount -o loop /run/volume /run/v";
+    let volume = format!(
+        "{volume}; {}; umount /run/v; losetup /dev/loop7 /run/volume; udevadm settle",
+        write("/run/v/identity.txt")
+    );
+    // Each but the first stands beside a sealed identity that opens nothing, which must not hide it.
+    for (name, give, take) in [
+        ("sealed by the machine", seal(&right), seal(&wrong)),
+        ("a file", write("/var/lib/id.txt"), "rm /var/lib/id.txt".to_owned()),
+        ("a volume", volume, "umount /run/rave/identity; losetup -d /dev/loop7".to_owned()),
+    ] {
+        println!("{name}");
+        assert_eq!(open(), "closed");
+        lab.root("app", &give);
+        assert_eq!(open(), "open");
+        assert_eq!(
+            lab.root("app", "sha256sum < /run/secrets/db-password").split(' ').next(),
+            Some(sum(PASSWORDS[0]).as_str())
+        );
+        lab.root("app", &take);
+    }
+
+    println!("the host key of SSH");
+    assert_eq!(open(), "closed");
+    let key = lab.root("app", "cut -d' ' -f1,2 /var/lib/ssh/ssh_host_ed25519_key.pub");
+    let rules = scene.project().join(".sops.yaml");
+    let text = disk::read_to_string(&rules).unwrap();
+    let sealed = format!("creation_rules:\n  - path_regex: ^images/app\\.secrets$\n    age: {key}\n");
+    let changed = text.replacen("creation_rules:\n", &sealed, 1);
+    assert_ne!(changed, text);
+    disk::write(&rules, changed.as_bytes(), 0o644).unwrap();
+    scene.password(PASSWORDS[1]);
+    scene.good(&["vm", "secrets", "app", "push"]);
+    assert_eq!(
+        lab.root("app", "sha256sum < /run/secrets/db-password").split(' ').next(),
+        Some(sum(PASSWORDS[1]).as_str())
+    );
+    assert_eq!(open(), "open");
+    lab.good(&["vm", "stop", "app"]);
 }

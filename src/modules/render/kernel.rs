@@ -7,7 +7,8 @@ use crate::modules::yaml::Node;
 use crate::origin::{Diagnostic, Origin};
 use crate::tree::Entry;
 
-use super::{By, Render, parts};
+use super::entries::parts;
+use super::{By, Render};
 
 /// What happens to a kernel module, by the key that says so.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,10 +1,12 @@
 //! Contributions of active modules, put together to a machine.
 
+mod entries;
 mod expect;
 mod files;
 mod fixed;
 mod kernel;
 mod mounts;
+mod options;
 mod people;
 mod probe;
 mod secrets;
@@ -14,21 +16,19 @@ mod units;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::fields;
 use super::image::Image;
 use super::module::Module;
 use super::provenance::{Contribution, Made, Read};
 use super::resolve::Evaluator;
-use super::shape::{self, Shape};
-use super::template::{Scope, is_dynamic};
-use super::value::Value;
-use super::yaml::{Key, Kind, Node};
+use super::template::Scope;
+use super::yaml::{Kind, Node};
 use super::{Failed, Project};
 use crate::name::{GuestPath, OptionPath, PackageName};
 use crate::origin::{Diagnostic, Origin};
 use crate::system::{Certificate, Expect, Mode, OptionValue, Secret, State, System};
 use crate::tree::Entry;
 
+use entries::parts;
 use kernel::Fate;
 
 /// Who contributes something.
@@ -54,6 +54,7 @@ pub(super) struct Render<'a> {
     profiles: BTreeMap<String, Node>,
     packages: BTreeSet<PackageName>,
     build_only: BTreeSet<PackageName>,
+    starts: BTreeMap<PackageName, OptionPath>,
     exclude: BTreeSet<String>,
     cmdline: Vec<String>,
     kernel_modules: Vec<kernel::KernelModule>,
@@ -140,6 +141,7 @@ impl<'a> Render<'a> {
             profiles: BTreeMap::new(),
             packages: BTreeSet::new(),
             build_only: BTreeSet::new(),
+            starts: BTreeMap::new(),
             exclude: BTreeSet::new(),
             cmdline: Vec::new(),
             kernel_modules: Vec::new(),
@@ -295,192 +297,6 @@ impl<'a> Render<'a> {
         self.errors.push(Diagnostic::error(origin, message));
     }
 
-    /// What options of an image add besides modules: `system.packages` and `environment.files`.
-    fn image(&mut self) {
-        let read = |option: &str| BTreeSet::from([Read::Option(option.to_owned())]);
-        if let Some((Value::List(items), origin, _)) = self.option("system.packages") {
-            for item in &items {
-                let place = self.place_of("system.packages", item.as_text().unwrap_or(""), &origin);
-                if let Some(name) = self.package(item.as_text().unwrap_or(""), &place) {
-                    self.made.add("packages", name.as_str(), &place);
-                    self.packages.insert(name);
-                }
-            }
-            self.made.finish(None, &read("system.packages"));
-        }
-        if let Some((Value::Map(files), origin, option)) = self.option("environment.files") {
-            let by = By { scope: Scope::default(), option, folder: "images".into() };
-            for (path, value) in files {
-                let place = self.place_of("environment.files", &path, &origin);
-                let node = files::record(&value, &place);
-                self.file(&Key { text: path, origin: place }, &node, &by);
-            }
-            self.made.finish(None, &read("environment.files"));
-        }
-    }
-
-    /// Refuses values of active modules that name a secret which nobody declares.
-    fn check_options(&mut self, modules: &[&Module]) {
-        for module in modules.iter().filter(|module| self.around.active(&module.path) == Ok(true)) {
-            for (path, declared) in &module.options {
-                let Some((value, origin, _)) = self.option(path) else { continue };
-                let names = declared.ty.secrets(&value).into_iter().map(str::to_owned);
-                let needed = |name| secrets::Needed { name, by: format!("`{path}`"), origin: origin.clone() };
-                self.needed.extend(names.map(needed));
-            }
-        }
-    }
-
-    /// The value of an option that may not be declared, and where it was set.
-    fn option(&self, path: &str) -> Option<(Value, Origin, OptionPath)> {
-        let declared = self.around.catalogue.get(path).filter(|declared| self.around.has_value(path, declared))?;
-        let setting = self.around.setting(path).ok()?;
-        let set = setting.definitions.first().map_or(&declared.origin, |definition| &definition.origin);
-        Some((setting.value.clone(), set.clone(), path.parse().ok()?))
-    }
-
-    /// Where an image or module wrote a key or an entry of an option's value.
-    fn place_of(&self, option: &str, word: &str, otherwise: &Origin) -> Origin {
-        let defs = self.around.definitions.get(option).into_iter().flatten().rev();
-        let found = defs.filter_map(|(def, _)| match &def.node.kind {
-            Kind::Map(entries) => entries.iter().find(|(key, _)| key.text == word).map(|(key, _)| key.origin.clone()),
-            Kind::List(items) => {
-                let same = |node: &&Node| matches!(&node.kind, Kind::Scalar { text, .. } if text == word);
-                items.iter().find(same).map(|node| node.origin.clone())
-            }
-            Kind::Scalar { .. } => None,
-        });
-        found.into_iter().next().unwrap_or_else(|| otherwise.clone())
-    }
-
-    /// A section without templates, checked once more if it held some.
-    fn expanded(&mut self, node: &Node, shape: &Shape, what: &str, scope: &Scope) -> Option<Node> {
-        let expanded = self.around.expand(node, scope).ok()?;
-        if is_dynamic(node) {
-            let before = self.errors.len();
-            shape::check(&expanded, shape, what, &mut self.errors);
-            if self.errors.len() > before {
-                return None;
-            }
-        }
-        Some(expanded)
-    }
-
-    /// The words of a list. One that is an expression may give a list, whose words take its place.
-    fn words(&mut self, what: &str, node: &Node, by: &By) -> Vec<(String, Origin)> {
-        let whole = match node.kind {
-            Kind::Scalar { .. } => self.around.expand(node, &by.scope),
-            _ => Ok(node.clone()),
-        };
-        let Ok(whole) = whole else { return Vec::new() };
-        let mut items = Vec::new();
-        for item in fields::list(&whole, what, &mut self.errors) {
-            let Some(item) = self.plain(item.clone(), by) else { continue };
-            match self.around.expand(&item, &by.scope) {
-                Ok(Node { kind: Kind::List(inner), .. }) => items.extend(inner),
-                Ok(item) => items.push(item),
-                Err(Failed) => {}
-            }
-        }
-        fields::texts(&Node { kind: Kind::List(items), ..whole }, what, &mut self.errors)
-    }
-
-    /// The value of `{ value: ..., when: ... }` if its condition holds; other nodes as they are.
-    fn plain(&self, node: Node, by: &By) -> Option<Node> {
-        match node.get("value") {
-            Some(value) if self.switched_on(&node, by) => Some(value.clone()),
-            Some(_) => None,
-            None => Some(node),
-        }
-    }
-
-    /// A section that is one record with a condition of its own.
-    fn whole(&mut self, name: &str, node: &Node, by: &By, mut take: impl FnMut(&mut Self, Node)) {
-        let Some(shape) = shape::section(name) else { return };
-        self.make(by, &BTreeSet::new(), |this| {
-            if this.switched_on(node, by)
-                && let Some(expanded) = this.expanded(node, shape, &format!("`{name}`"), &by.scope)
-            {
-                this.made.add(name, name, &node.origin);
-                take(this, expanded);
-            }
-        });
-    }
-
-    /// The entries of a section that is a map, those whose conditions hold.
-    fn each(&mut self, name: &str, node: &Node, by: &By, mut take: impl FnMut(&mut Self, Key, Node, &By)) {
-        let Some(Shape::Map(shape)) = shape::section(name) else { return };
-        let Some((node, read)) = self.top(node, by) else { return };
-        for (key, node) in fields::map(&node, &format!("`{name}`"), &mut self.errors).to_vec() {
-            self.make(by, &read, |this| {
-                for by in this.repeated(&node, by) {
-                    if !this.switched_on(&node, &by) {
-                        continue;
-                    }
-                    let Ok(key) = this.around.expand_key(&key, &by.scope) else { continue };
-                    let node = once(&node);
-                    let node = match name {
-                        "files" => this.written(&key, &node, shape, &by.scope),
-                        _ => this.expanded(&node, shape, &format!("`{}`", key.text), &by.scope),
-                    };
-                    if let Some(node) = node {
-                        this.made.add(name, key.text.as_str(), &key.origin);
-                        take(this, key, node, &by);
-                    }
-                }
-            });
-        }
-    }
-
-    /// The entries of a section that is a list of records, those whose conditions hold.
-    fn each_item(&mut self, name: &str, node: &Node, by: &By, mut take: impl FnMut(&mut Self, Node)) {
-        let Some(Shape::List(shape)) = shape::section(name) else { return };
-        let Some((node, read)) = self.top(node, by) else { return };
-        for node in fields::list(&node, &format!("`{name}`"), &mut self.errors).to_vec() {
-            self.make(by, &read, |this| {
-                for by in this.repeated(&node, by) {
-                    if this.switched_on(&node, &by)
-                        && let Some(node) =
-                            this.expanded(&once(&node), shape, &format!("an entry of `{name}`"), &by.scope)
-                    {
-                        this.made.add(name, item_name(&node), &node.origin);
-                        take(this, node);
-                    }
-                }
-            });
-        }
-    }
-
-    /// Who contributes an entry: the module, once, or with each entry of what `each` names.
-    fn repeated(&self, node: &Node, by: &By) -> Vec<By> {
-        let Some(each) = node.get("each") else { return vec![by.clone()] };
-        let entries = self.around.entries(each, &by.scope).unwrap_or_default();
-        let with = |(key, value)| By { scope: by.scope.with_item(key, value), ..by.clone() };
-        entries.into_iter().map(with).collect()
-    }
-
-    /// A section that is one template becomes its value, with what that reads; entries of others are left as they are.
-    fn top(&self, node: &Node, by: &By) -> Option<(Node, BTreeSet<Read>)> {
-        match node.kind {
-            Kind::Scalar { .. } => {
-                self.around.state().notes.open();
-                let expanded = self.around.expand(node, &by.scope);
-                let read = self.around.state().notes.close();
-                Some((expanded.ok()?, read))
-            }
-            _ => Some((node.clone(), BTreeSet::new())),
-        }
-    }
-
-    /// Makes something, and notes who did and what was read for it, `read` included.
-    fn make(&mut self, by: &By, read: &BTreeSet<Read>, make: impl FnOnce(&mut Self)) {
-        self.around.state().notes.open();
-        make(self);
-        let mut all = self.around.state().notes.close();
-        all.extend(read.iter().cloned());
-        self.made.finish(by.scope.prefix().map(|prefix| prefix.replace('.', "/")).as_deref(), &all);
-    }
-
     /// What options say that rave itself reads.
     fn fixed(&mut self) -> Option<fixed::Fixed> {
         self.around.state().notes.open();
@@ -495,10 +311,6 @@ impl<'a> Render<'a> {
             }
         }
         fixed
-    }
-
-    fn switched_on(&self, node: &Node, by: &By) -> bool {
-        node.get("when").is_none_or(|when| self.around.holds(when, &by.scope) == Ok(true))
     }
 
     fn system(&mut self, image: &Image, mode: Mode, modules: &[&Module], fixed: fixed::Fixed) -> System {
@@ -521,6 +333,7 @@ impl<'a> Render<'a> {
             packages: packages.clone(),
             recommends: fixed.recommends,
             build_only: std::mem::take(&mut self.build_only).difference(&packages).cloned().collect(),
+            starts: std::mem::take(&mut self.starts),
             exclude: std::mem::take(&mut self.exclude).into_iter().collect(),
             users: std::mem::take(&mut self.users).into_iter().map(|(name, (user, _))| (name, user)).collect(),
             groups: std::mem::take(&mut self.groups).into_iter().map(|(name, (group, _))| (name, group)).collect(),
@@ -551,32 +364,4 @@ fn is_one_parameter(text: &str) -> bool {
         }
     }
     !text.is_empty() && !quoted
-}
-
-/// The entries of a list each on its own, so that it is known what each of them reads.
-fn parts(node: &Node) -> Vec<Node> {
-    match &node.kind {
-        Kind::List(items) => {
-            items.iter().map(|item| Node { kind: Kind::List(vec![item.clone()]), ..node.clone() }).collect()
-        }
-        _ => vec![node.clone()],
-    }
-}
-
-/// What an entry of a list of records is known by.
-fn item_name(node: &Node) -> &str {
-    let named = ["id", "name", "path", "pattern", "message"].into_iter().find_map(|key| node.get(key));
-    match named.map(|node| &node.kind) {
-        Some(Kind::Scalar { text, .. }) => text.trim(),
-        _ => "",
-    }
-}
-
-/// An entry without its condition and its `each`, which have been followed.
-fn once(node: &Node) -> Node {
-    let mut node = node.clone();
-    if let Kind::Map(entries) = &mut node.kind {
-        entries.retain(|(key, _)| !["each", "when"].contains(&key.text.as_str()));
-    }
-    node
 }
