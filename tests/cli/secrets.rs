@@ -488,6 +488,13 @@ fn files_are_indented_as_the_configuration_says() {
     stores("  yaml:\n    indent: 2\n  json:\n    indent: 3\n  json_binary:\n    indent: 0\n");
     good(&run(&world, &["set", "secrets/a.yaml", "map", "{\"a\": {\"b\": 1}}"]));
     assert!(file(&world).contains("\nlist:\n  - ENC[") && file(&world).contains("\n  age:\n"), "{}", file(&world));
+    let indented = |verb: &[&str]| {
+        good(&run(&world, verb));
+        assert!(file(&world).contains("\nlist:\n  - ENC["), "{verb:?}\n{}", file(&world));
+    };
+    indented(&["rotate", "secrets/a.yaml"]);
+    indented(&["recipients", "add", "secrets/a.yaml", TWO]);
+    indented(&["recipients", "rm", "secrets/a.yaml", TWO]);
     let plain = run(&world, &["decrypt", "secrets/a.yaml"]);
     assert!(plain.clean().contains("\nlist:\n  - 1\n  - two\nmap:\n  a:\n    b: 1\n"), "{}", plain.stdout);
     let json = run(&world, &["decrypt", "--output-type", "json", "secrets/a.yaml"]);

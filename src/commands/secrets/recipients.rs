@@ -124,7 +124,8 @@ pub fn rotate(arguments: &Rotate, context: &Context) -> Result<Status> {
 fn rotate_file(path: &Path, read: &crate::secrets::Secret, file: File, context: &Context, mac: Mac) -> Result<()> {
     let said = |error: &Error| failure(path.display(), error);
     let groups = file.metadata.groups.clone();
-    let before = File::read(file.format, read.expose()).map_err(|error| said(&error))?;
+    let mut before = File::read(file.format, read.expose()).map_err(|error| said(&error))?;
+    before.layout = file.layout;
     let identities = identities(context);
     let mut opened = before.open(&identities, mac).map_err(|error| said(&error))?;
     opened.metadata.groups = groups;
