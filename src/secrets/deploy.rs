@@ -336,9 +336,13 @@ mod tests {
     fn a_file_that_somebody_changed_is_made_anew() {
         let one = generate(false).unwrap();
         let first = sealed(&values(), &[&one], None, &[], 1);
-        let moved = String::from_utf8(first.clone()).unwrap().replace("secrets/web.yaml", "secrets/bad.yaml");
-        assert!(open(moved.as_bytes(), &identities(&[&one])).is_err());
-        for before in [moved.as_bytes(), b"{}", b"", b"\xff"] {
+        // The MAC covers values that are not encrypted, but no names.
+        let text = String::from_utf8(first.clone()).unwrap();
+        let changed = text.replace(": \"aa\"", ": \"bb\"");
+        assert_ne!(changed, text);
+        assert!(open(changed.as_bytes(), &identities(&[&one])).is_err());
+        let moved = text.replace("secrets/web.yaml", "secrets/bad.yaml");
+        for before in [changed.as_bytes(), moved.as_bytes(), b"{}", b"", b"\xff"] {
             let second = sealed(&values(), &[&one], Some(before), &[&one], 2);
             assert_eq!(open(&second, &identities(&[&one])).unwrap(), values());
         }
