@@ -72,8 +72,10 @@ pub struct Options {
 #[command(after_help = "Examples:
   rave explain web system.hostname    its value, who set it, and every file that it is in
   rave explain web /etc/hostname      the module that writes the file, and the options that it reads
-  rave explain web sshd.service       the same for a unit
-  rave explain web libssl3t64         why a package is there: the chain of those that need it")]
+  rave explain web ssh.service        the same for a unit
+  rave explain web libssl3t64         why a package is there: the chain of those that need it
+  rave explain web /usr/bin/ssh       the package that brought a file to the newest build, and who asked for it
+  rave explain web base.ssh           the options of a group")]
 pub struct Explain {
     /// Image: a name in images/ or a path
     pub image: String,

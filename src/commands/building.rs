@@ -11,7 +11,7 @@ use crate::event::Work;
 use crate::images::Manifest;
 use crate::images::assemble::{Assembled, Assembly, kind};
 use crate::images::plan::{Inputs, Piece, Plan, plan};
-use crate::name::PackageName;
+use crate::name::{ImageName, PackageName};
 use crate::sandbox::{Ids, Sandbox};
 use crate::store::{PutError, Store};
 use crate::system::{Mode, System};
@@ -177,7 +177,7 @@ impl Prepared {
         let pieces = assembly.run()?;
         let leaks = secrets::prove(context, store, self, &pieces)?;
         let all: Vec<Digest> = self.plan.steps.iter().map(|step| step.digest).collect();
-        store.pin(&self.pin(), &all)?;
+        store.pin(&pin(&self.asked.named, &self.asked.system.name), &all)?;
         Ok(Built { pieces, leaks })
     }
 
@@ -199,22 +199,23 @@ impl Prepared {
         Ok(complete.then_some(Assembled { disk, manifest, qcow2 }))
     }
 
-    /// The manifest of the newest build of this image, if the store has it.
-    pub fn newest(&self, store: &Store) -> Result<Option<Manifest>> {
-        for digest in store.pins()?.remove(&self.pin()).into_iter().flatten() {
-            if let Some(path) = store.lookup(kind(Piece::Manifest), digest)? {
-                // A build by another rave may have a manifest of another form.
-                return Ok(serde_json::from_slice(&disk::read(path)?).ok());
-            }
-        }
-        Ok(None)
-    }
+}
 
-    /// The name under which the store keeps the newest build of this image.
-    fn pin(&self) -> String {
-        let place = Canonical::new("rave pin").field(self.asked.named.lock().to_string_lossy().as_bytes()).finish();
-        format!("{}-{}", self.asked.system.name, place.short())
+/// The manifest of the newest build of an image, if the store has it.
+pub fn newest(store: &Store, named: &Named, image: &ImageName) -> Result<Option<Manifest>> {
+    for digest in store.pins()?.remove(&pin(named, image)).into_iter().flatten() {
+        if let Some(path) = store.lookup(kind(Piece::Manifest), digest)? {
+            // A build by another rave may have a manifest of another form.
+            return Ok(serde_json::from_slice(&disk::read(path)?).ok());
+        }
     }
+    Ok(None)
+}
+
+/// The name under which the store keeps the newest build of an image.
+fn pin(named: &Named, image: &ImageName) -> String {
+    let place = Canonical::new("rave pin").field(named.lock().to_string_lossy().as_bytes()).finish();
+    format!("{image}-{}", place.short())
 }
 
 /// The tools of the project's images, for a disk that names none.

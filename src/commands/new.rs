@@ -29,6 +29,10 @@ const FILES: [(&str, &str); 6] = [
 /// Writes what is not there yet, and locks the image if a mirror answers.
 pub fn run(arguments: &cli::New, context: &Context) -> Result<Status> {
     let name: ImageName = arguments.image.parse().map_err(|e| Failure::request(format!("--image: {e}")))?;
+    if project::library_images().contains(name.as_str()) {
+        return Err(Failure::request(format!("--image: `{name}` is an image of rave's own"))
+            .hint("choose another name; the new image extends `minimal`"));
+    }
     let root = std::path::absolute(&arguments.dir).unwrap_or_else(|_| arguments.dir.clone());
     let (mut written, mut kept) = (Vec::new(), Vec::new());
     let mut note = |path: &Path, is_new: bool| {

@@ -79,8 +79,17 @@ pub fn over_library(files: impl IntoIterator<Item = (String, Vec<u8>)>) -> Resul
 
 /// The paths of the library's modules.
 pub fn library() -> BTreeSet<String> {
-    let modules = LIBRARY.iter().filter_map(|(path, _)| path.strip_prefix("modules/")?.strip_suffix(".yaml"));
-    modules.map(str::to_owned).collect()
+    of_library("modules/")
+}
+
+/// The names of the library's images.
+pub fn library_images() -> BTreeSet<String> {
+    of_library("images/")
+}
+
+fn of_library(folder: &str) -> BTreeSet<String> {
+    let names = LIBRARY.iter().filter_map(|(path, _)| path.strip_prefix(folder)?.strip_suffix(".yaml"));
+    names.map(str::to_owned).collect()
 }
 
 fn find(project: &mut Project, root: &Path, image: &str) -> Result<Named> {

@@ -7,6 +7,7 @@ use minijinja::Environment;
 use minijinja::value::{Enumerator, Object, ValueKind};
 
 use super::escape::{Format, SINK, Sink};
+use super::gathered::Gathered;
 use super::imports::{Catalogue, Definitions};
 use super::merge::{At, Def, Merger, Rank, Surroundings, active};
 use super::provenance::{Notes, Read};
@@ -38,7 +39,7 @@ pub(super) struct Evaluator {
     /// Names besides options: `image`, `mode`.
     pub globals: BTreeMap<String, minijinja::Value>,
     /// What all modules together ask for; there once those sections are rendered.
-    pub gathered: OnceLock<minijinja::Value>,
+    pub gathered: OnceLock<BTreeMap<&'static str, minijinja::Value>>,
     pub engine: Environment<'static>,
     pub state: Mutex<State>,
 }
@@ -88,11 +89,10 @@ impl Names {
         if self.group || inner.is_some() {
             return inner;
         }
-        let gathered = self.around.gathered.get().filter(|_| name == "gathered");
-        if gathered.is_some() {
-            self.around.state().notes.read(Read::Gathered);
+        if name == "gathered" && self.around.gathered.get().is_some() {
+            return Some(minijinja::Value::from_object(Gathered { around: Arc::clone(&self.around) }));
         }
-        gathered.or_else(|| self.around.globals.get(name)).cloned().or_else(|| self.either("", name))
+        self.around.globals.get(name).cloned().or_else(|| self.either("", name))
     }
 
     /// The name as it is, or with `-` where a template has to write `_`.

@@ -2,9 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::commands::{Context, Failure, Result, build, locking, project};
+use crate::commands::{Context, Failure, Result, locking, project};
 use crate::debian::Lock;
 use crate::disk;
+use crate::images::Manifest;
 use crate::modules;
 use crate::name::ImageName;
 use crate::origin::Source;
@@ -26,14 +27,40 @@ enum Side<'a> {
 /// Reads one side.
 pub fn read(text: &str, context: &Context) -> Result<Facts> {
     match parse(text)? {
-        Side::Manifest(path) => Ok(Facts::of_manifest(build::read_manifest(&path)?)),
+        Side::Manifest(path) => Ok(Facts::of_manifest(manifest(&path)?)),
         Side::Image { revision: None, image, mode } => {
-            let asked = locking::evaluate(context, image, &[], mode)?;
+            let asked = locking::evaluate(context, image, &[], mode)
+                .map_err(|failure| name_revision(failure, image, context))?;
             let lock = locking::read(&asked.named.lock())?;
             Ok(Facts::of_system(asked.system, lock.as_ref()))
         }
         Side::Image { revision: Some(revision), image, mode } => of_revision(revision, image, mode, context),
     }
+}
+
+/// The manifest at a path that the user named.
+fn manifest(path: &Path) -> Result<Manifest> {
+    let bytes = match disk::read(path) {
+        Err(error) if error.is_not_found() => {
+            return Err(Failure::request(format!("there is no manifest {}", path.display())));
+        }
+        other => other?,
+    };
+    serde_json::from_slice(&bytes).map_err(|error| {
+        Failure::request(format!("{} is not a manifest of this rave: {error}", path.display()))
+            .hint("`rave build` writes result/manifest.json")
+    })
+}
+
+/// Who typed a revision without an image is told how to name both.
+fn name_revision(failure: Failure, typed: &str, context: &Context) -> Failure {
+    let Ok(project) = project::all(&context.project) else { return failure };
+    if project.images.contains_key(typed) || typed.starts_with('-') || (Git { context }).commit(typed).is_err() {
+        return failure;
+    }
+    let ours = project::library_images();
+    let image = project.images.keys().find(|name| !ours.contains(*name)).map_or("minimal", String::as_str);
+    failure.hint(format!("`{typed}` is a revision: name an image of it, such as `{typed}:{image}`"))
 }
 
 fn parse(text: &str) -> Result<Side<'_>> {

@@ -102,7 +102,10 @@ impl Render<'_> {
                         && let Some(node) =
                             this.expanded(&once(&node), shape, &format!("an entry of `{name}`"), &by.scope)
                     {
-                        this.made.add(name, item_name(&node), &node.origin);
+                        // Claims are made where they do not hold.
+                        if !matches!(name, "assertions" | "warnings") {
+                            this.made.add(name, item_name(&node), &node.origin);
+                        }
                         take(this, node);
                     }
                 }
