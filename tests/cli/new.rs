@@ -18,6 +18,7 @@ fn a_new_project_is_whole_and_clean() {
         ".github/workflows/rave.yaml",
         ".vscode/settings.json",
         ".gitignore",
+        ".sops.yaml",
         "README.md",
         "schema/image.schema.json",
         "schema/module.schema.json",

@@ -220,13 +220,11 @@ pub fn compare(a: &Facts, b: &Facts) -> Vec<Difference> {
     found
 }
 
+/// What takes a name with the value that it has on each side.
+type Leaf<'a> = dyn FnMut(&str, Option<&Value>, Option<&Value>) + 'a;
+
 /// What differs in two values of an option: of records on both sides only those keys, named as an image would.
-fn values(
-    name: &str,
-    old: Option<&Value>,
-    new: Option<&Value>,
-    take: &mut dyn FnMut(&str, Option<&Value>, Option<&Value>),
-) {
+fn values(name: &str, old: Option<&Value>, new: Option<&Value>, take: &mut Leaf<'_>) {
     match (old, new) {
         (Some(Value::Object(old)), Some(Value::Object(new))) => {
             let keys: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
