@@ -198,7 +198,6 @@ impl Prepared {
         let complete = qcow2.is_some() || self.plan.digest(Piece::Qcow2).is_none();
         Ok(complete.then_some(Assembled { disk, manifest, qcow2 }))
     }
-
 }
 
 /// The manifest of the newest build of an image, if the store has it.

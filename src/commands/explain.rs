@@ -116,15 +116,19 @@ impl Explainer<'_> {
         let about = |option| self.evaluation.settings.get(option).map_or("", |trail| trail.description.as_str());
         let ui = &self.context.ui;
         if ui.is_json() {
-            let told = all.iter().map(|option| {
-                json!({"name": option, "value": self.value(option), "description": about(option)})
-            });
+            let told = all
+                .iter()
+                .map(|option| json!({"name": option, "value": self.value(option), "description": about(option)}));
             ui.print_json(&json!({"kind": "group", "name": group, "options": told.collect::<Vec<_>>()}));
             return;
         }
         ui.print(format!("{}: {} options", Tone::Strong.paint(group), all.len()));
         for option in all {
-            ui.print(format!("  {option} = {}  {}", compact(&self.value(option)), Tone::Dim.paint(one_line(about(option)))));
+            ui.print(format!(
+                "  {option} = {}  {}",
+                compact(&self.value(option)),
+                Tone::Dim.paint(one_line(about(option)))
+            ));
         }
     }
 

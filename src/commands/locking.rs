@@ -215,15 +215,20 @@ mod tests {
             Failure::Input(all) => all.iter().map(ToString::to_string).collect::<Vec<_>>(),
             other => panic!("{other:?}"),
         };
-        let unknown = |name: &str, similar: &[&str]| (name.to_owned(), similar.iter().map(|s| (*s).to_owned()).collect());
+        let unknown =
+            |name: &str, similar: &[&str]| (name.to_owned(), similar.iter().map(|s| (*s).to_owned()).collect());
         let error = debian::Error::UnknownPackages(vec![unknown("ngnix", &["nginx"]), unknown("jq", &[])]);
-        let places = ["modules/a.yaml:2:12: no archive has the package `ngnix` (did you mean `nginx`?)",
-            "images/web.yaml:5:21: no archive has the package `jq`"];
+        let places = [
+            "modules/a.yaml:2:12: no archive has the package `ngnix` (did you mean `nginx`?)",
+            "images/web.yaml:5:21: no archive has the package `jq`",
+        ];
         assert_eq!(told(error), places);
         let providers = vec!["exim4".to_owned(), "postfix".to_owned()];
         assert_eq!(
             told(debian::Error::Virtual { name: "mail-agent".to_owned(), providers }),
-            ["modules/a.yaml:2:19: `mail-agent` is not a package but provided by others (name one of them: exim4, postfix)"]
+            [
+                "modules/a.yaml:2:19: `mail-agent` is not a package but provided by others (name one of them: exim4, postfix)"
+            ]
         );
         // Nobody here wrote it, so only the archives' words are left.
         let error = debian::Error::UnknownPackages(vec![unknown("elsewhere", &[])]);
