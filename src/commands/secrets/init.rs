@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::cli::secrets::Init;
 use crate::disk;
 use crate::secrets::tree::{Comment, Document, Entry, Value};
-use crate::secrets::{File, Format, Identities, Mac, Opened, Recipient, Secret, config, generate, identity, needed};
+use crate::secrets::{Format, Identities, Mac, Opened, Recipient, Secret, config, generate, identity, needed};
 use crate::system::{SecretKind, System};
 
 use super::super::{Context, Failure, Result, Status, locking};
@@ -116,6 +116,7 @@ fn create(path: &Path, document: Document, context: &Context, made: &mut Made) -
     let metadata = with_default_rule(creation, Format::of(path)).metadata();
     let said = |error: &crate::secrets::Error| failure(path.display(), error);
     let mut new = Opened::create(Format::of(path), vec![document], metadata, &prompt(context)).map_err(|e| said(&e))?;
+    new.layout = super::files::layout(path)?;
     let sealed = new.seal(jiff::Timestamp::now()).map_err(|error| said(&error))?;
     disk::write_atomic(path, &sealed, 0o644)?;
     made.files.push(path.strip_prefix(&context.project).unwrap_or(path).display().to_string());
@@ -184,8 +185,7 @@ fn store(
         return create(&path, pairs.collect(), context, made).map(drop);
     };
     let said = |error: &crate::secrets::Error| failure(path.display(), error);
-    let read = Secret::new(disk::read(&path)?);
-    let file = File::read(Format::of(&path), read.expose()).map_err(|error| said(&error))?;
+    let (read, file) = super::files::load(&path, None)?;
     let mut opened = file.open(identities, Mac::Check).map_err(|error| said(&error))?;
     if let Some(document) = opened.documents.first_mut() {
         document.extend(pairs);

@@ -4,6 +4,7 @@ mod entries;
 mod expect;
 mod files;
 mod fixed;
+mod formed;
 mod kernel;
 mod mounts;
 mod options;
