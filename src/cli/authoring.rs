@@ -108,10 +108,13 @@ pub struct Eval {
   rave diff web@safe web@full-pipe     one image in two modes
   rave diff HEAD:web web               what has changed since the last commit
   rave diff v1.2.0:web v1.3.0:web      two revisions; nothing is checked out
+  rave diff web~1 web~0                the two newest builds, as the store remembers them
+  rave diff web~0 web                  what building now would change
   rave diff old/ result/               two builds, by their manifests
 
-A side is [REVISION:]IMAGE[@MODE], or the path of a manifest.json or of a directory that holds one. Options,
-packages, files, units, open ports, users and sizes are compared, whichever both sides know.")]
+A side is [REVISION:]IMAGE[@MODE], IMAGE~N for the build N builds before the newest, or the path of a manifest.json
+or of a directory that holds one. Options, packages, files, units, open ports, users and sizes are compared,
+whichever both sides know.")]
 pub struct Diff {
     /// The old side
     pub a: String,

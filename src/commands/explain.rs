@@ -14,8 +14,9 @@ use crate::modules::{self, Contribution, Evaluation};
 use crate::name::{OptionPath, PackageName};
 use crate::ui::Tone;
 
+use super::generations::Generations;
 use super::project::{self, Named};
-use super::{Context, Failure, Result, Status, building, locking, options, store};
+use super::{Context, Failure, Result, Status, locking, options, store};
 
 use file::BuiltFile;
 use options::compact;
@@ -101,7 +102,7 @@ impl Explainer<'_> {
         if !disk::exists(&self.context.store) {
             return Ok(None);
         }
-        building::newest(&store::open(self.context)?, named, &self.evaluation.system.name)
+        Generations::of(&store::open(self.context)?, named, &self.evaluation.system.name).newest()
     }
 
     /// The options of a group.

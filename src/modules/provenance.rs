@@ -266,7 +266,7 @@ mod tests {
         check(
             "secrets: { s: { description: d, kind: text, owner: root } }\nopen: [\"tcp/{{ x }}\"]\n\
              files: { /etc/a: { text: \"{{ gathered.secrets.names | length }}\" } }\n",
-            "open tcp/1 modules/a.yaml:7:8: a.x\nsecrets s modules/a.yaml:6:12: \nfiles /etc/a modules/a.yaml:8:10: \n",
+            "secrets s modules/a.yaml:6:12: \nopen tcp/1 modules/a.yaml:7:8: a.x\nfiles /etc/a modules/a.yaml:8:10: \n",
         );
     }
 
@@ -276,7 +276,7 @@ mod tests {
         check("warnings: [{ that: \"{{ x == 1 }}\", message: m }]\n", "");
         check(
             "warnings: [{ that: \"{{ x == 2 }}\", message: m }, { that: \"{{ x > 0 }}\", message: n }]\n",
-            "warnings m modules/a.yaml:6:14: a.x\n",
+            "warnings m modules/a.yaml:6:12: a.x\n",
         );
     }
 

@@ -156,8 +156,8 @@ impl Ui {
         self.line(&format!("{}{text}", Tone::Strong.paint("hint: ")));
     }
 
-    /// What is wrong with the input, each with its lines of source; the first [`DIAGNOSTICS`] if there are many, since
-    /// nobody mends more at once and a source may have thousands.
+    /// What is wrong with the input, each with its lines of source; the first 50 if there are many, since nobody mends
+    /// more at once and a source may have thousands.
     pub fn diagnostics(&self, diagnostics: &[Diagnostic]) {
         let (shown, more) = diagnostics.split_at(diagnostics.len().min(DIAGNOSTICS));
         for diagnostic in shown {

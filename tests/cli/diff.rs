@@ -135,7 +135,21 @@ fn revisions_are_read_from_git_and_nothing_is_checked_out() {
     world.run(&["diff", "nowhere:web", "web"]).refused(1, &["git knows no revision \"nowhere\""]);
     world.run(&["diff", "HEAD:wbe", "web"]).refused(1, &["there is no image `wbe` in HEAD"]);
     let hint = "hint: `HEAD~1` is a revision: name an image of it, such as `HEAD~1:web`";
-    world.run(&["diff", "HEAD~1", "HEAD"]).refused(1, &["there is no image `HEAD~1`", hint]);
+    world.run(&["diff", "HEAD~1", "HEAD"]).refused(1, &["there is no image `HEAD`", hint]);
+}
+
+#[test]
+fn builds_are_remembered_by_how_many_ago_they_were() {
+    let world = world();
+    world.build(7, &[("/etc/a", None, None)]);
+    world.build(8, &[("/etc/a", None, None), ("/etc/b", None, None)]);
+    let told = world.run(&["diff", "web~1", "web~0", "--json"]).json();
+    assert_eq!(differences(&told), ["files /etc/b"]);
+    assert_eq!(world.run(&["diff", "web~0", "web~0"]).stdout, "");
+    // Against what a build now would be.
+    assert!(differences(&world.run(&["diff", "web~0", "web", "--json"]).json()).contains(&"files /etc/hosts".into()));
+    let hint = "hint: the store knows web~0, the newest, to web~1";
+    world.run(&["diff", "web~2", "web"]).refused(1, &["there is no build web~2", hint]);
 }
 
 #[test]
@@ -145,6 +159,7 @@ fn a_side_that_makes_no_sense_is_refused() {
     world.run(&["diff", "--", "--output=x:web", "web"]).refused(1, &["names no image", "[REVISION:]IMAGE[@MODE]"]);
     world.run(&["diff", "HEAD:web", "web"]).refused(1, &["git knows no revision \"HEAD\""]);
     world.run(&["diff", "web", "wbe"]).refused(1, &["did you mean `web`?"]);
+    world.run(&["diff", "web~0", "web"]).refused(1, &["web was not built yet", "hint: run `rave build web`"]);
     world.write("project/old.json", "{}");
     let parts = ["old.json is not a manifest of this rave: missing field", "hint: `rave build` writes"];
     world.run(&["diff", "old.json", "web"]).refused(1, &parts);

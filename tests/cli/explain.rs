@@ -2,11 +2,7 @@
 
 use serde_json::{Value, json};
 
-use rave::digest::{Canonical, Digest};
-use rave::images::Manifest;
-use rave::store::{Kind, Store};
-
-use super::world::{World, package, text};
+use super::world::{World, package};
 
 /// An image whose value goes through two options and a template file before it is a file.
 fn world() -> World {
@@ -103,36 +99,6 @@ fn a_package_that_nobody_names_is_traced_through_the_lock() {
     assert!(ran.stdout.contains("asked     nginx at modules/site.yaml:7:"), "{}", ran.stdout);
 }
 
-/// Puts a build of `web` with these files into the store: path, package or nothing, target of a link or nothing.
-fn built(world: &World, files: &[(&str, Option<&str>, Option<&str>)]) {
-    let blob = json!({"sha256": Digest::of(b""), "size": 0});
-    let file = |(path, package, link): &(&str, Option<&str>, Option<&str>)| {
-        let mut record = json!({"mode": "0755", "owner": [0, 0], "package": package, "link": link});
-        if link.is_none() {
-            record["sha256"] = json!(Digest::of(path.as_bytes()));
-        }
-        ((*path).to_owned(), record)
-    };
-    let manifest = json!({
-        "format": 1, "image": "web", "version": "1.0.0", "mode": "safe", "rave": "0", "epoch": 0,
-        "root_hash": Digest::of(b""), "kernel": "6", "cmdline": "", "disk": blob, "uki": blob, "initrd": blob,
-        "partitions": [], "packages": {"jq": "1.7"}, "options": {}, "machine": {"memory": 1, "vcpus": 1},
-        "disk_size": 1, "state": {}, "files": files.iter().map(file).collect::<serde_json::Map<_, _>>(),
-        "expect": {
-            "units": {}, "open": {}, "local": {}, "set_id": [], "sysctl": {}, "mounts": {}, "secrets": {}, "limits": {},
-            "ssh": null, "journal_allow": [], "probes": [], "stages": [],
-        },
-    });
-    let manifest: Manifest = serde_json::from_value(manifest).unwrap();
-    let bytes = manifest.to_json().unwrap();
-    let store = Store::open(world.path("cache/rave")).unwrap();
-    let put = |to: &std::path::Path| std::fs::write(to, &bytes);
-    store.put(Kind::step("manifest"), Digest::of(&bytes), put).unwrap();
-    let lock = world.path("project/images/web.lock");
-    let place = Canonical::new("rave pin").field(text(&lock).as_bytes()).finish();
-    store.pin(&format!("web-{}", place.short()), &[Digest::of(&bytes)]).unwrap();
-}
-
 #[test]
 fn a_file_of_a_package_leads_to_who_asked_for_the_package() {
     let world = world();
@@ -145,8 +111,8 @@ fn a_file_of_a_package_leads_to_who_asked_for_the_package() {
     let lock = std::fs::read_to_string(&path).unwrap();
     let line = lock.lines().find(|line| line.contains("name: libjq1,")).unwrap();
     std::fs::write(&path, lock.replace(line, &line.replace('}', ", needed-by: jq}"))).unwrap();
-    built(
-        &world,
+    world.build(
+        1,
         &[
             ("/bin", None, Some("usr/bin")),
             ("/etc/passwd", None, None),
@@ -204,7 +170,7 @@ fn the_examples_of_the_help_work() {
     let world = World::new();
     assert_eq!(world.run(&["new", ".", "--no-lock"]).status, 0);
     world.lock("web", &[package("libssl3t64", b"ssl")]);
-    built(&world, &[("/usr/bin/ssh", Some("openssh-client"), None)]);
+    world.build(1, &[("/usr/bin/ssh", Some("openssh-client"), None)]);
     let help = world.run(&["explain", "--help"]);
     let examples = help.clean().lines().filter_map(|line| line.strip_prefix("  rave explain web "));
     let subjects: Vec<&str> = examples.filter_map(|line| line.split("  ").next()).collect();

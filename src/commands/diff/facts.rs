@@ -187,9 +187,9 @@ pub fn compare(a: &Facts, b: &Facts) -> Vec<Difference> {
     };
     for (name, old, new) in pairs(&a.options, &b.options) {
         let set_by = new.or(old).map(|set| set.origin.clone());
-        values(name, old.map(|set| &set.value), new.map(|set| &set.value), &mut |name, old, new| {
-            of("options", name, old.cloned(), new.cloned(), set_by.clone());
-        });
+        for Difference { name, old, new, .. } in values(name, old.map(|set| &set.value), new.map(|set| &set.value)) {
+            of("options", &name, old, new, set_by.clone());
+        }
     }
     match (&a.packages, &b.packages, &a.requested, &b.requested) {
         (Some(old), Some(new), ..) => maps("packages", old, new, &mut of),
@@ -220,18 +220,18 @@ pub fn compare(a: &Facts, b: &Facts) -> Vec<Difference> {
     found
 }
 
-/// What takes a name with the value that it has on each side.
-type Leaf<'a> = dyn FnMut(&str, Option<&Value>, Option<&Value>) + 'a;
-
 /// What differs in two values of an option: of records on both sides only those keys, named as an image would.
-fn values(name: &str, old: Option<&Value>, new: Option<&Value>, take: &mut Leaf<'_>) {
+fn values(name: &str, old: Option<&Value>, new: Option<&Value>) -> Vec<Difference> {
     match (old, new) {
         (Some(Value::Object(old)), Some(Value::Object(new))) => {
             let keys: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
-            keys.into_iter().for_each(|key| values(&format!("{name}.{key}"), old.get(key), new.get(key), take));
+            keys.into_iter().flat_map(|key| values(&format!("{name}.{key}"), old.get(key), new.get(key))).collect()
         }
-        (old, new) if old != new => take(name, old, new),
-        _ => {}
+        (old, new) if old != new => {
+            let (name, old, new) = (name.to_owned(), old.cloned(), new.cloned());
+            vec![Difference { section: "options", name, old, new, set_by: None }]
+        }
+        _ => Vec::new(),
     }
 }
 
