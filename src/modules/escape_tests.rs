@@ -184,3 +184,62 @@ proptest::proptest! {
         }
     }
 }
+
+/// Runs a script in an empty directory: what it printed, and whether it ran what no module wrote.
+fn run(shell: &str, script: &str) -> (String, bool) {
+    let directory = tempfile::tempdir().expect("a directory");
+    let ran = std::process::Command::new(shell).args(["-c", script]).current_dir(directory.path()).output();
+    let printed = String::from_utf8_lossy(&ran.expect("a shell").stdout).into_owned();
+    (printed, directory.path().join("HIT").exists())
+}
+
+#[test]
+fn shells_run_nothing_that_a_value_says() {
+    let values = [
+        "$(touch HIT)",
+        "`touch HIT`",
+        "x; touch HIT",
+        "x\" ; touch HIT; \"",
+        "'; touch HIT; '",
+        "\\'; touch HIT #",
+        "a[$(touch HIT)]",
+        "} $(touch HIT)",
+        "(touch HIT)",
+        "\\",
+        "EOF",
+    ];
+    // Each with whether it prints the value itself.
+    let places = [
+        ("printf %s ", "", true),
+        ("printf %s \"", "\"", true),
+        ("printf %s '", "'", true),
+        ("cat <<EOF\n", "\nEOF\n", true),
+        ("cat <<'EOF'\n", "\nEOF\n", true),
+        ("cat <<-'E' | cat\n\t", "\n\tE\n", true),
+        ("# ", "\n", false),
+        ("a=$(printf %s ", "); printf %s \"$a\"", true),
+        ("a=\"$(echo x)\"; printf %s \"", "\"", true),
+        ("echo \"$(echo ", ")\"", false),
+        ("echo \"$(echo '", "')\"", false),
+        ("echo `echo ", "`", false),
+        ("echo \"`echo '", "'`\"", false),
+        ("echo $'", "'", false),
+        ("echo $(( ", " ))", false),
+        ("echo \"${x:-", "}\"", false),
+        ("echo \"$", "\"", false),
+        ("echo \"\\", "\"", false),
+        ("cat <<EOF\n$(echo ", ")\nEOF\n", false),
+        ("cat <<EOF\n`echo ", "`\nEOF\n", false),
+    ];
+    for (before, after, prints) in places {
+        for value in values {
+            let Ok(escaped) = Cursor::after(Format::Shell, before).escape(value) else { continue };
+            for shell in ["sh", "bash"] {
+                let script = format!("{before}{escaped}{after}");
+                let (printed, hit) = run(shell, &script);
+                assert!(!hit, "{shell} ran {script}");
+                assert!(!prints || printed.trim_end_matches('\n') == value, "{shell}: {script} gives {printed}");
+            }
+        }
+    }
+}

@@ -82,13 +82,16 @@ fn own(files: &BTreeMap<String, Arc<Source>>) -> impl Iterator<Item = (&String, 
     files.iter().filter(|(_, source)| !source.is_library())
 }
 
-/// Values of the project's images that the mode replaces, whatever else is right with them: who wrote one thinks that
-/// it counts.
-pub(super) fn lost_to_mode(settings: &BTreeMap<OptionPath, Trail>) -> Vec<Diagnostic> {
+/// Values of the project's images that the mode replaces by others: who wrote one thinks that it counts. `agrees` says
+/// whether what is written at a place is the option's value all the same.
+pub(super) fn lost_to_mode(
+    settings: &BTreeMap<OptionPath, Trail>,
+    agrees: impl Fn(&OptionPath, &Origin) -> bool,
+) -> Vec<Diagnostic> {
     let of_mode = |trail: &&Trail| trail.definitions.iter().any(|other| other.used && other.level == Level::Mode);
     let lost = |(option, trail): (&OptionPath, &Trail)| {
         let ours = trail.definitions.iter().filter(|set| set.level == Level::Image && !set.origin.source.is_library());
-        let lost = ours.filter_map(|set| never_wins(option, trail, set));
+        let lost = ours.filter(|set| !agrees(option, &set.origin)).filter_map(|set| never_wins(option, trail, set));
         lost.collect::<Vec<_>>()
     };
     let lost = settings.iter().filter(|(_, trail)| of_mode(trail)).flat_map(lost);

@@ -219,7 +219,8 @@ fn run(
     let sound: Vec<&Module> = taken.into_iter().filter(|module| module.errors.is_empty()).collect();
     match render::render(&around, project, &image, mode, &sound, &mut errors) {
         Some(Rendered { system, mut warnings, made }) => {
-            warnings.extend(lint::lost_to_mode(&settings));
+            let agrees = |option: &OptionPath, set: &Origin| around.comes_to(option, set, &system);
+            warnings.extend(lint::lost_to_mode(&settings, agrees));
             let provenance = around.state().notes.provenance(made);
             Ok(Evaluation { system, warnings, settings, provenance })
         }

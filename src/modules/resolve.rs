@@ -10,12 +10,15 @@ use super::escape::{Cursor, Format, SINK, Sink};
 use super::imports::{Catalogue, Definitions};
 use super::merge::{At, Def, Merger, Rank, Surroundings, active};
 use super::provenance::{Notes, Read};
+use super::reference::plain;
 use super::template::{self, Scope, Template, is_dynamic, is_template};
 use super::types::{Declared, Type};
 use super::value::Value;
 use super::yaml::{Key, Kind, Node, Style};
 use super::{Definition, Failed, Level, fields};
+use crate::name::OptionPath;
 use crate::origin::{Diagnostic, Origin};
+use crate::system::System;
 
 /// Longest chain of options that refer to each other.
 const MAX_CHAIN: usize = 64;
@@ -458,6 +461,15 @@ impl Evaluator {
         };
         let definitions = trail(&declared.ty, &defs);
         Ok(Setting { seen: value.template(), value, definitions })
+    }
+
+    /// Whether what is written at a place, templates aside, is what an option comes to in that machine.
+    pub fn comes_to(&self, option: &OptionPath, place: &Origin, system: &System) -> bool {
+        let defs = self.definitions.get(option.as_str()).into_iter().flatten();
+        let written = defs.map(|(def, _)| &def.node).find(|node| node.origin == *place);
+        let declared = self.catalogue.get(option.as_str());
+        let value = written.zip(declared).map(|(node, declared)| plain(&declared.ty, node));
+        value.is_some() && value.as_ref() == system.options.get(option).map(|option| &option.value)
     }
 
     /// Whether something gives the option a value.

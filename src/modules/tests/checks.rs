@@ -141,6 +141,7 @@ fn an_image_is_warned_of_what_the_mode_replaces() {
     let said = warned("a.m: 1G");
     assert!(said.starts_with("images/x.yaml:4:8: this value of `a.m` never counts (modules/mode/safe.yaml"), "{said}");
     assert_eq!(warned("a.m: !force 1G"), "");
+    assert_eq!(warned("a.m: 131072K"), "", "it is the mode's");
     assert_eq!(warned("a.m: 1G    # rave: allow never-wins"), "");
     let line = [("a.m".to_owned(), "2G".to_owned())];
     let evaluation = evaluate(&project(&text("{}")), "x", &line, None).expect("it is right");
