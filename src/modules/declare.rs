@@ -1,6 +1,7 @@
 //! Declarations of options: reads a module's `options`, and refuses defaults and examples of another type.
 
 use std::cell::RefCell;
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use regex::Regex;
@@ -9,7 +10,7 @@ use super::fields::{self, find, nearest};
 use super::merge::{At, Def, Merger, Rank, Surroundings};
 use super::scalars::{SCALARS, Scalar};
 use super::template::{Scope, is_dynamic};
-use super::types::{Bounds, Declared, Type};
+use super::types::{Bounds, Declared, Type, order};
 use super::yaml::{Key, Kind, Node};
 use super::{Failed, Level};
 use crate::origin::{Diagnostic, Origin};
@@ -110,17 +111,28 @@ impl Reader<'_> {
         };
         Some(match name {
             "enum" => {
-                Type::Enum(fields::texts(of, "`values`", self.errors).into_iter().map(|(text, _)| text).collect())
+                let values = fields::texts(of, "`values`", self.errors);
+                self.refuse_empty(of, "values");
+                Type::Enum(values.into_iter().map(|(text, _)| text).collect())
             }
             "submodule" => Type::Submodule(self.submodule(path, of, depth)),
             "one-of" => {
                 let types = fields::list(of, "`of`", self.errors);
+                self.refuse_empty(of, "of");
                 Type::OneOf(types.iter().filter_map(|node| self.ty(path, node, depth + 1)).collect())
             }
             "map" => Type::Map(Box::new(self.ty(path, of, depth + 1)?)),
             "nullable" => Type::Nullable(Box::new(self.ty(path, of, depth + 1)?)),
             _ => Type::List { of: Box::new(self.ty(path, of, depth + 1)?), unique: name == "set" },
         })
+    }
+
+    /// Refuses an empty list, of which no value could be.
+    fn refuse_empty(&mut self, node: &Node, key: &str) {
+        if matches!(&node.kind, Kind::List(items) if items.is_empty()) {
+            self.errors
+                .push(Diagnostic::error(&node.origin, format!("no value could be one of these: `{key}` is empty")));
+        }
     }
 
     fn submodule(&mut self, path: &str, node: &Node, depth: usize) -> BTreeMap<String, Declared> {
@@ -160,6 +172,14 @@ impl Reader<'_> {
                 }
             }
         });
+        let crossed = |least: Option<bool>, key: &str| {
+            let node = find(entries, key).filter(|_| least == Some(true))?;
+            let message = format!("no value could be so: `{key}` is below `{}`", key.replace("max", "min"));
+            Some(Diagnostic::error(&node.origin, message))
+        };
+        let order = min.as_ref().zip(max.as_ref()).map(|(min, max)| order(min, max) == Some(Ordering::Greater));
+        let lengths = min_length.zip(max_length).map(|(min, max): (usize, usize)| min > max);
+        self.errors.extend([crossed(order, "max"), crossed(lengths, "max-length")].into_iter().flatten());
         Some(Bounds { min, max, min_length, max_length, regex })
     }
 }

@@ -3,9 +3,18 @@
 //! A [`Cursor`] follows the text of a template as it is written and so knows where a value is about to stand: in
 //! quotes, in a comment, or bare. What the file's format can write there is written so; anything else is refused.
 
+mod html;
+mod quotes;
+mod shell;
+mod systemd;
+
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use html::Html;
 use minijinja::value::Object;
+use quotes::Quotes;
+use shell::Shell;
+use systemd::Systemd;
 
 /// The rules that a file's values are written by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,6 +28,8 @@ pub(super) enum Format {
     Nginx,
     /// POSIX shell, and files of environment variables.
     Shell,
+    /// Units of systemd (systemd.syntax(7)).
+    Systemd,
     /// HTML and XML.
     Html,
     /// No rules.
@@ -26,13 +37,14 @@ pub(super) enum Format {
 }
 
 /// Formats by the name that `format:` gives them.
-pub(super) const FORMATS: [(&str, Format); 8] = [
+pub(super) const FORMATS: [(&str, Format); 9] = [
     ("lines", Format::Lines),
     ("json", Format::Json),
     ("yaml", Format::Yaml),
     ("toml", Format::Toml),
     ("nginx", Format::Nginx),
     ("shell", Format::Shell),
+    ("systemd", Format::Systemd),
     ("html", Format::Html),
     ("text", Format::Text),
 ];
@@ -50,205 +62,82 @@ impl Format {
             "txt" | "md" => Self::Text,
             "nft" => Self::Nginx,
             "sh" | "env" => Self::Shell,
+            end if systemd::KINDS.contains(&end) || systemd::is_dropin(folder) => Self::Systemd,
             _ if within("/etc/default") || within("/etc/profile.d") || path == "/etc/environment" => Self::Shell,
             "conf" if within("/etc/nginx") => Self::Nginx,
             _ if name == "nftables.conf" || name == "Caddyfile" => Self::Nginx,
             _ => Self::Lines,
         }
     }
-
-    /// Whether lists and maps have a form of their own, that of JSON.
-    fn has_lists(self) -> bool {
-        matches!(self, Self::Json | Self::Yaml)
-    }
-
-    /// Whether a backslash takes the meaning of the next letter away, between these quotes or outside of any.
-    fn escapes(self, place: Place) -> bool {
-        match place {
-            Place::Double => !matches!(self, Self::Html | Self::Text),
-            Place::Single => matches!(self, Self::Lines | Self::Nginx),
-            Place::Bare => matches!(self, Self::Lines | Self::Nginx | Self::Shell),
-            Place::Comment | Place::Block(_) => false,
-        }
-    }
-}
-
-/// Where the next letter stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
-    Bare,
-    Single,
-    Double,
-    Comment,
-    /// A block of YAML, which ends with a line that is not indented further than this.
-    Block(usize),
 }
 
 /// Follows the text of a file from its beginning.
 #[derive(Debug, Clone)]
-pub(super) struct Cursor {
-    format: Format,
-    place: Place,
-    /// The line so far.
-    line: String,
-    /// Whether the last letter was a backslash that counts.
-    escaped: bool,
+pub(super) enum Cursor {
+    Text,
+    Quotes(Quotes),
+    Shell(Shell),
+    Systemd(Systemd),
+    Html(Html),
 }
 
 impl Cursor {
     pub fn new(format: Format) -> Self {
-        Self { format, place: Place::Bare, line: String::new(), escaped: false }
+        match format {
+            Format::Text => Self::Text,
+            Format::Shell => Self::Shell(Shell::default()),
+            Format::Systemd => Self::Systemd(Systemd::default()),
+            Format::Html => Self::Html(Html::default()),
+            other => Self::Quotes(Quotes::new(other)),
+        }
+    }
+
+    /// The same, with text before it that the module itself wrote.
+    pub fn after(format: Format, text: &str) -> Self {
+        let mut cursor = Self::new(format);
+        cursor.feed(text);
+        cursor
     }
 
     /// Goes over text that the module itself wrote.
     pub fn feed(&mut self, text: &str) {
         for c in text.chars() {
-            self.step(c);
+            match self {
+                Self::Text => {}
+                Self::Quotes(quotes) => quotes.step(c),
+                Self::Shell(shell) => shell.step(c),
+                Self::Systemd(systemd) => systemd.step(c),
+                Self::Html(html) => html.step(c),
+            }
         }
     }
 
     /// Goes over a value that [`Cursor::escape`] gave: it leaves the place as it was.
     pub fn skip(&mut self, text: &str) {
-        self.line.push_str(text);
-        self.escaped = false;
-    }
-
-    fn step(&mut self, c: char) {
-        if c == '\n' {
-            self.end_line();
-            return;
+        match self {
+            Self::Text => {}
+            Self::Quotes(quotes) => quotes.skip(text),
+            Self::Shell(shell) => shell.skip(text),
+            Self::Systemd(systemd) => systemd.skip(text),
+            Self::Html(html) => html.skip(),
         }
-        if let Place::Block(indent) = self.place
-            && c != ' '
-            && self.line.chars().all(|c| c == ' ')
-            && self.line.len() <= indent
-        {
-            self.place = Place::Bare;
-        }
-        if self.escaped {
-            self.escaped = false;
-        } else if c == '\\' && self.format.escapes(self.place) {
-            self.escaped = true;
-        } else {
-            self.place = match (self.place, c) {
-                (Place::Bare, '"') if self.quotes_open(c) => Place::Double,
-                (Place::Bare, '\'') if self.quotes_open(c) => Place::Single,
-                (Place::Bare, '#' | ';') if self.comment_opens(c) => Place::Comment,
-                (Place::Double, '"') | (Place::Single, '\'') => Place::Bare,
-                (place, _) => place,
-            };
-        }
-        self.line.push(c);
-    }
-
-    fn end_line(&mut self) {
-        let in_lines = self.format == Format::Lines;
-        match self.place {
-            Place::Comment => self.place = Place::Bare,
-            Place::Single | Place::Double if in_lines && !self.escaped => self.place = Place::Bare,
-            Place::Bare if self.format == Format::Yaml && begins_block(&self.line) => {
-                self.place = Place::Block(self.line.len() - self.line.trim_start().len());
-            }
-            _ => {}
-        }
-        self.line.clear();
-        self.escaped = false;
-    }
-
-    fn quotes_open(&self, quote: char) -> bool {
-        match self.format {
-            Format::Html | Format::Text => false,
-            Format::Json => quote == '"',
-            Format::Toml | Format::Shell => true,
-            // An apostrophe within a word is none.
-            Format::Lines => quote == '"' || !self.line.ends_with(char::is_alphanumeric),
-            // Two single quotes in a text that has them around it are one.
-            Format::Yaml => self.at_value() || (quote == '\'' && self.line.ends_with('\'')),
-            Format::Nginx => self.at_word(),
-        }
-    }
-
-    fn comment_opens(&self, c: char) -> bool {
-        match self.format {
-            Format::Lines => self.line.trim().is_empty(),
-            Format::Yaml => c == '#' && (self.line.is_empty() || self.line.ends_with(' ')),
-            Format::Toml => c == '#',
-            Format::Nginx | Format::Shell => c == '#' && self.at_word(),
-            Format::Json | Format::Html | Format::Text => false,
-        }
-    }
-
-    /// Whether a word begins here.
-    fn at_word(&self) -> bool {
-        self.line.chars().next_back().is_none_or(|c| c.is_whitespace() || "{};(,".contains(c))
-    }
-
-    /// Whether a value of YAML begins here.
-    fn at_value(&self) -> bool {
-        let before = self.line.trim_end();
-        before.is_empty()
-            || before.ends_with([',', '[', '{'])
-            || (self.line.ends_with(' ') && before.ends_with([':', '-', '?']))
     }
 
     /// A value as it may be written here, or why it may not.
     pub fn escape(&self, value: &str) -> Result<String, String> {
-        let quoted = || serde_json::Value::from(value).to_string();
-        match (self.format, self.place) {
-            (Format::Text, _) => Ok(value.to_owned()),
-            (Format::Html, _) => Ok(html(value)),
-            (Format::Json | Format::Yaml | Format::Toml, Place::Double) => Ok(within_quotes(&quoted())),
-            (Format::Json | Format::Toml, Place::Bare) => Ok(quoted()),
-            (_, place) if one_line(value).is_err() && place != Place::Bare => one_line(value),
-            (Format::Yaml, Place::Bare) if self.at_value() => Ok(match is_plain(value) {
-                true => value.to_owned(),
-                false => quoted(),
-            }),
-            (Format::Yaml, Place::Bare) if is_part(value) => Ok(value.to_owned()),
-            (Format::Yaml, Place::Bare) => Err("put quotes around it in the template".into()),
-            (Format::Yaml, Place::Single) => Ok(value.replace('\'', "''")),
-            (Format::Shell, Place::Double) => Ok(backslashed(value, "\\\"$`")),
-            (Format::Shell, Place::Single) => Ok(value.replace('\'', "'\\''")),
-            (Format::Nginx, Place::Double) => Ok(backslashed(value, "\\\"")),
-            (Format::Nginx, Place::Single) => Ok(backslashed(value, "\\'")),
-            (Format::Toml, Place::Single) | (Format::Lines, Place::Single | Place::Double) => self.in_quotes(value),
-            (_, Place::Comment | Place::Block(_)) => one_line(value),
-            (_, _) => self.bare(&one_line(value)?),
+        match self {
+            Self::Text => Ok(value.to_owned()),
+            Self::Quotes(quotes) => quotes.escape(value),
+            Self::Shell(shell) => shell.escape(value),
+            Self::Systemd(systemd) => systemd.escape(value),
+            Self::Html(html) => html.escape(value),
         }
     }
 
-    /// A value between quotes that have no escapes, or whose escapes are not known.
-    fn in_quotes(&self, value: &str) -> Result<String, String> {
-        let quote = if self.place == Place::Double { '"' } else { '\'' };
-        let literal = self.format == Format::Toml;
-        match value.chars().find(|c| *c == quote || (*c == '\\' && !literal)) {
-            Some(c) => Err(format!("it holds {c}, which would end the quotes that it stands in")),
-            None => one_line(value),
-        }
+    /// Whether lists, maps and null can be written here as JSON.
+    fn takes_lists(&self) -> bool {
+        matches!(self, Self::Quotes(quotes) if quotes.takes_lists())
     }
-
-    /// A word outside of quotes in a shell, in nginx, or in a line.
-    fn bare(&self, value: &str) -> Result<String, String> {
-        let safe = |also: &str| value.chars().all(|c| c.is_alphanumeric() || also.contains(c));
-        match self.format {
-            Format::Shell if !value.is_empty() && safe("_./:,@%+=-") => Ok(value.to_owned()),
-            Format::Shell => Ok(format!("'{}'", value.replace('\'', "'\\''"))),
-            Format::Nginx if self.at_word() && (value.is_empty() || !safe("_./:,@%+=-*?~^$|&<>![]")) => {
-                Ok(format!("\"{}\"", backslashed(value, "\\\"")))
-            }
-            Format::Nginx if !safe("_./:,@%+=-*?~^$|&<>![]") => Err("put quotes around it in the template".into()),
-            Format::Lines if value.ends_with('\\') => {
-                Err("it ends in a backslash, which would join the next line to this one".into())
-            }
-            _ => Ok(value.to_owned()),
-        }
-    }
-}
-
-/// Whether a line of YAML ends by opening a block: `key: |`, `- >-`.
-fn begins_block(line: &str) -> bool {
-    let last = line.trim_end().rsplit([' ', ':']).next().unwrap_or("");
-    last.starts_with(['|', '>']) && last[1..].chars().all(|c| c == '-' || c == '+' || c.is_ascii_digit())
 }
 
 /// A text that stays within its line.
@@ -257,10 +146,6 @@ fn one_line(value: &str) -> Result<String, String> {
         true => Err("it holds a line break or another control character".into()),
         false => Ok(value.to_owned()),
     }
-}
-
-fn within_quotes(quoted: &str) -> String {
-    quoted.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(quoted).to_owned()
 }
 
 fn backslashed(value: &str, special: &str) -> String {
@@ -272,34 +157,6 @@ fn backslashed(value: &str, special: &str) -> String {
         text.push(c);
     }
     text
-}
-
-fn html(value: &str) -> String {
-    let mut text = String::with_capacity(value.len());
-    for c in value.chars() {
-        match c {
-            '&' => text.push_str("&amp;"),
-            '<' => text.push_str("&lt;"),
-            '>' => text.push_str("&gt;"),
-            '"' => text.push_str("&quot;"),
-            '\'' => text.push_str("&#39;"),
-            c => text.push(c),
-        }
-    }
-    text
-}
-
-/// Whether a text without quotes is a text to every reader of YAML, and the same one.
-fn is_plain(value: &str) -> bool {
-    let words = ["true", "false", "yes", "no", "on", "off", "null", "y", "n"];
-    value.starts_with(|c: char| c.is_alphabetic() || c == '/' || c == '_')
-        && value.chars().all(|c| c.is_alphanumeric() || "_./@+-".contains(c))
-        && !words.contains(&value.to_ascii_lowercase().as_str())
-}
-
-/// Whether a text can be a part of a plain text of YAML.
-fn is_part(value: &str) -> bool {
-    value.chars().all(|c| c.is_alphanumeric() || "_./@+-=~%".contains(c))
 }
 
 /// Where a template's text goes, with the place of the next value. Templates cannot name it.
@@ -321,8 +178,9 @@ struct State {
 impl Object for Sink {}
 
 impl Sink {
-    pub fn new(format: Format) -> Arc<Self> {
-        Arc::new(Self(Mutex::new(State { cursor: Cursor::new(format), value: 0, refused: false })))
+    /// A sink for what stands at that place.
+    pub fn new(cursor: Cursor) -> Arc<Self> {
+        Arc::new(Self(Mutex::new(State { cursor, value: 0, refused: false })))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -360,10 +218,17 @@ impl Sink {
         }
     }
 
+    /// The text to write for one of several values that may stand here.
+    pub fn escape(&self, value: &str) -> Result<String, String> {
+        let mut state = self.state();
+        let escaped = state.cursor.escape(value);
+        state.refused |= escaped.is_err();
+        escaped
+    }
+
     /// Whether lists, maps and null can be written here as JSON.
     pub fn takes_lists(&self) -> bool {
-        let state = self.state();
-        state.cursor.format.has_lists() && state.cursor.place == Place::Bare
+        self.state().cursor.takes_lists()
     }
 
     /// Whether a value was refused.

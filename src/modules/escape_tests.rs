@@ -63,6 +63,54 @@ fn a_value_keeps_its_place_in_every_format() {
         (Shell, "A=\"", "$(x) `y` \"", Some("\\$(x) \\`y\\` \\\"")),
         (Shell, "A='", "it's", Some("it'\\''s")),
         (Shell, "A=", "x\nreboot", None),
+        (Json, "{\"a\": \"\\", "x", None),
+        (Html, "<a href=", "x onclick=y", None),
+        (Html, "<a ", "onclick=y", None),
+        (Html, "<", "script", None),
+        (Html, "<a onclick=\"", "x", None),
+        (Html, "<p style='", "x", None),
+        (Html, "<script>var a = \"", "x", None),
+        (Html, "<script src=\"a\">x</script> ", "<", Some("&lt;")),
+        (Html, "<STYLE>", "x", None),
+        (Html, "<!-- ", "-->", Some("--&gt;")),
+        (Html, "<!-- > ", "<", Some("&lt;")),
+        (Html, "<!DOCTYPE ", "x", None),
+        (Html, "<!DOCTYPE html>\n<p class=a id=\"b\">", "x", Some("x")),
+        (Html, "<a href=\"", "java\nscript:x", None),
+        (Html, "<a href=\"/", "javascript:x", Some("javascript:x")),
+        (Html, "1 < 2 ", "x", Some("x")),
+        (Shell, "A=\"$(echo ", "x; touch HIT", None),
+        (Shell, "A=\"$(echo '", "'; touch HIT; '", None),
+        (Shell, "A=\"$(echo x)", "$(y)", Some("\\$(y)")),
+        (Shell, "A=\"$(case x in a) echo b;; esac)", "x", None),
+        (Shell, "A=$(echo ", "x; y", Some("'x; y'")),
+        (Shell, "A=`echo ", "x", None),
+        (Shell, "A=\"`echo ", "x", None),
+        (Shell, "A=`x`; B=", "a b", Some("'a b'")),
+        (Shell, "A=$'", "x", None),
+        (Shell, "A=$'it\\'s'; B=", "a b", Some("'a b'")),
+        (Shell, "A=$((", "a[$(x)]", None),
+        (Shell, "A=\"$((1 + ", "x", None),
+        (Shell, "(( ", "x", None),
+        (Shell, "A=$(((1) + 2)); B=", "a b", Some("'a b'")),
+        (Shell, "A=\"${B:-", "x}", None),
+        (Shell, "A=${B:-x}", "a b", Some("'a b'")),
+        (Shell, "A=\"$", "(touch HIT)", None),
+        (Shell, "A=$", "HOME", None),
+        (Shell, "A=\"\\", "\"; touch HIT", None),
+        (Shell, "", "PATH=/x", Some("'PATH=/x'")),
+        (Shell, "cat <<EOF\n", "$(touch HIT) `x` \\", Some("\\$(touch HIT) \\`x\\` \\\\")),
+        (Shell, "cat <<'EOF'\n", "$(x)", Some("$(x)")),
+        (Shell, "cat <<EOF\n", "EOF", None),
+        (Shell, "cat <<EOF\nE", "OF", None),
+        (Shell, "cat <<-EOF\n\t", "EOF", None),
+        (Shell, "cat <<EOF\n$(", "x", None),
+        (Shell, "cat <<EOF; echo ", "a b", Some("'a b'")),
+        (Shell, "cat <<EOF\nit's\nEOF\necho ", "$(x)", Some("'$(x)'")),
+        (Shell, "cat <<A <<\\B\nit's\nA\n$", "x", Some("x")),
+        (Shell, "cat <<", "EOF", None),
+        (Shell, "cat <<< ", "a b", Some("'a b'")),
+        (Shell, "# don't\nA=", "$(x)", Some("'$(x)'")),
         (Html, "<a title=\"", "\"><script>", Some("&quot;&gt;&lt;script&gt;")),
         (Text, "", "any\n\"thing'", Some("any\n\"thing'")),
     ] {
@@ -81,6 +129,9 @@ fn a_name_tells_the_format() {
         ("/etc/caddy/Caddyfile", Format::Nginx),
         ("/etc/default/prometheus", Format::Shell),
         ("/etc/profile.d/50-rave.sh", Format::Shell),
+        ("/etc/systemd/system/a.service", Format::Systemd),
+        ("/usr/lib/systemd/system/a.timer.d/x.conf", Format::Systemd),
+        ("/etc/systemd/journald.conf", Format::Lines),
         ("/usr/share/web/index.html", Format::Html),
         ("/etc/ssh/sshd_config", Format::Lines),
         ("/etc/postgresql/postgresql.conf", Format::Lines),
@@ -129,6 +180,65 @@ proptest::proptest! {
             if let Ok(escaped) = cursor.escape(&value) {
                 let line = [Format::Lines, Format::Nginx, Format::Shell].contains(&format);
                 proptest::prop_assert!(!line || !escaped.contains('\n'));
+            }
+        }
+    }
+}
+
+/// Runs a script in an empty directory: what it printed, and whether it ran what no module wrote.
+fn run(shell: &str, script: &str) -> (String, bool) {
+    let directory = tempfile::tempdir().expect("a directory");
+    let ran = std::process::Command::new(shell).args(["-c", script]).current_dir(directory.path()).output();
+    let printed = String::from_utf8_lossy(&ran.expect("a shell").stdout).into_owned();
+    (printed, directory.path().join("HIT").exists())
+}
+
+#[test]
+fn shells_run_nothing_that_a_value_says() {
+    let values = [
+        "$(touch HIT)",
+        "`touch HIT`",
+        "x; touch HIT",
+        "x\" ; touch HIT; \"",
+        "'; touch HIT; '",
+        "\\'; touch HIT #",
+        "a[$(touch HIT)]",
+        "} $(touch HIT)",
+        "(touch HIT)",
+        "\\",
+        "EOF",
+    ];
+    // Each with whether it prints the value itself.
+    let places = [
+        ("printf %s ", "", true),
+        ("printf %s \"", "\"", true),
+        ("printf %s '", "'", true),
+        ("cat <<EOF\n", "\nEOF\n", true),
+        ("cat <<'EOF'\n", "\nEOF\n", true),
+        ("cat <<-'E' | cat\n\t", "\n\tE\n", true),
+        ("# ", "\n", false),
+        ("a=$(printf %s ", "); printf %s \"$a\"", true),
+        ("a=\"$(echo x)\"; printf %s \"", "\"", true),
+        ("echo \"$(echo ", ")\"", false),
+        ("echo \"$(echo '", "')\"", false),
+        ("echo `echo ", "`", false),
+        ("echo \"`echo '", "'`\"", false),
+        ("echo $'", "'", false),
+        ("echo $(( ", " ))", false),
+        ("echo \"${x:-", "}\"", false),
+        ("echo \"$", "\"", false),
+        ("echo \"\\", "\"", false),
+        ("cat <<EOF\n$(echo ", ")\nEOF\n", false),
+        ("cat <<EOF\n`echo ", "`\nEOF\n", false),
+    ];
+    for (before, after, prints) in places {
+        for value in values {
+            let Ok(escaped) = Cursor::after(Format::Shell, before).escape(value) else { continue };
+            for shell in ["sh", "bash"] {
+                let script = format!("{before}{escaped}{after}");
+                let (printed, hit) = run(shell, &script);
+                assert!(!hit, "{shell} ran {script}");
+                assert!(!prints || printed.trim_end_matches('\n') == value, "{shell}: {script} gives {printed}");
             }
         }
     }

@@ -9,18 +9,22 @@ use super::imports::{Catalogue, Closure};
 use super::module::Module;
 use super::reference::plain;
 use super::yaml::{self, Kind, Node};
-use super::{Evaluation, Level, Project, evaluate, fields, tidy};
+use super::{Definition, Evaluation, Level, Project, Trail, evaluate, fields, tidy};
+use crate::name::OptionPath;
 use crate::origin::{Diagnostic, Origin, Severity, Source};
 
 /// The sign of a comment that silences.
 const ALLOW: &str = "# rave: allow ";
+
+/// The lint that evaluation also speaks of.
+const NEVER_WINS: &str = "never-wins";
 
 /// The lints, each with what it is about.
 pub const LINTS: [(&str, &str); 8] = [
     ("format", "the file is not as `rave fmt` writes it"),
     ("unused-import", "an import that changes nothing"),
     ("default-value", "an option is set to its default"),
-    ("never-wins", "a value that a stronger one always replaces"),
+    (NEVER_WINS, "a value that a stronger one always replaces"),
     ("no-description", "an option without a description"),
     ("no-example", "a module of the library: an option whose default shows nothing has no example"),
     ("no-probe", "a module of the library: services, but no probe that tells whether they work"),
@@ -65,7 +69,7 @@ pub fn lint(project: &Project, library: &BTreeSet<String>) -> Result<Vec<Finding
         return Err(tidy(errors));
     }
     let mut found = linter.found;
-    found.retain(|finding| !is_allowed(finding));
+    found.retain(|finding| !is_allowed(finding.lint, &finding.diagnostic));
     found.sort_by_cached_key(|finding| {
         let place = finding.diagnostic.labels.first();
         place.map(|(origin, _)| (origin.source.name.clone(), origin.span.start, finding.lint))
@@ -75,19 +79,43 @@ pub fn lint(project: &Project, library: &BTreeSet<String>) -> Result<Vec<Finding
 
 /// The files that the project brings itself.
 fn own(files: &BTreeMap<String, Arc<Source>>) -> impl Iterator<Item = (&String, &Arc<Source>)> {
-    files.iter().filter(|(_, source)| !source.name.starts_with('<'))
+    files.iter().filter(|(_, source)| !source.is_library())
 }
 
-/// Whether a comment silences a finding.
-fn is_allowed(finding: &Finding) -> bool {
-    let Some((origin, _)) = finding.diagnostic.labels.first() else { return false };
+/// Values of the project's images that the mode replaces by others: who wrote one thinks that it counts. `agrees` says
+/// whether what is written at a place is the option's value all the same.
+pub(super) fn lost_to_mode(
+    settings: &BTreeMap<OptionPath, Trail>,
+    agrees: impl Fn(&OptionPath, &Origin) -> bool,
+) -> Vec<Diagnostic> {
+    let of_mode = |trail: &&Trail| trail.definitions.iter().any(|other| other.used && other.level == Level::Mode);
+    let lost = |(option, trail): (&OptionPath, &Trail)| {
+        let ours = trail.definitions.iter().filter(|set| set.level == Level::Image && !set.origin.source.is_library());
+        let lost = ours.filter(|set| !agrees(option, &set.origin)).filter_map(|set| never_wins(option, trail, set));
+        lost.collect::<Vec<_>>()
+    };
+    let lost = settings.iter().filter(|(_, trail)| of_mode(trail)).flat_map(lost);
+    lost.filter(|told| !is_allowed(NEVER_WINS, told)).collect()
+}
+
+/// What is said of a value that a stronger one replaces.
+fn never_wins(option: &OptionPath, trail: &Trail, set: &Definition) -> Option<Diagnostic> {
+    let other = trail.definitions.iter().find(|other| other.used).filter(|_| !set.used)?;
+    let help = format!("{} {} says otherwise; !force makes it count", other.origin, other.level.describe());
+    let told = Diagnostic::error(&set.origin, format!("this value of `{option}` never counts")).help(help);
+    Some(Diagnostic { severity: Severity::Warning, ..told })
+}
+
+/// Whether a comment silences what a lint says.
+fn is_allowed(lint: &str, told: &Diagnostic) -> bool {
+    let Some((origin, _)) = told.labels.first() else { return false };
     let number = origin.position().0;
     let mut lines = origin.source.text.lines().skip(number.saturating_sub(2));
     let above = if number > 1 { lines.next() } else { None };
     let above = above.filter(|line| line.trim_start().starts_with('#'));
     let comments = [above, lines.next()].into_iter().flatten().filter_map(|line| line.split_once(ALLOW));
     let mut names = comments.flat_map(|(_, names)| names.split([',', ' ']));
-    names.any(|name| name == finding.lint)
+    names.any(|name| name == lint)
 }
 
 struct Linter<'a> {
@@ -124,12 +152,8 @@ impl Linter<'_> {
         let here = |origin: &Origin| origin.source.name == source.name;
         for (option, trail) in &evaluation.settings {
             for definition in trail.definitions.iter().filter(|definition| here(&definition.origin)) {
-                let stronger = trail.definitions.iter().find(|other| other.used).filter(|_| !definition.used);
-                if let Some(other) = stronger {
-                    let message = format!("this value of `{option}` never counts");
-                    let help = format!("{} {} says otherwise", other.origin, other.level.describe());
-                    self.find("never-wins", &definition.origin, message, &help);
-                }
+                let lost = never_wins(option, trail, definition);
+                self.found.extend(lost.map(|diagnostic| Finding { lint: NEVER_WINS, diagnostic }));
             }
             let [set, default] = trail.definitions.as_slice() else { continue };
             let declared = self.catalogue.get(option.as_str());

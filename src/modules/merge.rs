@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use super::template::Scope;
 use super::types::{Declared, Type, order};
 use super::value::Value;
-use super::yaml::{Kind, Node, Tag};
+use super::yaml::{Key, Kind, Node, Style, Tag};
 use super::{Failed, Level, fields};
 use crate::origin::{Diagnostic, Origin};
 
@@ -235,6 +235,11 @@ impl Merger<'_> {
                 continue;
             };
             for item in items {
+                if item.tag.is_some() {
+                    failed = true;
+                    let error = Diagnostic::error(&item.origin, "a tag says nothing of one entry of a list");
+                    self.around.report(error.help("write it before the list, where it counts for all entries"));
+                }
                 match self.merge(of, &[def.inner(item)], at) {
                     Ok(value) => values.push(value),
                     Err(Failed) => failed = true,
@@ -296,11 +301,31 @@ impl Merger<'_> {
                 continue;
             };
             for (key, node) in entries {
-                if let Err(error) = take(&key.text, def.inner(node)) {
+                let Ok(text) = self.key(key, &def.scope) else {
+                    *failed = true;
+                    continue;
+                };
+                if let Err(error) = take(&text, def.inner(node)) {
                     *failed = true;
                     let labels = vec![(key.origin.clone(), String::new())];
                     self.around.report(Diagnostic { labels, ..error });
                 }
+            }
+        }
+    }
+
+    /// The name of an entry with its templates evaluated.
+    fn key(&self, key: &Key, scope: &Scope) -> Result<String, Failed> {
+        if !super::template::is_template(&key.text) {
+            return Ok(key.text.clone());
+        }
+        let name = self.around.expand(&Node::scalar(key.text.clone(), Style::Quoted, &key.origin), scope)?;
+        match name.kind {
+            Kind::Scalar { text, .. } => Ok(text),
+            Kind::List(_) | Kind::Map(_) => {
+                let message = format!("the name of an entry must be a text, not {}", name.describe());
+                self.around.report(Diagnostic::error(&key.origin, message));
+                Err(Failed)
             }
         }
     }
@@ -329,6 +354,8 @@ impl Merger<'_> {
             let value = match (&field.ty, given.is_empty()) {
                 (_, true) if field.broken => Err(Failed),
                 (Type::Nullable(_), true) => Ok(Value::Null),
+                // It may be what was refused under another name.
+                (_, true) if failed => Err(Failed),
                 (_, true) => Err(self.missing(&path, field, defs)),
                 (ty, false) => self.merge(ty, &given, At { path: &path, declared: field }),
             };

@@ -216,11 +216,12 @@ fn run(
     });
     let settings = settings(&around, &taken);
     errors.append(&mut around.state().errors);
-    if !errors.is_empty() {
-        return Err(tidy(errors));
-    }
-    match render::render(&around, project, &image, mode, &taken, &mut errors) {
-        Some(Rendered { system, warnings, made }) => {
+    // What is wrong with the rest is told in the same round.
+    let sound: Vec<&Module> = taken.into_iter().filter(|module| module.errors.is_empty()).collect();
+    match render::render(&around, project, &image, mode, &sound, &mut errors) {
+        Some(Rendered { system, mut warnings, made }) => {
+            let agrees = |option: &OptionPath, set: &Origin| around.comes_to(option, set, &system);
+            warnings.extend(lint::lost_to_mode(&settings, agrees));
             let provenance = around.state().notes.provenance(made);
             Ok(Evaluation { system, warnings, settings, provenance })
         }

@@ -15,6 +15,8 @@ use crate::origin::{Diagnostic, Origin, Source};
 pub(super) struct Module {
     /// Path below modules/, without `.yaml`.
     pub path: String,
+    /// Whether it is one of rave's own, not the project's.
+    pub library: bool,
     /// Imported modules, each with the place of the import.
     pub imports: Vec<(String, Origin)>,
     /// Declared options by full name.
@@ -30,6 +32,7 @@ impl Module {
     pub fn parse(path: &str, source: &Arc<Source>) -> Self {
         let mut module = Self {
             path: path.to_owned(),
+            library: source.is_library(),
             imports: Vec::new(),
             options: BTreeMap::new(),
             body: Vec::new(),

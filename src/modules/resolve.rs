@@ -6,17 +6,20 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use minijinja::Environment;
 use minijinja::value::{Enumerator, Object, ValueKind};
 
-use super::escape::{Format, SINK, Sink};
+use super::escape::{Cursor, Format, SINK, Sink};
 use super::gathered::Gathered;
 use super::imports::{Catalogue, Definitions};
 use super::merge::{At, Def, Merger, Rank, Surroundings, active};
 use super::provenance::{Notes, Read};
+use super::reference::plain;
 use super::template::{self, Scope, Template, is_dynamic, is_template};
 use super::types::{Declared, Type};
 use super::value::Value;
 use super::yaml::{Key, Kind, Node, Style};
 use super::{Definition, Failed, Level, fields};
+use crate::name::OptionPath;
 use crate::origin::{Diagnostic, Origin};
+use crate::system::System;
 
 /// Longest chain of options that refer to each other.
 const MAX_CHAIN: usize = 64;
@@ -65,10 +68,20 @@ struct Names {
     prefix: Option<String>,
     /// Whether only options below `prefix` are meant.
     group: bool,
-    /// Set when a name's value could not be had, which has been reported.
-    failed: Arc<Mutex<bool>>,
+    /// Whether one of rave's own modules reads them.
+    library: bool,
+    outcome: Arc<Mutex<Outcome>>,
     /// The file that the template becomes, if it is one.
     sink: Option<Arc<Sink>>,
+}
+
+/// What names of one template came to.
+#[derive(Debug, Default)]
+struct Outcome {
+    /// Whether a value could not be had, which has been reported.
+    failed: bool,
+    /// An option that was read as null, for the module in the place of rave's does not declare it.
+    absent: Option<String>,
 }
 
 impl std::fmt::Debug for Evaluator {
@@ -87,12 +100,13 @@ impl Names {
         }
         let inner = self.prefix.as_ref().and_then(|prefix| self.either(&format!("{prefix}."), name));
         if self.group || inner.is_some() {
-            return inner;
+            return inner.or_else(|| self.replaced(name));
         }
         if name == "gathered" && self.around.gathered.get().is_some() {
             return Some(minijinja::Value::from_object(Gathered { around: Arc::clone(&self.around) }));
         }
-        self.around.globals.get(name).cloned().or_else(|| self.either("", name))
+        let known = self.around.globals.get(name).cloned();
+        known.or_else(|| self.either("", name)).or_else(|| self.replaced(name))
     }
 
     /// The name as it is, or with `-` where a template has to write `_`.
@@ -101,22 +115,48 @@ impl Names {
             .or_else(|| name.contains('_').then(|| self.path(format!("{prefix}{}", name.replace('_', "-"))))?)
     }
 
+    /// What rave's own modules see of an option that a module of the project, in the place of one of theirs, does
+    /// not declare: null, as of one that says nothing.
+    fn replaced(&self, name: &str) -> Option<minijinja::Value> {
+        let prefix = self.prefix.as_ref().filter(|_| self.group).map(|prefix| format!("{prefix}."));
+        let path = format!("{}{name}", prefix.unwrap_or_default());
+        let mut spellings = [path.replace('_', "-"), path].into_iter();
+        let path = spellings.find(|path| self.library && self.around.catalogue.is_projects(path))?;
+        let is_module = self.around.catalogue.is_projects_module(&path);
+        if is_module {
+            return Some(self.group(path));
+        }
+        lock(&self.outcome).absent = Some(path);
+        Some(minijinja::Value::from(()))
+    }
+
+    /// The options below a name.
+    fn group(&self, path: String) -> minijinja::Value {
+        let (around, outcome, library) = (Arc::clone(&self.around), Arc::clone(&self.outcome), self.library);
+        let scope = Scope::default();
+        minijinja::Value::from_object(Self {
+            around,
+            scope,
+            prefix: Some(path),
+            group: true,
+            library,
+            outcome,
+            sink: None,
+        })
+    }
+
     fn path(&self, path: String) -> Option<minijinja::Value> {
         if self.around.catalogue.get(&path).is_some() {
             self.around.state().notes.read(Read::Option(path.clone()));
             return Some(match self.around.setting(&path) {
                 Ok(setting) => setting.seen.clone(),
                 Err(Failed) => {
-                    *lock(&self.failed) = true;
+                    lock(&self.outcome).failed = true;
                     minijinja::Error::new(minijinja::ErrorKind::InvalidOperation, "told elsewhere").into()
                 }
             });
         }
-        self.around.catalogue.is_group(&path).then(|| {
-            let (around, failed) = (Arc::clone(&self.around), Arc::clone(&self.failed));
-            let scope = Scope::default();
-            minijinja::Value::from_object(Self { around, scope, prefix: Some(path), group: true, failed, sink: None })
-        })
+        self.around.catalogue.is_group(&path).then(|| self.group(path))
     }
 }
 
@@ -145,12 +185,13 @@ impl Evaluator {
         lock(&self.state)
     }
 
-    fn names(self: &Arc<Self>, scope: &Scope, sink: Option<&Arc<Sink>>) -> (minijinja::Value, Arc<Mutex<bool>>) {
-        let failed = Arc::new(Mutex::new(false));
+    fn names(self: &Arc<Self>, scope: &Scope, sink: Option<&Arc<Sink>>) -> (minijinja::Value, Arc<Mutex<Outcome>>) {
+        let outcome = Arc::new(Mutex::new(Outcome::default()));
         let prefix = scope.prefix().map(str::to_owned);
-        let (around, scope) = (Arc::clone(self), scope.clone());
-        let names = Names { around, scope, prefix, group: false, failed: Arc::clone(&failed), sink: sink.cloned() };
-        (minijinja::Value::from_object(names), failed)
+        let library = prefix.as_ref().is_some_and(|module| self.catalogue.is_library(module));
+        let (around, scope, sink) = (Arc::clone(self), scope.clone(), sink.cloned());
+        let names = Names { around, scope, prefix, group: false, library, outcome: Arc::clone(&outcome), sink };
+        (minijinja::Value::from_object(names), outcome)
     }
 
     /// Every name that a template of that scope could have meant.
@@ -173,13 +214,19 @@ impl Evaluator {
         if let Some((_, at)) = self.state().trail.last_mut() {
             *at = Some(locate(0..text.len()));
         }
-        let (names, failed) = self.names(scope, sink);
+        let (names, outcome) = self.names(scope, sink);
         let known = || self.known(scope);
         let template = Template { engine: &self.engine, text, locate, names: &known };
         run(&template, names).map_err(|diagnostic| {
-            if !*lock(&failed) {
+            let Outcome { failed, absent } = std::mem::take(&mut *lock(&outcome));
+            if !failed {
                 let refused = sink.is_some_and(|sink| sink.refused());
                 let diagnostic = if refused { self.blame(diagnostic, scope) } else { diagnostic };
+                let must = |path: String| {
+                    let who = "the project's module, which stands in the place of rave's, must declare it";
+                    format!("`{path}` is read here: {who}")
+                };
+                let diagnostic = Diagnostic { help: absent.map(must).or(diagnostic.help), ..diagnostic };
                 self.state().errors.push(diagnostic);
             }
             Failed
@@ -210,8 +257,33 @@ impl Evaluator {
         locate: &dyn Fn(std::ops::Range<usize>) -> Origin,
         format: Option<Format>,
     ) -> Result<String, Failed> {
-        let sink = format.map(Sink::new);
+        let sink = format.map(|format| Sink::new(Cursor::new(format)));
         self.run(text, scope, locate, sink.as_ref(), |template, names| template.render(names, sink.as_deref()))
+    }
+
+    /// The value of a unit's directive, or a list of values, written by the rules of units.
+    pub fn directive(self: &Arc<Self>, name: &str, node: &Node, scope: &Scope) -> Result<Node, Failed> {
+        let text = match &node.kind {
+            Kind::Scalar { text, .. } if is_template(text) => text,
+            Kind::List(items) => {
+                let mut values = Vec::with_capacity(items.len());
+                for item in items {
+                    match self.directive(name, item, scope)? {
+                        Node { kind: Kind::List(inner), .. } => values.extend(inner),
+                        value => values.push(value),
+                    }
+                }
+                return Ok(Node { kind: Kind::List(values), ..node.clone() });
+            }
+            _ => return Ok(node.clone()),
+        };
+        let sink = Sink::new(Cursor::after(Format::Systemd, &format!("{name}=")));
+        self.run(text, scope, &|range| node.locate(range), Some(&sink), |template, names| {
+            match template.value(names.clone()) {
+                Some(value) => template::written(&value?, &node.origin, &sink),
+                None => Ok(Node::scalar(template.render(names, Some(&sink))?, Style::Rendered, &node.origin)),
+            }
+        })
     }
 
     /// A node in which no template is left.
@@ -389,6 +461,15 @@ impl Evaluator {
         };
         let definitions = trail(&declared.ty, &defs);
         Ok(Setting { seen: value.template(), value, definitions })
+    }
+
+    /// Whether what is written at a place, templates aside, is what an option comes to in that machine.
+    pub fn comes_to(&self, option: &OptionPath, place: &Origin, system: &System) -> bool {
+        let defs = self.definitions.get(option.as_str()).into_iter().flatten();
+        let written = defs.map(|(def, _)| &def.node).find(|node| node.origin == *place);
+        let declared = self.catalogue.get(option.as_str());
+        let value = written.zip(declared).map(|(node, declared)| plain(&declared.ty, node));
+        value.is_some() && value.as_ref() == system.options.get(option).map(|option| &option.value)
     }
 
     /// Whether something gives the option a value.

@@ -209,6 +209,9 @@ const SSH: &[Key] = &[
 const ALLOW: &[Key] = &[must("pattern", Text), must("reason", Text), WHEN];
 const CLAIM: &[Key] = &[must("that", Condition), must("message", Text), WHEN];
 
+/// A claim whose condition is held back.
+pub(super) static CLAIM_EXPANDED: Shape = Record(&[must("message", Text)]);
+
 const STATE: &[Key] =
     &[must("path", Text), may("owner", Text), may("group", Text), may("mode", Text), may("backup", Flag), EACH, WHEN];
 

@@ -89,6 +89,10 @@ pub(super) fn engine() -> Environment<'static> {
     }
     engine.add_function(compare::LIKE, like);
     engine.add_function("secret", |name: &str| crate::system::placeholder(name));
+    // These let a text pass as one that is written already.
+    for filter in ["safe", "escape", "e"] {
+        engine.remove_filter(filter);
+    }
     engine.add_filter("join", join);
     engine.add_filter("replace", replace);
     engine.add_filter("prefix", prefix);
@@ -111,7 +115,11 @@ fn sink(state: &State) -> Option<Arc<Sink>> {
 
 /// A value that cannot be written where it stands.
 fn unfit(value: &str, why: &str) -> Error {
-    Error::new(ErrorKind::BadEscape, format!("{:?} cannot be written here: {why}", shorten(value)))
+    Error::new(ErrorKind::BadEscape, cannot(value, why))
+}
+
+fn cannot(value: &str, why: &str) -> String {
+    format!("{:?} cannot be written here: {why}", shorten(value))
 }
 
 /// Writes a value into text; lists, maps and null have no text of their own but where the file's format has one.
@@ -358,6 +366,25 @@ pub(super) fn node(value: &minijinja::Value, origin: &Origin, depth: usize) -> R
         _ => Kind::Scalar { text: value.to_string(), style: Style::Rendered },
     };
     Ok(Node { kind, origin: origin.clone(), tag: None })
+}
+
+/// A value of a directive or a list of such, each written as the cursor's place asks.
+pub(super) fn written(value: &minijinja::Value, origin: &Origin, sink: &Sink) -> Result<Node, Diagnostic> {
+    match value.kind() {
+        ValueKind::Seq | ValueKind::Iterable => {
+            let items = value.try_iter().map_err(|error| Diagnostic::error(origin, error.to_string()))?;
+            let kind = Kind::List(items.map(|item| written(&item, origin, sink)).collect::<Result<_, _>>()?);
+            Ok(Node { kind, origin: origin.clone(), tag: None })
+        }
+        ValueKind::String if !value.is_safe() => {
+            let text = value.as_str().unwrap_or("");
+            match sink.escape(text) {
+                Ok(text) => Ok(Node::scalar(text, Style::Rendered, origin)),
+                Err(why) => Err(Diagnostic::error(origin, cannot(text, &why))),
+            }
+        }
+        _ => node(value, origin, 0),
+    }
 }
 
 /// The place of a part of a template file.

@@ -69,6 +69,9 @@ impl Render<'_> {
     /// The entries of a section that is a map, those whose conditions hold.
     pub(super) fn each(&mut self, name: &str, node: &Node, by: &By, mut take: impl FnMut(&mut Self, Key, Node, &By)) {
         let Some(Shape::Map(shape)) = shape::section(name) else { return };
+        if name == "units" && matches!(node.kind, Kind::Scalar { .. }) {
+            return self.refuse(&node.origin, "`units` cannot be one template: its directives are read one by one");
+        }
         let Some((node, read)) = self.top(node, by) else { return };
         for (key, node) in fields::map(&node, &format!("`{name}`"), &mut self.errors).to_vec() {
             self.make(by, &read, |this| {
@@ -79,6 +82,7 @@ impl Render<'_> {
                     let Ok(key) = this.around.expand_key(&key, &by.scope) else { continue };
                     let node = once(&node);
                     let node = match name {
+                        "units" => this.unit_written(&key, &node, shape, &by.scope),
                         "files" => this.written(&key, &node, shape, &by.scope),
                         _ => this.expanded(&node, shape, &format!("`{}`", key.text), &by.scope),
                     };
@@ -99,8 +103,7 @@ impl Render<'_> {
             self.make(by, &read, |this| {
                 for by in this.repeated(&node, by) {
                     if this.switched_on(&node, &by)
-                        && let Some(node) =
-                            this.expanded(&once(&node), shape, &format!("an entry of `{name}`"), &by.scope)
+                        && let Some(node) = this.item(name, once(&node), shape, &by.scope)
                     {
                         // Claims are made where they do not hold.
                         if !matches!(name, "assertions" | "warnings") {
@@ -111,6 +114,21 @@ impl Render<'_> {
                 }
             });
         }
+    }
+
+    /// An entry of a list of records without templates. The condition of a claim stays as it is written: expanded, a
+    /// value in it would be read as an expression.
+    fn item(&mut self, name: &str, mut node: Node, shape: &Shape, scope: &Scope) -> Option<Node> {
+        let condition = match &mut node.kind {
+            Kind::Map(entries) => entries.iter().position(|(key, _)| key.text == "that").map(|at| entries.remove(at)),
+            _ => None,
+        };
+        let shape = if condition.is_some() { &shape::CLAIM_EXPANDED } else { shape };
+        let mut node = self.expanded(&node, shape, &format!("an entry of `{name}`"), scope)?;
+        if let (Kind::Map(entries), Some(condition)) = (&mut node.kind, condition) {
+            entries.push(condition);
+        }
+        Some(node)
     }
 
     /// Who contributes an entry: the module, once, or with each entry of what `each` names.

@@ -241,6 +241,19 @@ impl<'a> Render<'a> {
         }
     }
 
+    /// Refuses programs that keep set-id bits without being named in `set-id`.
+    pub(super) fn check_set_id(&mut self) {
+        let mut errors = Vec::new();
+        for (path, (entry, origin)) in &self.files {
+            if matches!(entry.content, Content::File(_)) && entry.mode & 0o6000 != 0 && !self.set_id.contains(path) {
+                let message = format!("{path} is a program with the rights of its owner or group");
+                errors
+                    .push(Diagnostic::error(origin, message).help("if it has to be, name it in `set-id` of a module"));
+            }
+        }
+        self.errors.append(&mut errors);
+    }
+
     /// Refuses entries below files and links.
     pub(super) fn check_files(&mut self) {
         let mut errors = Vec::new();

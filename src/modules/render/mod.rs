@@ -42,6 +42,13 @@ struct By {
     folder: String,
 }
 
+impl By {
+    /// The module's name as a part of the name of a file: `services-nginx`.
+    fn name(&self) -> String {
+        self.scope.prefix().unwrap_or("image").replace('.', "-")
+    }
+}
+
 /// What is claimed by name, and where.
 type Claims<T> = BTreeMap<String, (T, Origin)>;
 
@@ -52,6 +59,8 @@ const GATHERED: [&str; 6] = ["open", "local", "behind-firewall", "kernel-modules
 pub(super) struct Render<'a> {
     around: &'a Arc<Evaluator>,
     project: &'a Project,
+    /// Whether something is known to be wrong, so that parts of the machine are missing.
+    partial: bool,
     profiles: BTreeMap<String, Node>,
     packages: BTreeSet<PackageName>,
     build_only: BTreeSet<PackageName>,
@@ -95,7 +104,8 @@ pub(super) struct Rendered {
     pub made: Vec<Contribution>,
 }
 
-/// Renders the active ones of `modules`; errors are added.
+/// Renders the active ones of `modules`; errors are added. Where there are some already, what would be found missing
+/// may be missing because of these, and is not told.
 pub(super) fn render(
     around: &Arc<Evaluator>,
     project: &Project,
@@ -104,7 +114,8 @@ pub(super) fn render(
     modules: &[&Module],
     errors: &mut Vec<Diagnostic>,
 ) -> Option<Rendered> {
-    let mut render = Render::new(around, project);
+    let partial = !errors.is_empty();
+    let mut render = Render { partial, ..Render::new(around, project) };
     render.read_profiles(modules);
     let active: Vec<&Module> =
         modules.iter().copied().filter(|module| around.active(&module.path) == Ok(true)).collect();
@@ -123,12 +134,15 @@ pub(super) fn render(
     render.write_secret_files();
     render.check_files();
     render.check_disabled();
-    render.check_options(modules);
-    render.check_secrets();
-    render.check_people();
+    if !partial {
+        render.check_set_id();
+        render.check_options(modules);
+        render.check_secrets();
+        render.check_people();
+    }
     let fixed = render.fixed();
     let system = fixed.map(|fixed| render.system(image, mode, modules, fixed));
-    let failed = !render.errors.is_empty() || !around.state().errors.is_empty();
+    let failed = partial || !render.errors.is_empty() || !around.state().errors.is_empty();
     errors.append(&mut render.errors);
     errors.append(&mut around.state().errors);
     if failed { None } else { Some(Rendered { system: system?, warnings: render.warnings, made: render.made.take() }) }
@@ -139,6 +153,7 @@ impl<'a> Render<'a> {
         Self {
             around,
             project,
+            partial: false,
             profiles: BTreeMap::new(),
             packages: BTreeSet::new(),
             build_only: BTreeSet::new(),
@@ -252,6 +267,7 @@ impl<'a> Render<'a> {
             "journal-allow" => self.each_item(name, node, by, |this, node| this.allow(&node)),
             "key-allow" => self.each_item(name, node, by, |this, node| this.allow_key(&node)),
             "probes" => self.each_item(name, node, by, |this, node| this.probe(&node, by)),
+            "assertions" if self.partial => {}
             "assertions" => self.each_item(name, node, by, |this, node| this.claim(&node, by, false)),
             "warnings" => self.each_item(name, node, by, |this, node| this.claim(&node, by, true)),
             _ => {}

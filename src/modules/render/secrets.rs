@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::modules::escape::Format;
 use crate::modules::fields;
-use crate::modules::scalars::{SECRET_NAME_RULE, is_secret_name};
-use crate::modules::yaml::{Key, Node};
+use crate::modules::scalars::{SECRET_NAME_RULE, Scalar, is_secret_name};
+use crate::modules::yaml::{Key, Node, Style};
 use crate::name::GuestPath;
 use crate::origin::{Diagnostic, Origin};
 use crate::system::{Certificate, ExpectedSecret, OnChange, Part, Secret, SecretKind, parts};
@@ -206,6 +206,9 @@ impl Render<'_> {
         if hosts.is_empty() {
             return self.refuse(&key.origin, format!("certificate `{}` is for no host", key.text));
         }
+        for (host, place) in hosts.iter().filter(|(host, _)| !is_host(host)) {
+            self.refuse(place, format!("{host:?} is no host that a certificate could be for"));
+        }
         let origin = node.get("key").map_or(&node.origin, |node| &node.origin).clone();
         self.needed.push(Needed { name: secret.clone(), by: format!("certificate `{}`", key.text), origin });
         let hosts = hosts.into_iter().map(|(host, _)| host).collect();
@@ -249,4 +252,11 @@ fn agree(one: &Secret, other: &Secret) -> bool {
     let face =
         |secret: &Secret| (secret.kind, secret.owner.clone(), secret.group.clone(), secret.mode, secret.on_change);
     face(one) == face(other)
+}
+
+/// Whether a certificate can be for that host: a name, also one for all below it (RFC 6125), or an address.
+fn is_host(text: &str) -> bool {
+    let name = text.strip_prefix("*.").unwrap_or(text);
+    let scalar = Scalar::named("host-name");
+    text.parse::<std::net::IpAddr>().is_ok() || scalar.is_some_and(|scalar| scalar.read(name, Style::Rendered).is_ok())
 }

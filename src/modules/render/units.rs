@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 
 use crate::modules::fields;
 use crate::modules::scalars::{Scalar, unit_parts};
+use crate::modules::shape::Shape;
+use crate::modules::template::Scope;
 use crate::modules::yaml::{Key, Kind, Node, Style};
 use crate::name::GuestPath;
 use crate::origin::{Diagnostic, Origin};
@@ -45,6 +47,39 @@ struct Directive {
 }
 
 impl Render<'_> {
+    /// A unit's record without templates; values are written into its directives by the rules of units.
+    pub(super) fn unit_written(&mut self, key: &Key, node: &Node, shape: &Shape, scope: &Scope) -> Option<Node> {
+        let Kind::Map(entries) = &node.kind else {
+            self.refuse(&node.origin, format!("{} cannot be one template: write its sections", key.text));
+            return None;
+        };
+        let is_section = |(key, _): &&(Key, Node)| SECTIONS.iter().any(|(name, _)| *name == key.text);
+        let (sections, others): (Vec<_>, Vec<_>) = entries.iter().partition(is_section);
+        let others = Node { kind: Kind::Map(others.into_iter().cloned().collect()), ..node.clone() };
+        let mut written = self.expanded(&others, shape, &format!("`{}`", key.text), scope)?;
+        for (name, section) in sections {
+            let section = self.section_written(section, scope)?;
+            if let Kind::Map(entries) = &mut written.kind {
+                entries.push((name.clone(), section));
+            }
+        }
+        Some(written)
+    }
+
+    fn section_written(&mut self, section: &Node, scope: &Scope) -> Option<Node> {
+        let Kind::Map(directives) = &section.kind else {
+            self.refuse(&section.origin, "a section of a unit cannot be one template: write its directives");
+            return None;
+        };
+        let mut written = Vec::with_capacity(directives.len());
+        for (name, value) in directives {
+            let name = self.around.expand_key(name, scope).ok()?;
+            let value = self.around.directive(&name.text, value, scope).ok()?;
+            written.push((name, value));
+        }
+        Some(Node { kind: Kind::Map(written), ..section.clone() })
+    }
+
     /// Adds a unit; `node` is a record without templates.
     pub(super) fn unit(&mut self, key: &Key, node: &Node, by: &By) {
         let Some((_, kind)) = unit_parts(&key.text) else {
@@ -66,17 +101,27 @@ impl Render<'_> {
         let links = self.links(node, &sections, enable, key);
         if has_file {
             let text = unit_text(&sections);
-            let path =
-                if dropin { format!("{OURS}/{}.d/50-rave.conf", key.text) } else { format!("{OURS}/{}", key.text) };
+            let path = match dropin {
+                true => format!("{OURS}/{}.d/50-{}.conf", key.text, by.name()),
+                false => format!("{OURS}/{}", key.text),
+            };
             self.put_at(&path, Entry::file(text, 0o644), &key.origin, by);
         }
         if enabled == Some(false) && (dropin || !has_file) {
             self.disable(key, !links.is_empty());
         }
+        if !links.is_empty() && key.text.contains("@.") {
+            let error = Diagnostic::error(&key.origin, format!("{} is a template, which nothing can start", key.text));
+            let instance = key.text.replace("@.", "@NAME.");
+            return self.errors.push(error.help(format!("enable an instance of it, such as {instance}")));
+        }
         let home = if has_file && !dropin { OURS } else { PACKAGED };
         for (target, folder) in &links {
             let link = Entry::symlink(format!("{home}/{}", template_of(&key.text)));
             self.put_at(&format!("{OURS}/{target}.{folder}/{}", key.text), link, &key.origin, by);
+        }
+        if enable {
+            self.aliases(key, &sections, by);
         }
         for (_, directives) in &sections {
             self.wanted.extend(directives.iter().flat_map(|d| wanted(d, directives)));
@@ -87,6 +132,30 @@ impl Render<'_> {
         }
         if expected.unwrap_or(!links.is_empty()) {
             self.expect.units.insert(key.text.clone(), by.option.clone());
+        }
+    }
+
+    /// Adds the other names that an enabled unit has, as `systemctl enable` does.
+    fn aliases(&mut self, key: &Key, sections: &[(&'static str, Vec<Directive>)], by: &By) {
+        let install = sections.iter().filter(|(title, _)| *title == "Install");
+        for directive in install.flat_map(|(_, directives)| directives) {
+            match directive.name.as_str() {
+                "Alias" => {
+                    for alias in directive.values.iter().flat_map(|value| value.split_whitespace()) {
+                        if unit_parts(alias).map(|(_, kind)| kind) != unit_parts(&key.text).map(|(_, kind)| kind) {
+                            self.refuse(&directive.origin, format!("{alias:?} cannot be another name of {}", key.text));
+                            continue;
+                        }
+                        let link = Entry::symlink(format!("{OURS}/{}", key.text));
+                        self.put_at(&format!("{OURS}/{alias}"), link, &directive.origin, by);
+                    }
+                }
+                "Also" | "DefaultInstance" => {
+                    let error = Diagnostic::error(&directive.origin, format!("{} says nothing here", directive.name));
+                    self.errors.push(error.help("give every unit that shall start an `enable` of its own"));
+                }
+                _ => {}
+            }
         }
     }
 
@@ -185,7 +254,7 @@ impl Render<'_> {
             return None;
         }
         let profile = self.profiles.get(&name).cloned();
-        if profile.is_none() {
+        if profile.is_none() && !self.partial {
             let error = Diagnostic::error(&asked.origin, format!("there is no sandbox profile `{name}`"));
             let known: Vec<&str> = self.profiles.keys().map(String::as_str).collect();
             let error = match fields::nearest(&name, known.iter().copied()) {
@@ -271,7 +340,8 @@ impl Render<'_> {
                 None => self.refuse(&origin, format!("{target:?} is not the name of a unit")),
             }
         }
-        if enable && links.is_empty() {
+        let named = sections.iter().flat_map(|(_, directives)| directives).any(|directive| directive.name == "Alias");
+        if enable && links.is_empty() && !named {
             let error = Diagnostic::error(&key.origin, format!("{} is enabled but nothing wants it", key.text));
             self.errors
                 .push(error.help("add `install: { WantedBy: multi-user.target }`, or `wanted-by` to a packaged unit"));
@@ -329,6 +399,8 @@ fn wanted(directive: &Directive, all: &[Directive]) -> Vec<Wanted> {
     let dynamic = all.iter().any(|d| d.name == "DynamicUser" && d.values.iter().any(|v| v == "true" || v == "yes"));
     let user = match directive.name.as_str() {
         "User" if !dynamic => true,
+        "SocketUser" => true,
+        "SocketGroup" => false,
         "Group" | "SupplementaryGroups" if !dynamic => false,
         _ => return Vec::new(),
     };

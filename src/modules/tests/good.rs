@@ -249,7 +249,7 @@ fn units_become_files_links_and_expectations() {
         ("/etc/systemd/system/x.target.requires/foo.service", "-> /etc/systemd/system/foo.service"),
         ("/etc/systemd/system/multi-user.target.wants/ssh.service", "-> /usr/lib/systemd/system/ssh.service"),
         ("/etc/systemd/system/getty.target.wants/getty@tty1.service", "-> /usr/lib/systemd/system/getty@.service"),
-        ("/etc/systemd/system/ssh.service.d/50-rave.conf", "[Service]\nMemoryMax=64M\n"),
+        ("/etc/systemd/system/ssh.service.d/50-a.conf", "[Service]\nMemoryMax=64M\n"),
         ("/etc/systemd/system/apt-daily.timer", "-> /dev/null"),
     ] {
         assert_eq!(file(&evaluation, path), wanted);
