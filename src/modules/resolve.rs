@@ -1,6 +1,6 @@
 //! Evaluates options on demand: an option when something asks for it, its templates' options before it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use minijinja::Environment;
@@ -504,7 +504,10 @@ fn default(declared: &Declared) -> Option<Node> {
 fn trail(ty: &Type, defs: &[Def]) -> Vec<Definition> {
     let top = defs.iter().map(|def| def.rank).max();
     let used: Vec<bool> = match ty.is_collection() {
-        true => defs.iter().map(|def| active(defs).any(|other| std::ptr::eq(def, other))).collect(),
+        true => {
+            let kept: BTreeSet<*const Def> = active(defs).map(std::ptr::from_ref).collect();
+            defs.iter().map(|def| kept.contains(&std::ptr::from_ref(def))).collect()
+        }
         false => defs.iter().map(|def| Some(def.rank) == top).collect(),
     };
     let definitions = defs.iter().zip(used).rev();
