@@ -208,6 +208,14 @@ fn what_is_missing_or_weak_is_refused_before_anything_is_built() {
     );
     lab.refused("nobody", &["secrets", "seal", "app", "--check"], &["secrets/app.yaml has changed since"]);
 
+    // Nor is an image built whose machines could not open it.
+    let rules = std::fs::read_to_string(lab.path("project/.sops.yaml")).unwrap();
+    let machine = "age1vjusj87wdhggna066mr346zfd6hz87tjz8t4p9ufx60dgsszcd3sk2wg5a";
+    lab.write("project/.sops.yaml", format!("{rules}      - {machine}\n"));
+    lab.refused("nobody", &plan, &["app.secrets: it is not encrypted for", machine, "rave secrets seal app"]);
+    assert!(lab.good(&plan).contains("app.secrets: secrets/app.yaml has changed since; sealing"));
+    assert!(lab.run("nobody", &plan).status.success());
+
     // Nobody is named: nothing is sealed for the wrong ones.
     lab.write("project/.sops.yaml", "creation_rules:\n  - path_regex: ^secrets/\n    age: []\n");
     lab.refused("home", &plan, &["no creation rule's path_regex matches images/app.secrets"]);

@@ -72,8 +72,10 @@ pub struct Options {
 #[command(after_help = "Examples:
   rave explain web system.hostname    its value, who set it, and every file that it is in
   rave explain web /etc/hostname      the module that writes the file, and the options that it reads
-  rave explain web sshd.service       the same for a unit
-  rave explain web libssl3t64         why a package is there: the chain of those that need it")]
+  rave explain web ssh.service        the same for a unit
+  rave explain web libssl3t64         why a package is there: the chain of those that need it
+  rave explain web /usr/bin/ssh       the package that brought a file to the newest build, and who asked for it
+  rave explain web base.ssh           the options of a group")]
 pub struct Explain {
     /// Image: a name in images/ or a path
     pub image: String,
@@ -106,10 +108,13 @@ pub struct Eval {
   rave diff web@safe web@full-pipe     one image in two modes
   rave diff HEAD:web web               what has changed since the last commit
   rave diff v1.2.0:web v1.3.0:web      two revisions; nothing is checked out
+  rave diff web~1 web~0                the two newest builds, as the store remembers them
+  rave diff web~0 web                  what building now would change
   rave diff old/ result/               two builds, by their manifests
 
-A side is [REVISION:]IMAGE[@MODE], or the path of a manifest.json or of a directory that holds one. Options,
-packages, files, units, open ports, users and sizes are compared, whichever both sides know.")]
+A side is [REVISION:]IMAGE[@MODE], IMAGE~N for the build N builds before the newest, or the path of a manifest.json
+or of a directory that holds one. Options, packages, files, units, open ports, users and sizes are compared,
+whichever both sides know.")]
 pub struct Diff {
     /// The old side
     pub a: String,

@@ -15,6 +15,7 @@ use crate::store::Store;
 use crate::ui::Tone;
 
 use super::building::{Built, Manner, Prepared};
+use super::generations::Generations;
 use super::locking::{self, Asked};
 use super::{Context, Failure, Result, Status, store};
 
@@ -51,7 +52,7 @@ pub fn prepare(context: &Context, asked: Asked, manner: Manner) -> Result<Prepar
 
 /// Each step, whether the store has it, and why it does not.
 fn show_plan(context: &Context, store: &Store, prepared: &Prepared) -> Result<Status> {
-    let newest = prepared.newest(store)?;
+    let newest = Generations::of(store, &prepared.asked.named, &prepared.asked.system.name).newest()?;
     let (mut steps, mut anew) = (Vec::new(), Vec::new());
     for step in &prepared.plan.steps {
         let is_cached = store.lookup(kind(step.piece), step.digest)?.is_some();

@@ -8,7 +8,6 @@ use crate::debian::{self, Lock, rootfs, tools};
 use crate::digest::{Canonical, Digest};
 use crate::disk;
 use crate::event::Work;
-use crate::images::Manifest;
 use crate::images::assemble::{Assembled, Assembly, kind};
 use crate::images::plan::{Inputs, Piece, Plan, plan};
 use crate::name::PackageName;
@@ -16,6 +15,7 @@ use crate::sandbox::{Ids, Sandbox};
 use crate::store::{PutError, Store};
 use crate::system::{Mode, System};
 
+use super::generations::Generations;
 use super::locking::{self, Asked};
 use super::project::Named;
 use super::{Context, Failure, Result, secrets};
@@ -158,10 +158,18 @@ impl Prepared {
 
     /// Makes whatever is missing, and shows that no secret is in it.
     pub fn build(&self, context: &Context, store: &Store, manner: Manner) -> Result<Built> {
-        if let Some(pieces) = self.done(store)? {
-            let leaks = secrets::prove(context, store, self, &pieces)?;
-            return Ok(Built { pieces, leaks });
-        }
+        let pieces = match self.done(store)? {
+            Some(pieces) => pieces,
+            None => self.assemble(context, store, manner)?,
+        };
+        let leaks = secrets::prove(context, store, self, &pieces)?;
+        let all: Vec<Digest> = self.plan.steps.iter().map(|step| step.digest).collect();
+        let manifest = self.plan.digest(Piece::Manifest);
+        Generations::of(store, &self.asked.named, &self.asked.system.name).add(&all, manifest)?;
+        Ok(Built { pieces, leaks })
+    }
+
+    fn assemble(&self, context: &Context, store: &Store, manner: Manner) -> Result<Assembled> {
         let (tools, rootfs) = self.bases(context, store, manner)?;
         let assembly = Assembly {
             system: &self.asked.system,
@@ -174,11 +182,7 @@ impl Prepared {
             workers: workers(self.asked.system.mode),
             report: context.ui.as_ref(),
         };
-        let pieces = assembly.run()?;
-        let leaks = secrets::prove(context, store, self, &pieces)?;
-        let all: Vec<Digest> = self.plan.steps.iter().map(|step| step.digest).collect();
-        store.pin(&self.pin(), &all)?;
-        Ok(Built { pieces, leaks })
+        Ok(assembly.run()?)
     }
 
     /// The unified kernel image, once all is made.
@@ -197,23 +201,6 @@ impl Prepared {
         let qcow2 = find(Piece::Qcow2)?;
         let complete = qcow2.is_some() || self.plan.digest(Piece::Qcow2).is_none();
         Ok(complete.then_some(Assembled { disk, manifest, qcow2 }))
-    }
-
-    /// The manifest of the newest build of this image, if the store has it.
-    pub fn newest(&self, store: &Store) -> Result<Option<Manifest>> {
-        for digest in store.pins()?.remove(&self.pin()).into_iter().flatten() {
-            if let Some(path) = store.lookup(kind(Piece::Manifest), digest)? {
-                // A build by another rave may have a manifest of another form.
-                return Ok(serde_json::from_slice(&disk::read(path)?).ok());
-            }
-        }
-        Ok(None)
-    }
-
-    /// The name under which the store keeps the newest build of this image.
-    fn pin(&self) -> String {
-        let place = Canonical::new("rave pin").field(self.asked.named.lock().to_string_lossy().as_bytes()).finish();
-        format!("{}-{}", self.asked.system.name, place.short())
     }
 }
 

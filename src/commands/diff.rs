@@ -10,6 +10,7 @@ use crate::cli;
 use crate::event::bytes;
 use crate::ui::Tone;
 
+use super::options::compact;
 use super::{Context, Result, Status};
 
 use facts::{Difference, Facts};
@@ -51,13 +52,18 @@ fn describe(difference: &Difference) -> String {
     let text = |value: &Value| match value {
         Value::Number(number) if difference.section == "sizes" => bytes(number.as_u64().unwrap_or(0)),
         Value::String(text) if difference.section != "options" => text.clone(),
-        other => other.to_string(),
+        other => compact(other).to_string(),
     };
+    // Of things that are there or not, being there is all there is to say.
+    let is_there = |value: &Value| difference.section != "options" && *value == Value::Bool(true);
     let name = &difference.name;
     let line = match (&difference.old, &difference.new) {
-        (Some(old), Some(new)) => format!("  {} {name}: {} -> {}", Tone::Warn.paint("~"), text(old), text(new)),
-        (None, Some(Value::Bool(true))) => format!("  {} {name}", Tone::Good.paint("+")),
-        (Some(Value::Bool(true)), None) => format!("  {} {name}", Tone::Bad.paint("-")),
+        (Some(old), Some(new)) => {
+            let more = growth(old, new).filter(|_| difference.section == "sizes").unwrap_or_default();
+            format!("  {} {name}: {} -> {}{more}", Tone::Warn.paint("~"), text(old), text(new))
+        }
+        (None, Some(new)) if is_there(new) => format!("  {} {name}", Tone::Good.paint("+")),
+        (Some(old), None) if is_there(old) => format!("  {} {name}", Tone::Bad.paint("-")),
         (None, Some(new)) => format!("  {} {name}: {}", Tone::Good.paint("+"), text(new)),
         (Some(old), None) => format!("  {} {name}: {}", Tone::Bad.paint("-"), text(old)),
         (None, None) => String::new(),
@@ -66,6 +72,13 @@ fn describe(difference: &Difference) -> String {
         Some(origin) => format!("{line}  {}", Tone::Dim.paint(origin)),
         None => line,
     }
+}
+
+/// By how much a size changed: rounded, both may look the same.
+fn growth(old: &Value, new: &Value) -> Option<String> {
+    let (old, new) = (old.as_u64()?, new.as_u64()?);
+    let sign = if new < old { '-' } else { '+' };
+    Some(format!(" ({sign}{})", bytes(new.abs_diff(old))))
 }
 
 /// The lines of a text file that changed, as a unified diff.
@@ -87,5 +100,25 @@ fn tone(line: &str) -> Tone {
         Some(b'-') => Tone::Bad,
         Some(b'@') => Tone::Dim,
         _ => Tone::Plain,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_difference_is_one_line_that_tells_both_sides_apart() {
+        let check = |section, old: Value, new: Value, wanted: &str| {
+            let some = |value: Value| (!value.is_null()).then_some(value);
+            let difference = Difference { section, name: "x".into(), old: some(old), new: some(new), set_by: None };
+            assert_eq!(anstream::adapter::strip_str(&describe(&difference)).to_string(), wanted);
+        };
+        check("sizes", json!(20_700_100), json!(20_704_196), "  ~ x: 20.7 MB -> 20.7 MB (+4.0 kB)");
+        check("sizes", json!(2_000), json!(1_000), "  ~ x: 2.0 kB -> 1.0 kB (-1.0 kB)");
+        check("options", Value::Null, json!(true), "  + x: true");
+        check("options", json!(true), Value::Null, "  - x: true");
+        check("units", Value::Null, json!(true), "  + x");
+        check("options", Value::Null, json!({"a": "", "b": {"c": null}, "d": 1}), "  + x: {\"d\":1}");
     }
 }

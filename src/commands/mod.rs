@@ -10,6 +10,7 @@ mod eval;
 mod explain;
 mod failure;
 mod fmt;
+mod generations;
 mod guest;
 mod lint;
 mod lock;

@@ -11,6 +11,7 @@ use crate::debian::Update;
 use crate::disk;
 use crate::name::ImageName;
 
+use super::secrets::init;
 use super::{Context, Failure, Result, Status, locking, project, schema};
 
 /// What stands for the image's name in the files below.
@@ -29,6 +30,10 @@ const FILES: [(&str, &str); 6] = [
 /// Writes what is not there yet, and locks the image if a mirror answers.
 pub fn run(arguments: &cli::New, context: &Context) -> Result<Status> {
     let name: ImageName = arguments.image.parse().map_err(|e| Failure::request(format!("--image: {e}")))?;
+    if project::library_images().contains(name.as_str()) {
+        return Err(Failure::request(format!("--image: `{name}` is an image of rave's own"))
+            .hint("choose another name; the new image extends `minimal`"));
+    }
     let root = std::path::absolute(&arguments.dir).unwrap_or_else(|_| arguments.dir.clone());
     let (mut written, mut kept) = (Vec::new(), Vec::new());
     let mut note = |path: &Path, is_new: bool| {
@@ -46,13 +51,21 @@ pub fn run(arguments: &cli::New, context: &Context) -> Result<Status> {
         let is_new = create(&path, &text)?;
         note(&path, is_new);
     }
+    let inside = Context {
+        ui: Arc::clone(&context.ui),
+        project: root.clone(),
+        store: context.store.clone(),
+        state: context.state.clone(),
+        environment: context.environment.clone(),
+    };
+    written.extend(rules(&inside).into_iter().map(PathBuf::from));
     for path in &kept {
         context.ui.say(format!("{} is there already and stays as it is", path.display()));
     }
     if !context.ui.is_json() {
         written.iter().for_each(|path: &PathBuf| context.ui.print(arguments.dir.join(path).display()));
     }
-    let is_locked = if arguments.no_lock { false } else { lock(&root, &name, context)? };
+    let is_locked = if arguments.no_lock { false } else { lock(&name, &inside)? };
     if context.ui.is_json() {
         let result = json!({"event": "result", "written": written, "kept": kept, "locked": is_locked});
         context.ui.print_json(&result);
@@ -74,21 +87,25 @@ fn create(path: &Path, bytes: &[u8]) -> Result<bool> {
     }
 }
 
+/// Writes the rules for secrets, and makes the identity that they name unless there is one; tells what was made, and
+/// warns if there is no place for an identity.
+fn rules(context: &Context) -> Vec<String> {
+    let mut made = Vec::new();
+    if let Err(failure) = init::start(false, &[], context, &mut made) {
+        failure.show(&context.ui);
+        context.ui.warn("the project is there, but has no rules for secrets: `rave secrets init` writes them");
+    }
+    made
+}
+
 /// Locks the image and the tools unless they are; false, with a warning, if no mirror helps.
-fn lock(root: &Path, name: &ImageName, context: &Context) -> Result<bool> {
-    let context = Context {
-        ui: Arc::clone(&context.ui),
-        project: root.to_owned(),
-        store: context.store.clone(),
-        state: context.state.clone(),
-        environment: context.environment.clone(),
-    };
-    let asked = locking::evaluate(&context, name.as_str(), &[], None)?;
-    for asked in [&locking::tools(&context, &asked.named)?, &asked] {
+fn lock(name: &ImageName, context: &Context) -> Result<bool> {
+    let asked = locking::evaluate(context, name.as_str(), &[], None)?;
+    for asked in [&locking::tools(context, &asked.named)?, &asked] {
         if locking::fitting(asked)?.is_ok() {
             continue;
         }
-        match locking::lock(&context, asked, &Update::None) {
+        match locking::lock(context, asked, &Update::None) {
             Ok(_) => {}
             Err(failure @ (Failure::Error { .. } | Failure::Gone(_))) => {
                 failure.show(&context.ui);

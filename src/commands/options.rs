@@ -86,6 +86,25 @@ pub fn definitions(trail: &Trail) -> Value {
     told.collect()
 }
 
+/// A value without what is empty in its records, for people to read.
+pub fn compact(value: &Value) -> Value {
+    let is_empty = |value: &Value| match value {
+        Value::Null | Value::Bool(false) => true,
+        Value::String(text) => text.is_empty(),
+        Value::Array(items) => items.is_empty(),
+        Value::Object(entries) => entries.is_empty(),
+        Value::Bool(true) | Value::Number(_) => false,
+    };
+    match value {
+        Value::Object(entries) => {
+            let full = entries.iter().map(|(key, value)| (key.clone(), compact(value)));
+            full.filter(|(_, value)| !is_empty(value)).collect()
+        }
+        Value::Array(items) => items.iter().map(compact).collect(),
+        other => other.clone(),
+    }
+}
+
 fn describe(option: &Reference, evaluation: Option<&Evaluation>) -> String {
     let mut text = format!("{}  {}", Tone::Strong.paint(&option.name), Tone::Dim.paint(&option.kind));
     let mut line = |what: &str, value: String| {
@@ -102,7 +121,7 @@ fn describe(option: &Reference, evaluation: Option<&Evaluation>) -> String {
     }
     line("declared  ", option.declared.to_string());
     if let Some((value, trail)) = evaluation.and_then(|evaluation| in_image(option, evaluation)) {
-        line("value     ", value.to_string());
+        line("value     ", compact(value).to_string());
         for definition in trail.definitions.iter().filter(|definition| definition.used) {
             line("set       ", format!("{} {}", definition.origin, definition.level.describe()));
         }

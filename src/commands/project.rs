@@ -79,8 +79,17 @@ pub fn over_library(files: impl IntoIterator<Item = (String, Vec<u8>)>) -> Resul
 
 /// The paths of the library's modules.
 pub fn library() -> BTreeSet<String> {
-    let modules = LIBRARY.iter().filter_map(|(path, _)| path.strip_prefix("modules/")?.strip_suffix(".yaml"));
-    modules.map(str::to_owned).collect()
+    of_library("modules/")
+}
+
+/// The names of the library's images.
+pub fn library_images() -> BTreeSet<String> {
+    of_library("images/")
+}
+
+fn of_library(folder: &str) -> BTreeSet<String> {
+    let names = LIBRARY.iter().filter_map(|(path, _)| path.strip_prefix(folder)?.strip_suffix(".yaml"));
+    names.map(str::to_owned).collect()
 }
 
 fn find(project: &mut Project, root: &Path, image: &str) -> Result<Named> {
@@ -95,7 +104,11 @@ fn find(project: &mut Project, root: &Path, image: &str) -> Result<Named> {
         let limit = (image.chars().count() / 3).clamp(1, 3);
         let measured = names.iter().map(|name| (strsim::damerau_levenshtein(name, image), name));
         let close = measured.min().filter(|(distance, _)| *distance <= limit);
+        let file = root.join("images").join(format!("{image}.yaml"));
         let hint = match close {
+            // Something of that name is there, and yet was passed over.
+            _ if disk::exists(file.with_extension("yml")) => format!("images/{image}.yml must end with .yaml"),
+            _ if disk::exists(&file) => format!("images/{image}.yaml is no regular file; links are not followed"),
             Some((_, name)) => format!("did you mean `{name}`?"),
             None => format!("there are: {}", names.join(", ")),
         };
@@ -231,6 +244,12 @@ mod tests {
             other => panic!("{other:?}"),
         };
         assert!(message(read(dir.path(), "wbe")).contains("did you mean `web`?"));
+        write(dir.path(), "images/short.yml", b"name: short\n");
+        assert!(message(read(dir.path(), "short")).contains("images/short.yml must end with .yaml"));
+        disk::symlink("web.yaml", dir.path().join("images/link.yaml")).unwrap();
+        assert!(
+            message(read(dir.path(), "link")).contains("images/link.yaml is no regular file; links are not followed")
+        );
         write(dir.path(), "images/bad.yaml", b"\xff\xfe");
         assert!(message(read(dir.path(), "web")).contains("images/bad.yaml is not UTF-8"));
         write(dir.path(), "images/bad.yaml", &vec![b' '; LIMIT as usize + 1]);

@@ -59,6 +59,7 @@ pub fn manifest() -> Manifest {
         mode: "0644".into(),
         owner: (0, 0),
         option: None,
+        package: None,
     };
     Manifest {
         format: 1,

@@ -35,6 +35,21 @@ impl Owned {
         Ok(Self(owned))
     }
 
+    /// The package of each path. Nobody's is what several packages have: a directory, or a file that one diverts.
+    pub fn owners(&self) -> BTreeMap<&str, &str> {
+        let mut owners = BTreeMap::new();
+        let mut shared = BTreeSet::new();
+        for (name, paths) in &self.0 {
+            for path in paths {
+                if owners.insert(path.as_str(), name.as_str()).is_some() {
+                    shared.insert(path.as_str());
+                }
+            }
+        }
+        owners.retain(|path, _| !shared.contains(path));
+        owners
+    }
+
     /// Files that belong only to the packages `gone`.
     pub fn only(&self, gone: &BTreeSet<PackageName>, archive: &Archive) -> Result<BTreeSet<String>, Error> {
         if let Some(package) = gone.iter().find(|package| !self.0.contains_key(package.as_str())) {

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::name::PackageName;
 use crate::system::System;
 use crate::tree::{Content, Entry};
 
@@ -70,6 +71,8 @@ pub struct Final {
     pub xattrs: BTreeMap<String, Vec<u8>>,
     /// The option that put it there.
     pub option: Option<String>,
+    /// The package that brought it.
+    pub package: Option<PackageName>,
 }
 
 /// The finished root file system by absolute path.
@@ -103,11 +106,12 @@ pub fn os_release(archive: &Archive, system: &System) -> Result<Vec<u8>, Error> 
 
 impl Final {
     fn root(node: Node, mode: u32) -> Self {
-        Self { node, mode, uid: 0, gid: 0, xattrs: BTreeMap::new(), option: None }
+        Self { node, mode, uid: 0, gid: 0, xattrs: BTreeMap::new(), option: None, package: None }
     }
 
-    fn of(member: &Member, node: Node) -> Self {
-        Self { node, mode: member.mode, uid: member.uid, gid: member.gid, xattrs: member.xattrs.clone(), option: None }
+    fn of(member: &Member, node: Node, package: Option<PackageName>) -> Self {
+        let Member { mode, uid, gid, ref xattrs, .. } = *member;
+        Self { node, mode, uid, gid, xattrs: xattrs.clone(), option: None, package }
     }
 }
 
@@ -116,6 +120,7 @@ fn shipped(archive: &Archive, owned: &Owned, system: &System) -> Result<Finals, 
     let excluded = Globs::new(&system.exclude);
     let build_only = owned.only(&system.build_only, archive)?;
     let started = owned.starts(&system.starts, archive);
+    let owners = owned.owners();
     let mut finals = Finals::new();
     let mut bereft = BTreeSet::new();
     for (path, member) in &archive.members {
@@ -133,7 +138,7 @@ fn shipped(archive: &Archive, owned: &Owned, system: &System) -> Result<Finals, 
                 _ => return Err(Error::Root { what: format!("{path} is a second name of {first}, which is no file") }),
             },
         };
-        let mut item = Final::of(member, node);
+        let mut item = Final::of(member, node, owners.get(path.as_str()).and_then(|name| name.parse().ok()));
         if !system.set_id.iter().any(|kept| kept.as_str() == path) && item.node != Node::Directory {
             item.mode &= !SET_ID;
         }
@@ -173,7 +178,7 @@ fn place(finals: &mut Finals, path: &str, entry: &Entry, owners: &Owners) -> Res
     };
     let uid = owners.user(&entry.owner).ok_or_else(|| error(format!("there is no user {:?}", entry.owner)))?;
     let gid = owners.group(&entry.group).ok_or_else(|| error(format!("there is no group {:?}", entry.group)))?;
-    insert(finals, path, Final { node, mode: entry.mode, uid, gid, xattrs: BTreeMap::new(), option })
+    insert(finals, path, Final { node, mode: entry.mode, uid, gid, xattrs: BTreeMap::new(), option, package: None })
 }
 
 /// Puts a node at a path, through links in its parents, replacing what was there.

@@ -125,6 +125,39 @@ fn only_packages_that_an_image_names_start_their_units() {
 }
 
 #[test]
+fn what_a_package_brought_names_it() {
+    let archive = archive(&[
+        ("usr/bin/tool", 'f', "tool"),
+        ("usr/bin/other", 'l', "tool"),
+        ("usr/bin/made-by-a-script", 'f', ""),
+        ("usr/bin/diverted", 'f', ""),
+        ("etc/tool.conf", 'f', "theirs"),
+        ("var/lib/tool/state", 'f', ""),
+        (
+            "var/lib/dpkg/info/tool:amd64.list",
+            'f',
+            "/.\n/bin\n/bin/tool\n/bin/other\n/bin/diverted\n/etc/tool.conf\n/var/lib/tool/state\n",
+        ),
+        ("var/lib/dpkg/info/diverter.list", 'f', "/bin\n/usr/bin/diverted\n"),
+    ]);
+    let mut system = system(&[("/etc/tool.conf", Entry::file("ours", 0o644))]);
+    system.exclude = vec!["/var/lib/dpkg/**".into()];
+    let finals = unite(&archive, &system).unwrap();
+    for (path, package) in [
+        ("/usr/bin/tool", Some("tool")),
+        ("/usr/bin/other", Some("tool")),
+        ("/usr/share/factory/var/lib/tool/state", Some("tool")),
+        ("/usr/bin/made-by-a-script", None),
+        ("/usr/bin/diverted", None),
+        ("/etc/tool.conf", None),
+        ("/usr/bin/rave", None),
+        ("/usr/bin", None),
+    ] {
+        assert_eq!(finals[path].package.as_ref().map(PackageName::as_str), package, "{path}");
+    }
+}
+
+#[test]
 fn var_moves_to_the_factory_copy_and_is_made_by_tmpfiles() {
     let archive = archive(&[
         ("var/lib/a b", 'd', ""),

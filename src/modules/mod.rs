@@ -7,6 +7,7 @@ mod declare;
 mod escape;
 mod fields;
 mod format;
+mod gathered;
 mod image;
 mod imports;
 mod lint;

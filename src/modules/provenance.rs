@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::gathered;
 use crate::name::OptionPath;
 use crate::origin::Origin;
 
@@ -28,8 +29,8 @@ pub(super) enum Read {
     Option(String),
     /// Whether a module is active, by its path.
     Condition(String),
-    /// What all modules together ask for, as templates see it.
-    Gathered,
+    /// What all modules together ask for of one kind, as templates see it.
+    Gathered(&'static str),
 }
 
 impl Read {
@@ -38,7 +39,7 @@ impl Read {
         match self {
             Self::Option(name) => name.clone(),
             Self::Condition(module) => format!("the condition of {module}"),
-            Self::Gathered => "what modules ask for".to_owned(),
+            Self::Gathered(kind) => format!("gathered.{kind}"),
         }
     }
 }
@@ -113,7 +114,7 @@ impl Provenance {
 fn options(reads: &BTreeSet<Read>) -> BTreeSet<OptionPath> {
     let named = reads.iter().filter_map(|read| match read {
         Read::Option(name) => name.parse().ok(),
-        Read::Condition(_) | Read::Gathered => None,
+        Read::Condition(_) | Read::Gathered(_) => None,
     });
     named.collect()
 }
@@ -148,10 +149,13 @@ impl Notes {
         self.finished.insert(made, page);
     }
 
-    /// What the modules ask for together was made from all that each of them asks for.
+    /// What the modules ask for together was made from what each of them asks for of that kind.
     pub fn gathered(&mut self, made: &Made) {
-        let reads = made.contributions.iter().flat_map(|made| made.reads.iter().cloned()).collect();
-        self.finished.insert(Read::Gathered, reads);
+        for kind in gathered::KINDS {
+            let asked = made.contributions.iter().filter(|made| kind.sections.contains(&made.section.as_str()));
+            let reads = asked.flat_map(|made| made.reads.iter().cloned()).collect();
+            self.finished.insert(Read::Gathered(kind.name), reads);
+        }
     }
 
     /// All there is to know, with what was made.
@@ -254,6 +258,25 @@ mod tests {
         check(
             "units: { a.service: { service: { ExecStart: \"/a {{ x }}\" } } }\n",
             "units a.service modules/a.yaml:6:10: a.x\nfiles /etc/systemd/system/a.service modules/a.yaml:6:10: a.x\n",
+        );
+    }
+
+    #[test]
+    fn what_is_gathered_of_one_kind_leads_to_nobody_of_another() {
+        check(
+            "secrets: { s: { description: d, kind: text, owner: root } }\nopen: [\"tcp/{{ x }}\"]\n\
+             files: { /etc/a: { text: \"{{ gathered.secrets.names | length }}\" } }\n",
+            "secrets s modules/a.yaml:6:12: \nopen tcp/1 modules/a.yaml:7:8: a.x\nfiles /etc/a modules/a.yaml:8:10: \n",
+        );
+    }
+
+    #[test]
+    fn claims_that_hold_are_not_made() {
+        check("assertions: [{ that: \"{{ x == 1 }}\", message: m }]\n", "");
+        check("warnings: [{ that: \"{{ x == 1 }}\", message: m }]\n", "");
+        check(
+            "warnings: [{ that: \"{{ x == 2 }}\", message: m }, { that: \"{{ x > 0 }}\", message: n }]\n",
+            "warnings m modules/a.yaml:6:12: a.x\n",
         );
     }
 

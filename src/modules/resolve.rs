@@ -7,6 +7,7 @@ use minijinja::Environment;
 use minijinja::value::{Enumerator, Object, ValueKind};
 
 use super::escape::{Cursor, Format, SINK, Sink};
+use super::gathered::Gathered;
 use super::imports::{Catalogue, Definitions};
 use super::merge::{At, Def, Merger, Rank, Surroundings, active};
 use super::provenance::{Notes, Read};
@@ -41,7 +42,7 @@ pub(super) struct Evaluator {
     /// Names besides options: `image`, `mode`.
     pub globals: BTreeMap<String, minijinja::Value>,
     /// What all modules together ask for; there once those sections are rendered.
-    pub gathered: OnceLock<minijinja::Value>,
+    pub gathered: OnceLock<BTreeMap<&'static str, minijinja::Value>>,
     pub engine: Environment<'static>,
     pub state: Mutex<State>,
 }
@@ -101,11 +102,10 @@ impl Names {
         if self.group || inner.is_some() {
             return inner.or_else(|| self.replaced(name));
         }
-        let gathered = self.around.gathered.get().filter(|_| name == "gathered");
-        if gathered.is_some() {
-            self.around.state().notes.read(Read::Gathered);
+        if name == "gathered" && self.around.gathered.get().is_some() {
+            return Some(minijinja::Value::from_object(Gathered { around: Arc::clone(&self.around) }));
         }
-        let known = gathered.or_else(|| self.around.globals.get(name)).cloned();
+        let known = self.around.globals.get(name).cloned();
         known.or_else(|| self.either("", name)).or_else(|| self.replaced(name))
     }
 

@@ -148,9 +148,9 @@ fn groups(catalogue: &Catalogue, defs: &mut Map<String, Json>) {
         let mut patterns = Map::new();
         for (path, declared) in catalogue.iter() {
             let Some(key) = within(path) else { continue };
-            // What is below a map or submodule is left to the parser.
-            if declared.ty.is_collection() {
-                patterns.insert(format!("^{}\\.", key.replace('.', "\\.")), json!(true));
+            for below in below(&declared.ty) {
+                let pattern = format!("^{}{}$", key.replace('.', "\\."), below.pattern);
+                patterns.insert(pattern, json!({"$ref": format!("#/$defs/option.{path}{}", below.name)}));
             }
             properties.insert(key, json!({"$ref": format!("#/$defs/option.{path}")}));
         }
@@ -168,6 +168,51 @@ fn groups(catalogue: &Catalogue, defs: &mut Map<String, Json>) {
     }
     for (path, declared) in catalogue.iter() {
         defs.insert(format!("option.{path}"), option(declared));
+        defs.extend(
+            below(&declared.ty).into_iter().map(|below| (format!("option.{path}{}", below.name), below.schema)),
+        );
+    }
+}
+
+/// What a dotted key may mean below an option.
+struct Below {
+    /// A regular expression of the rest of the key.
+    pattern: String,
+    /// The rest of the key with `*` for any name.
+    name: String,
+    schema: Json,
+}
+
+impl Below {
+    /// One level below, and all that is below that.
+    fn level(pattern: &str, name: &str, schema: Json, ty: &Type) -> Vec<Self> {
+        let inner = below(ty).into_iter().map(|below| Self {
+            pattern: format!("{pattern}{}", below.pattern),
+            name: format!("{name}{}", below.name),
+            ..below
+        });
+        let mut all: Vec<Self> = inner.collect();
+        all.push(Self { pattern: pattern.to_owned(), name: name.to_owned(), schema });
+        all
+    }
+}
+
+/// The keys that may stand below a value of a type, joined to the option's name by dots.
+fn below(ty: &Type) -> Vec<Below> {
+    match ty {
+        Type::Map(of) => Below::level("\\.[^.]+", ".*", or_template(of_type(of)), of),
+        Type::Submodule(fields) => {
+            let field = |(name, field): (&String, &Declared)| {
+                Below::level(&format!("\\.{name}"), &format!(".{name}"), option(field), &field.ty)
+            };
+            fields.iter().flat_map(field).collect()
+        }
+        Type::Nullable(of) => below(of),
+        // Which of them is meant only the value tells.
+        Type::OneOf(types) if types.iter().any(Type::is_collection) => {
+            vec![Below { pattern: "\\..+".to_owned(), name: ".**".to_owned(), schema: json!(true) }]
+        }
+        Type::OneOf(_) | Type::Scalar { .. } | Type::Enum(_) | Type::List { .. } => Vec::new(),
     }
 }
 
@@ -224,7 +269,10 @@ fn scalar_schema(scalar: &scalars::Scalar, bounds: &Bounds) -> Json {
         "int" => number("integer"),
         "float" => number("number"),
         "port" => json!({"type": "integer", "minimum": 1, "maximum": 65535}),
-        "duration" => json!({"type": ["string", "integer"], "pattern": "^([0-9]+(ms|s|m|min|h|d|w))+$|^0$"}),
+        // Only nothing needs no unit.
+        "duration" => {
+            json!({"anyOf": [{"type": "string", "pattern": "^([0-9]+(ms|s|m|min|h|d|w))+$|^0$"}, {"const": 0}]})
+        }
         "size" => json!({"type": ["string", "integer"], "pattern": "^[0-9]+([KMGT](iB)?|B)?$"}),
         "percentage" => json!({"type": "string", "pattern": "^[0-9]+%$"}),
         name => text_schema(name, bounds),

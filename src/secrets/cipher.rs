@@ -216,6 +216,14 @@ mod tests {
         Cipher::new(Secret::new(vec![7; DATA_KEY])).unwrap()
     }
 
+    /// That this compiles is the test: the crate says so of its keys only with the feature that makes it true.
+    #[test]
+    fn keys_are_overwritten_when_dropped() {
+        fn overwritten<T: zeroize::ZeroizeOnDrop>() {}
+        overwritten::<Aes256>();
+        overwritten::<Secret>();
+    }
+
     #[test]
     fn what_is_sealed_opens_only_at_its_place() {
         let mut cipher = cipher();

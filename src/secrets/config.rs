@@ -8,7 +8,7 @@ use super::error::{Error, Result};
 use super::metadata::{Group, Metadata};
 use super::rule::{self, Written};
 use super::tree::{self, Entry, Item, Kind, Value};
-use super::{Recipient, yaml};
+use super::{Layout, Recipient, yaml};
 use crate::disk;
 
 /// The file's name.
@@ -40,27 +40,70 @@ pub fn find(file: &Path) -> Option<PathBuf> {
     absolute.ancestors().skip(1).map(|folder| folder.join(NAME)).find(|path| disk::exists(path))
 }
 
-/// The creation rule of the configuration at `config` for `file`.
+/// No level is deeper indented, in spaces.
+const DEEPEST: i64 = 64;
+
+/// How the configuration at `config` wants files to be laid out: `stores.yaml.indent`, and the same of `json` and
+/// `json_binary`.
+pub fn layout(config: &Path, text: &str) -> Result<Layout> {
+    let wrong = |reason: String| Error::Config { file: config.display().to_string(), reason };
+    let documents = yaml::read(text).map_err(|error| wrong(error.to_string()))?;
+    let root = documents.first().map(Vec::as_slice).unwrap_or_default();
+    let stores = field(root, "stores").and_then(Value::as_map).unwrap_or_default();
+    let indent = |store: &str, least: i64| match field(stores, store).and_then(|store| field(store.as_map()?, "indent"))
+    {
+        None => Ok(None),
+        Some(Value::Leaf(leaf)) if leaf.kind == Kind::Int => {
+            let number = leaf.text.expose_text().and_then(|text| text.parse::<i64>().ok());
+            let number = number.filter(|number| (least..=DEEPEST).contains(number));
+            number.map(Some).ok_or_else(|| format!("stores.{store}.indent is not between {least} and {DEEPEST}"))
+        }
+        Some(_) => Err(format!("stores.{store}.indent is not a number")),
+    };
+    let spaces = |store| indent(store, -1).map(|number| number.and_then(|number| usize::try_from(number).ok()));
+    let yaml = match indent("yaml", 0).map_err(&wrong)?.and_then(|number| usize::try_from(number).ok()) {
+        None | Some(0) => Layout::default().yaml,
+        // As the writer of sops does with what YAML has no sign for.
+        Some(spaces) if !(2..=9).contains(&spaces) => 2,
+        Some(spaces) => spaces,
+    };
+    Ok(Layout { yaml, json: spaces("json").map_err(&wrong)?, binary: spaces("json_binary").map_err(&wrong)? })
+}
+
+/// The creation rule of the configuration at `config` for `file`. Without one, nobody is named.
 pub fn creation(config: &Path, text: &str, file: &Path) -> Result<Creation> {
+    matching(config, text, file)?.ok_or_else(|| {
+        let reason = format!("no creation rule's path_regex matches {}", relative(config, file).display());
+        Error::Config { file: config.display().to_string(), reason }
+    })
+}
+
+/// The file as `path_regex` sees it: relative to the configuration's folder.
+fn relative(config: &Path, file: &Path) -> PathBuf {
+    let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let (file, config) = (absolute(file), absolute(config));
+    let folder = config.parent().unwrap_or(Path::new("/"));
+    file.strip_prefix(folder).map_or_else(|_| file.clone(), Path::to_owned)
+}
+
+/// The same; nothing if no rule matches.
+pub fn matching(config: &Path, text: &str, file: &Path) -> Result<Option<Creation>> {
     let wrong = |reason: String| Error::Config { file: config.display().to_string(), reason };
     let documents = yaml::read(text).map_err(|error| wrong(error.to_string()))?;
     let root = documents.first().map(Vec::as_slice).unwrap_or_default();
     let Some(Value::List(rules)) = tree::get(root, "creation_rules") else {
         return Err(wrong("it has no creation_rules".to_owned()));
     };
-    let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    let (file, config) = (absolute(file), absolute(config));
-    let folder = config.parent().unwrap_or(Path::new("/"));
-    let relative = file.strip_prefix(folder).unwrap_or(&file);
+    let relative = relative(config, file);
     for rule in rules.iter().filter_map(Item::value) {
         let rule = rule.as_map().ok_or_else(|| wrong("a creation rule is not a map".to_owned()))?;
         let pattern = text_of(rule, "path_regex").map_err(&wrong)?.unwrap_or_default();
         let regex = Regex::new(&rule::translate(&pattern)).map_err(|error| wrong(format!("path_regex: {error}")))?;
         if regex.is_match(relative.as_os_str().as_encoded_bytes()) {
-            return creation_rule(rule).map_err(wrong);
+            return creation_rule(rule).map(Some).map_err(wrong);
         }
     }
-    Err(wrong(format!("no creation rule's path_regex matches {}", relative.display())))
+    Ok(None)
 }
 
 fn creation_rule(entries: &[Entry]) -> std::result::Result<Creation, String> {
@@ -200,6 +243,24 @@ mod tests {
         let found = find_rule(&text, "/p/a").unwrap();
         let sizes: Vec<usize> = found.groups.iter().map(|group| group.age.len()).collect();
         assert_eq!((sizes, found.threshold), (vec![2, 1], Some(2)));
+    }
+
+    #[test]
+    fn the_layout_is_that_of_the_stores() {
+        let read = |text: &str| layout(Path::new("/p/.sops.yaml"), text);
+        let of = |yaml, json, binary| Layout { yaml, json, binary };
+        assert_eq!(read("creation_rules: []\n").unwrap(), Layout::default());
+        let text = "stores:\n  yaml:\n    indent: 2\n  json:\n    indent: 3\n  json_binary:\n    indent: 0\n";
+        assert_eq!(read(text).unwrap(), of(2, Some(3), Some(0)));
+        for (number, yaml) in [("0", 4), ("1", 2), ("9", 9), ("10", 2), ("null", 4)] {
+            assert_eq!(read(&format!("stores: {{yaml: {{indent: {number}}}}}\n")).unwrap().yaml, yaml, "{number}");
+        }
+        assert_eq!(read("stores: {json: {indent: -1}}\n").unwrap().json, None);
+        for wrong in ["yaml: {indent: -1}", "json: {indent: -2}", "json: {indent: two}", "json: {indent: 99999999999}"]
+        {
+            let error = read(&format!("stores: {{{wrong}}}\n")).unwrap_err().to_string();
+            assert!(error.contains("indent"), "{wrong}: {error}");
+        }
     }
 
     #[test]

@@ -125,6 +125,19 @@ pub fn access(groups: &[Group], threshold: Option<u8>) -> Access {
     (groups.iter().map(names).collect(), needed)
 }
 
+/// Those who open less with `had` than with `wanted`: a recipient who is missing, or from one of several key groups.
+pub fn locked_out<'a>(had: &Access, wanted: &'a Access) -> BTreeSet<&'a str> {
+    let shares = |access: &Access, name: &String| access.0.iter().filter(|group| group.contains(name)).count();
+    let lacks = |name: &&String| had.1 > wanted.1 || shares(had, name) < shares(wanted, name);
+    wanted.0.iter().flatten().filter(lacks).map(String::as_str).collect()
+}
+
+/// Those who have a part in `had` and none in `wanted`.
+pub fn unnamed<'a>(had: &'a Access, wanted: &Access) -> BTreeSet<&'a str> {
+    let named = |name: &String| wanted.0.iter().any(|group| group.contains(name));
+    had.0.iter().flatten().filter(|name| !named(name)).map(String::as_str).collect()
+}
+
 /// Encrypts named values. Where one of the identities opens the file that was there before, what did not change keeps
 /// its ciphertext, and the file its bytes if nothing did. Whoever can no longer open the new file cannot decrypt it
 /// with what they know of the old one: the data key is a new one then.
@@ -254,6 +267,23 @@ mod tests {
         seal(&sealing, before, &identities(own), jiff::Timestamp::from_second(at).unwrap()).unwrap()
     }
 
+    #[test]
+    fn who_has_less_than_they_should_is_locked_out() {
+        let of = |groups: &[&[&str]], needed| -> Access {
+            (groups.iter().map(|group| group.iter().map(|name| (*name).to_owned()).collect()).collect(), needed)
+        };
+        let check = |had: &Access, wanted: &Access, locked: &[&str], extra: &[&str]| {
+            assert_eq!(locked_out(had, wanted), locked.iter().copied().collect());
+            assert_eq!(unnamed(had, wanted), extra.iter().copied().collect());
+        };
+        check(&of(&[&["a", "b"]], 1), &of(&[&["b", "a"]], 1), &[], &[]);
+        check(&of(&[&["a", "x"]], 1), &of(&[&["a", "b"]], 1), &["b"], &["x"]);
+        let groups = of(&[&["a", "b"], &["b", "c"]], 2);
+        check(&groups, &groups, &[], &[]);
+        check(&of(&[&["a"], &["b", "c"]], 2), &groups, &["b"], &[]);
+        check(&of(&[&["a", "b"], &["b", "c"]], 3), &groups, &["a", "b", "c"], &[]);
+    }
+
     /// The ciphertext of a secret.
     fn ciphertext(bytes: &[u8], name: &str) -> String {
         serde_json::from_slice::<serde_json::Value>(bytes).unwrap()[name].to_string()
@@ -306,9 +336,13 @@ mod tests {
     fn a_file_that_somebody_changed_is_made_anew() {
         let one = generate(false).unwrap();
         let first = sealed(&values(), &[&one], None, &[], 1);
-        let moved = String::from_utf8(first.clone()).unwrap().replace("secrets/web.yaml", "secrets/bad.yaml");
-        assert!(open(moved.as_bytes(), &identities(&[&one])).is_err());
-        for before in [moved.as_bytes(), b"{}", b"", b"\xff"] {
+        // The MAC covers values that are not encrypted, but no names.
+        let text = String::from_utf8(first.clone()).unwrap();
+        let changed = text.replace(": \"aa\"", ": \"bb\"");
+        assert_ne!(changed, text);
+        assert!(open(changed.as_bytes(), &identities(&[&one])).is_err());
+        let moved = text.replace("secrets/web.yaml", "secrets/bad.yaml");
+        for before in [changed.as_bytes(), moved.as_bytes(), b"{}", b"", b"\xff"] {
             let second = sealed(&values(), &[&one], Some(before), &[&one], 2);
             assert_eq!(open(&second, &identities(&[&one])).unwrap(), values());
         }

@@ -10,7 +10,7 @@ use super::metadata::{Group, Metadata};
 use super::prompt::Prompt;
 use super::rule::Rule;
 use super::tree::{Document, Leaf};
-use super::{Secret, cipher, keyring, walk};
+use super::{Layout, Secret, cipher, keyring, walk};
 
 /// Files larger than this are refused, in bytes.
 pub const LIMIT: usize = 64 << 20;
@@ -22,6 +22,8 @@ pub struct File {
     pub format: Format,
     /// What it says about itself.
     pub metadata: Metadata,
+    /// How it is written.
+    pub layout: Layout,
     documents: Vec<Document>,
 }
 
@@ -31,6 +33,8 @@ pub struct Opened {
     pub format: Format,
     /// What it says about itself.
     pub metadata: Metadata,
+    /// How it is written.
+    pub layout: Layout,
     /// The values.
     pub documents: Vec<Document>,
     cipher: Cipher,
@@ -56,12 +60,12 @@ impl File {
     pub fn read(format: Format, bytes: &[u8]) -> Result<Self> {
         limit(format, bytes)?;
         let (documents, metadata) = format.read_encrypted(bytes)?;
-        Ok(Self { format, metadata: Metadata::read(&metadata)?, documents })
+        Ok(Self { format, metadata: Metadata::read(&metadata)?, layout: Layout::default(), documents })
     }
 
     /// The file as bytes, nothing encrypted anew.
     pub fn write(&self) -> Result<Vec<u8>> {
-        let text = self.format.write_encrypted(&self.documents, self.metadata.write())?;
+        let text = self.format.write_encrypted(&self.documents, self.metadata.write(), &self.layout)?;
         Ok(text.expose().to_vec())
     }
 
@@ -74,7 +78,8 @@ impl File {
         if mac == Mac::Check {
             check_mac(&self.metadata, &computed, &mut cipher)?;
         }
-        Ok(Opened { format: self.format, metadata: self.metadata, documents: self.documents, cipher })
+        let Self { format, metadata, layout, documents } = self;
+        Ok(Opened { format, metadata, layout, documents, cipher })
     }
 
     /// Encrypts the same data key for other recipients; values and MAC stay as they are. Who stays among the
@@ -125,7 +130,7 @@ impl Opened {
         Rule::new(&metadata.effective_rule())?;
         let key = Secret::random(DATA_KEY)?;
         keyring::wrap(&key, &mut metadata.groups, &mut metadata.threshold, prompt)?;
-        Ok(Self { format, metadata, documents, cipher: cipher_of(key)? })
+        Ok(Self { format, metadata, layout: Layout::default(), documents, cipher: cipher_of(key)? })
     }
 
     /// Replaces the values, such as by what came back from an editor.
@@ -170,7 +175,7 @@ impl Opened {
         self.metadata.touch();
         self.metadata.last_modified = now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
         self.metadata.mac = self.cipher.seal(&Leaf::str(mac), &self.metadata.last_modified)?;
-        let text = self.format.write_encrypted(&documents, self.metadata.write())?;
+        let text = self.format.write_encrypted(&documents, self.metadata.write(), &self.layout)?;
         Ok(text.expose().to_vec())
     }
 }

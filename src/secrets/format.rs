@@ -6,7 +6,7 @@ use std::path::Path;
 use super::error::{Error, Result};
 use super::flatten::{flatten, unflatten};
 use super::tree::{Document, Entry, Leaf, Value};
-use super::{Secret, dotenv, ini, json, yaml};
+use super::{Layout, Secret, dotenv, ini, json, yaml};
 
 /// The key that the metadata stands under.
 pub(super) const KEY: &str = "sops";
@@ -71,13 +71,18 @@ impl Format {
         }
     }
 
-    /// Writes a plain file.
+    /// Writes a plain file as sops lays it out by default.
     pub fn write(self, documents: &[Document]) -> Result<Secret> {
+        self.write_as(documents, &Layout::default())
+    }
+
+    /// Writes a plain file.
+    pub fn write_as(self, documents: &[Document], layout: &Layout) -> Result<Secret> {
         let empty = Document::new();
         let first = documents.first().unwrap_or(&empty);
         match self {
-            Self::Yaml => Ok(yaml::write(documents)),
-            Self::Json => json::write(first),
+            Self::Yaml => Ok(yaml::write(documents, layout.yaml)),
+            Self::Json => json::write(first, layout.json),
             Self::Dotenv => dotenv::write(first),
             Self::Ini => ini::write(first),
             Self::Binary => match super::tree::get(first, DATA) {
@@ -91,16 +96,16 @@ impl Format {
     }
 
     /// Writes one value of a file: a text as it is, anything else in this format.
-    pub fn write_value(self, value: &Value) -> Result<Secret> {
+    pub fn write_value(self, value: &Value, layout: &Layout) -> Result<Secret> {
         let unwritable = |reason| Err(Error::Unwritable { format: self, path: "the value".to_owned(), reason });
         match (self, value) {
             (_, Value::Leaf(Leaf { kind: super::tree::Kind::Str, text })) => Ok(text.clone()),
-            (Self::Yaml, Value::Map(entries)) => Ok(yaml::write(std::slice::from_ref(entries))),
-            (Self::Yaml, value) => Ok(yaml::write_value(value)),
+            (Self::Yaml, Value::Map(entries)) => Ok(yaml::write(std::slice::from_ref(entries), layout.yaml)),
+            (Self::Yaml, value) => Ok(yaml::write_value(value, layout.yaml)),
             (Self::Ini, Value::Map(entries)) => ini::write(entries),
             (Self::Dotenv, Value::Map(entries)) => dotenv::write(entries),
-            (Self::Json, Value::Map(entries)) => json::write(entries),
-            (Self::Json | Self::Ini, value) => json::write_value(value),
+            (Self::Json, Value::Map(entries)) => json::write(entries, layout.json),
+            (Self::Json | Self::Ini, value) => json::write_value(value, layout.json),
             (Self::Dotenv, _) => unwritable("only texts can be written alone"),
             (Self::Binary, _) => unwritable("a binary file has no parts"),
         }
@@ -126,7 +131,12 @@ impl Format {
     }
 
     /// Writes an encrypted file.
-    pub(super) fn write_encrypted(self, documents: &[Document], metadata: Vec<Entry>) -> Result<Secret> {
+    pub(super) fn write_encrypted(
+        self,
+        documents: &[Document],
+        metadata: Vec<Entry>,
+        layout: &Layout,
+    ) -> Result<Secret> {
         let metadata = match self {
             Self::Dotenv => {
                 let flat = flatten(&metadata);
@@ -146,8 +156,10 @@ impl Format {
         };
         let with = |document: &Document| [document.as_slice(), metadata.as_slice()].concat();
         let documents: Vec<Document> = documents.iter().map(with).collect();
-        let inner = if self == Self::Binary { Self::Json } else { self };
-        inner.write(&documents)
+        match self {
+            Self::Binary => Self::Json.write_as(&documents, &Layout { json: layout.binary, ..*layout }),
+            _ => self.write_as(&documents, layout),
+        }
     }
 
     /// Whether a plain file has what would be taken for metadata.

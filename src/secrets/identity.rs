@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use age::armor::ArmoredReader;
 use age::plugin::IdentityPluginV1;
-use age::secrecy::ExposeSecret as _;
+use age::secrecy::{ExposeSecret as _, SecretString};
 
 use super::prompt::{Asking, Nobody, Prompt};
 use super::{Secret, convert, pq};
@@ -124,6 +124,10 @@ impl Identities {
         if bytes.starts_with(b"age-encryption.org/") || bytes.starts_with(b"-----BEGIN AGE") {
             return self.add_encrypted(place, bytes);
         }
+        self.add_lines(place, bytes)
+    }
+
+    fn add_lines(&mut self, place: &str, bytes: &[u8]) -> Result<(), Error> {
         let before = self.all.len() + self.notes.len();
         for (number, line) in bytes.split(|&byte| byte == b'\n').enumerate() {
             let line = line.trim_ascii();
@@ -173,8 +177,12 @@ impl Identities {
     /// Adds an SSH private key, as itself and, where it is of Ed25519, as the age identity that it converts to.
     fn add_ssh(&mut self, place: &str, bytes: &[u8]) -> Result<(), Error> {
         let unusable = |reason: &str| Error::Unusable { place: place.to_owned(), reason: reason.to_owned() };
-        let identity = age::ssh::Identity::from_buffer(bytes, Some(place.to_owned()));
-        let identity = identity.map_err(|_| unusable("it is not an SSH private key"))?;
+        let no_key = || unusable("it is not an SSH private key");
+        // The crate `age` panics at numbers that are written as zeros only, which this one refuses.
+        if bytes.starts_with(b"-----BEGIN OPENSSH") {
+            ssh_key::PrivateKey::from_openssh(bytes).map_err(|_| no_key())?;
+        }
+        let identity = age::ssh::Identity::from_buffer(bytes, Some(place.to_owned())).map_err(|_| no_key())?;
         match &identity {
             age::ssh::Identity::Unsupported(_) => {
                 return Err(unusable("only SSH keys of the types ssh-ed25519 and ssh-rsa can open files"));
@@ -196,17 +204,23 @@ impl Identities {
         Ok(())
     }
 
+    /// Adds those of an identity file that is encrypted with a passphrase.
     fn add_encrypted(&mut self, place: &str, bytes: &[u8]) -> Result<(), Error> {
         let unusable = |reason: String| Error::Unusable { place: place.to_owned(), reason };
-        let asking = Asking(Arc::clone(&self.prompt));
-        let reader = ArmoredReader::new(std::io::Cursor::new(bytes.to_vec()));
-        let decryptor = age::Decryptor::new_buffered(reader).map_err(|error| unusable(error.to_string()))?;
-        let encrypted = age::encrypted::EncryptedIdentity::new(decryptor, asking, Some(WORK));
-        let encrypted = encrypted.ok_or_else(|| unusable("it is encrypted, but not with a passphrase".to_owned()))?;
-        let opened = encrypted.decrypt(Some(place)).map_err(|error| unusable(error.to_string()))?;
-        let opened = opened.into_identities().map_err(|error| unusable(error.to_string()))?;
-        self.all.extend(opened);
-        Ok(())
+        let file = dearmored(bytes).map_err(unusable)?;
+        let decryptor = decryptor(&file).map_err(unusable)?;
+        if !decryptor.is_scrypt() {
+            return Err(unusable("it is encrypted, but not with a passphrase".to_owned()));
+        }
+        let passphrase = self.prompt.passphrase(&format!("Passphrase of {place}"));
+        let passphrase = passphrase.ok_or_else(|| unusable("nobody can be asked for its passphrase".to_owned()))?;
+        let mut identity = age::scrypt::Identity::new(SecretString::from(passphrase.to_string()));
+        identity.set_max_work_factor(WORK);
+        let plain = decrypt(decryptor, std::iter::once(&identity as &dyn age::Identity), LIMIT).map_err(unusable)?;
+        if plain.expose().len() as u64 > LIMIT {
+            return Err(Error::TooLarge(place.to_owned()));
+        }
+        self.add_lines(place, plain.expose())
     }
 
     /// The recipients in the order in which they should be tried: those of one's own first.
@@ -218,22 +232,40 @@ impl Identities {
 
     /// Decrypts a small age file, armored or not; says why not.
     pub(super) fn unwrap(&self, enc: &[u8]) -> Result<Secret, String> {
-        // Space around an armored file is not part of it.
-        let armored = enc.trim_ascii_start().starts_with(b"-----BEGIN");
-        let enc = if armored { enc.trim_ascii() } else { enc };
-        let mut file = Vec::new();
-        let read = ArmoredReader::new(enc).take(FILE).read_to_end(&mut file);
-        read.map_err(|error| error.to_string())?;
-        if !has_bodies(&file) {
-            return Err(age::DecryptError::InvalidHeader.to_string());
-        }
-        let decryptor = age::Decryptor::new_buffered(&file[..]).map_err(|error| error.to_string())?;
+        let file = dearmored(enc)?;
         let identities = self.all.iter().map(|identity| &**identity as &dyn age::Identity);
-        let reader = decryptor.decrypt(identities).map_err(|error| error.to_string())?;
-        let mut share = Vec::with_capacity(SHARE as usize + 1);
-        reader.take(SHARE + 1).read_to_end(&mut share).map_err(|error| error.to_string())?;
-        Ok(Secret::new(share))
+        decrypt(decryptor(&file)?, identities, SHARE)
     }
+}
+
+/// The bytes of an age file, armored or not.
+fn dearmored(enc: &[u8]) -> Result<Vec<u8>, String> {
+    // Space around an armored file is not part of it.
+    let armored = enc.trim_ascii_start().starts_with(b"-----BEGIN");
+    let enc = if armored { enc.trim_ascii() } else { enc };
+    let mut file = Vec::new();
+    ArmoredReader::new(enc).take(FILE).read_to_end(&mut file).map_err(|error| error.to_string())?;
+    Ok(file)
+}
+
+fn decryptor(file: &[u8]) -> Result<age::Decryptor<&[u8]>, String> {
+    if !has_bodies(file) {
+        return Err(age::DecryptError::InvalidHeader.to_string());
+    }
+    age::Decryptor::new_buffered(file).map_err(|error| error.to_string())
+}
+
+/// What an age file holds; of more than `limit` bytes, one more than these.
+fn decrypt<'a>(
+    decryptor: age::Decryptor<&[u8]>,
+    identities: impl Iterator<Item = &'a dyn age::Identity>,
+    limit: u64,
+) -> Result<Secret, String> {
+    let reader = decryptor.decrypt(identities).map_err(|error| error.to_string())?;
+    let mut plain = Vec::with_capacity(limit as usize + 1);
+    let read = reader.take(limit + 1).read_to_end(&mut plain);
+    let plain = Secret::new(plain);
+    read.map_err(|error| error.to_string()).map(|_| plain)
 }
 
 /// Whether each stanza of a header has a body that ends in a line shorter than 64 characters, as the format asks. The

@@ -220,28 +220,43 @@ impl Reader<'_> {
     }
 }
 
-/// Writes a file.
-pub(super) fn write(document: &[Entry]) -> Result<Secret> {
+/// What stands before a line, once for each level: spaces, or a tab.
+struct Indent(Option<usize>);
+
+impl Indent {
+    fn write(&self, depth: usize, out: &mut Builder) {
+        match self.0 {
+            Some(spaces) => out.spaces(spaces * depth),
+            None => (0..depth).for_each(|_| out.text("\t")),
+        }
+    }
+}
+
+/// Writes a file, with so many spaces for a level, or a tab.
+pub(super) fn write(document: &[Entry], spaces: Option<usize>) -> Result<Secret> {
     let mut out = Builder::default();
-    map(document, 0, &mut out)?;
+    map(document, (0, &Indent(spaces)), &mut out)?;
     out.text("\n");
     Ok(out.finish())
 }
 
 /// Writes one value.
-pub(super) fn write_value(data: &Value) -> Result<Secret> {
+pub(super) fn write_value(data: &Value, spaces: Option<usize>) -> Result<Secret> {
     let mut out = Builder::default();
-    value(data, 0, &mut out)?;
+    value(data, (0, &Indent(spaces)), &mut out)?;
     Ok(out.finish())
 }
 
-fn value(value: &Value, depth: usize, out: &mut Builder) -> Result<()> {
+/// How deep something is, and what that means.
+type Level<'a> = (usize, &'a Indent);
+
+fn value(value: &Value, at: Level<'_>, out: &mut Builder) -> Result<()> {
     match value {
         Value::Null => out.text("null"),
-        Value::Map(entries) => return map(entries, depth, out),
+        Value::Map(entries) => return map(entries, at, out),
         Value::List(items) => {
             let values = items.iter().filter_map(Item::value);
-            return sequence("[", "]", values, depth, out, |value_, out| self::value(value_, depth + 1, out));
+            return sequence("[", "]", values, at, out, |value_, out| self::value(value_, (at.0 + 1, at.1), out));
         }
         Value::Leaf(leaf) => match leaf.kind {
             Kind::Str => string(&leaf.text, out),
@@ -259,11 +274,11 @@ fn value(value: &Value, depth: usize, out: &mut Builder) -> Result<()> {
     Ok(())
 }
 
-fn map(entries: &[Entry], depth: usize, out: &mut Builder) -> Result<()> {
-    sequence("{", "}", entries.iter().filter_map(Entry::pair), depth, out, |(key, item), out| {
+fn map(entries: &[Entry], at: Level<'_>, out: &mut Builder) -> Result<()> {
+    sequence("{", "}", entries.iter().filter_map(Entry::pair), at, out, |(key, item), out| {
         string(&Secret::from(key), out);
         out.text(": ");
-        value(item, depth + 1, out)
+        value(item, (at.0 + 1, at.1), out)
     })
 }
 
@@ -271,7 +286,7 @@ fn sequence<T>(
     open: &str,
     close: &str,
     items: impl Iterator<Item = T>,
-    depth: usize,
+    (depth, indent): Level<'_>,
     out: &mut Builder,
     mut write: impl FnMut(T, &mut Builder) -> Result<()>,
 ) -> Result<()> {
@@ -280,12 +295,12 @@ fn sequence<T>(
     for item in items {
         out.text(if any { ",\n" } else { "\n" });
         any = true;
-        (0..=depth).for_each(|_| out.text("\t"));
+        indent.write(depth + 1, out);
         write(item, out)?;
     }
     if any {
         out.text("\n");
-        (0..depth).for_each(|_| out.text("\t"));
+        indent.write(depth, out);
     }
     out.text(close);
     Ok(())
@@ -323,7 +338,7 @@ mod tests {
     #[test]
     fn what_is_read_is_written_as_go_writes_it() {
         let check = |text: &str, expected: &str| {
-            let written = write(&read(text).unwrap()).unwrap();
+            let written = write(&read(text).unwrap(), None).unwrap();
             assert_eq!(written.expose_text().unwrap(), expected, "{text}");
         };
         check("{}", "{}\n");

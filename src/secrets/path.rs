@@ -13,6 +13,9 @@ pub enum Step {
     Index(usize),
 }
 
+/// No path is longer, in steps: what it would make could not be read again.
+const LONGEST: usize = 128;
+
 /// A path from the root of a document.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Path(Vec<Step>);
@@ -26,16 +29,21 @@ impl std::str::FromStr for Path {
         if trimmed.is_empty() {
             return Err(wrong());
         }
-        if !trimmed.starts_with('[') {
-            let step = |part: &str| part.parse().map_or_else(|_| Step::Key(part.to_owned()), Step::Index);
-            return Ok(Self(trimmed.split('/').map(step).collect()));
-        }
         let mut steps = Vec::new();
         let mut rest = trimmed;
-        while let Some(inner) = rest.strip_prefix('[') {
-            let (step, after) = step(inner).ok_or_else(wrong)?;
-            steps.push(step);
-            rest = after;
+        if trimmed.starts_with('[') {
+            while let Some(inner) = rest.strip_prefix('[') {
+                let (step, after) = step(inner).ok_or_else(wrong)?;
+                steps.push(step);
+                rest = after;
+            }
+        } else {
+            let step = |part: &str| part.parse().map_or_else(|_| Step::Key(part.to_owned()), Step::Index);
+            steps.extend(trimmed.split('/').map(step));
+            rest = "";
+        }
+        if steps.len() > LONGEST {
+            return Err(Error::Path(format!("the path has more than {LONGEST} steps")));
         }
         if rest.is_empty() { Ok(Self(steps)) } else { Err(wrong()) }
     }
@@ -269,6 +277,14 @@ mod tests {
         assert_eq!(text.expose_text(), Some("a:\n    # c\n    - 2\n    - x\nnew:\n    m:\n        - null\n"));
         for wrong in ["b", "a/7", "a/k", "a/0/0"] {
             assert!(get(&document, &path(wrong)).is_err() && unset(&mut document, &path(wrong)).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_path_that_makes_what_nobody_could_read_is_refused() {
+        assert!("a/".repeat(LONGEST / 2).parse::<Path>().is_ok());
+        for deep in ["b/".repeat(100_000), "[0]".repeat(LONGEST + 1)] {
+            assert!(deep.parse::<Path>().unwrap_err().to_string().contains("more than 128 steps"));
         }
     }
 }

@@ -15,6 +15,8 @@ use super::{Secret, pq};
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Recipient(String);
 
+const NO_SSH_KEY: &str = "it is not a key of ssh-ed25519 or ssh-rsa";
+
 enum Key {
     Native(age::x25519::Recipient),
     Ssh(age::ssh::Recipient),
@@ -81,12 +83,14 @@ fn key(text: &str) -> Result<Key> {
         };
     }
     if text.starts_with("ssh-") {
+        // The crate `age` panics at numbers that are written as zeros only.
+        ssh_key::PublicKey::from_openssh(text).map_err(|_| wrong(NO_SSH_KEY))?;
         return text.parse().map(Key::Ssh).map_err(|error: age::ssh::ParseRecipientKeyError| {
             use age::ssh::ParseRecipientKeyError as Wrong;
             wrong(match error {
                 Wrong::RsaModulusTooLarge => "its RSA modulus is too large",
                 Wrong::RsaModulusTooSmall => "its RSA modulus is shorter than 2048 bits",
-                _ => "it is not a key of ssh-ed25519 or ssh-rsa",
+                _ => NO_SSH_KEY,
             })
         });
     }
@@ -105,6 +109,17 @@ mod tests {
             ["", "age1", "age1x", "ssh-ed25519", "ssh-dss AAAA", "AGE-SECRET-KEY-1", &good[..40], "age1yubikey1q"]
         {
             assert!(matches!(Recipient::parse(wrong), Err(Error::Recipient { .. })), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn an_ssh_key_of_nothing_is_refused() {
+        use base64::Engine as _;
+        let field = |bytes: &[u8]| [&(bytes.len() as u32).to_be_bytes()[..], bytes].concat();
+        for numbers in [[&b"\0"[..], b"\x01"], [b"\x03", b"\0\0\0"], [b"", b""]] {
+            let blob = [field(b"ssh-rsa"), field(numbers[0]), field(numbers[1])].concat();
+            let text = format!("ssh-rsa {}", base64::prelude::BASE64_STANDARD.encode(blob));
+            assert!(matches!(Recipient::parse(&text), Err(Error::Recipient { .. })), "{text}");
         }
     }
 }

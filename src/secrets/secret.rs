@@ -1,6 +1,7 @@
 //! Bytes that must not be seen.
 
 use std::fmt;
+use std::io::{self, Read};
 
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
@@ -13,6 +14,21 @@ impl Secret {
     /// Takes the bytes over, without a copy.
     pub fn new(bytes: Vec<u8>) -> Self {
         Self(bytes)
+    }
+
+    /// Reads at most `limit` bytes. No copy of them is left behind in memory.
+    pub fn read(reader: impl Read, limit: u64) -> io::Result<Self> {
+        let mut reader = reader.take(limit);
+        let mut builder = Builder::default();
+        let mut part = Zeroizing::new([0; 4096]);
+        loop {
+            match reader.read(&mut *part) {
+                Ok(0) => return Ok(builder.finish()),
+                Ok(length) => builder.push(part.get(..length).unwrap_or_default()),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     /// The bytes themselves.
@@ -108,5 +124,12 @@ mod tests {
         let wanted: Vec<u8> = (0..2000u32).map(|n| (n % 251) as u8).collect();
         wanted.chunks(7).for_each(|part| builder.push(part));
         assert_eq!(builder.finish().expose(), wanted);
+    }
+
+    #[test]
+    fn reading_ends_at_the_limit() {
+        let bytes: Vec<u8> = (0..10_000u32).map(|n| (n % 251) as u8).collect();
+        assert_eq!(Secret::read(&bytes[..], 1 << 20).unwrap().expose(), bytes);
+        assert_eq!(Secret::read(&bytes[..], 5000).unwrap().expose(), &bytes[..5000]);
     }
 }

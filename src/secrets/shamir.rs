@@ -95,4 +95,14 @@ mod tests {
         assert_eq!(combine(&[shares[0].clone(), shares[0].clone()]), None, "one share twice");
         assert_eq!(combine(&[shares[0].clone(), Secret::from("x")]), None, "another length");
     }
+
+    proptest::proptest! {
+        #[test]
+        fn no_shares_make_it_panic(shares in proptest::collection::vec(proptest::collection::vec(0u8.., 0..40), 0..6)) {
+            let shares: Vec<Secret> = shares.into_iter().map(Secret::new).collect();
+            if let Some(secret) = combine(&shares) {
+                assert_eq!(secret.expose().len() + 1, shares[0].expose().len());
+            }
+        }
+    }
 }

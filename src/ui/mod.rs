@@ -71,6 +71,9 @@ pub struct Ui {
     said: Mutex<Zeroizing<Vec<u8>>>,
 }
 
+/// The most diagnostics that are shown at once.
+const DIAGNOSTICS: usize = 50;
+
 /// How much is kept of what was said, in bytes.
 const SAID: usize = 4 << 20;
 
@@ -153,11 +156,16 @@ impl Ui {
         self.line(&format!("{}{text}", Tone::Strong.paint("hint: ")));
     }
 
-    /// All that is wrong with the input, each with its lines of source.
+    /// What is wrong with the input, each with its lines of source; the first 50 if there are many, since nobody mends
+    /// more at once and a source may have thousands.
     pub fn diagnostics(&self, diagnostics: &[Diagnostic]) {
-        for diagnostic in diagnostics {
+        let (shown, more) = diagnostics.split_at(diagnostics.len().min(DIAGNOSTICS));
+        for diagnostic in shown {
             self.line(snippet::render(diagnostic).trim_end());
             self.line("");
+        }
+        if !more.is_empty() {
+            self.line(&format!("and {} more", more.len()));
         }
     }
 

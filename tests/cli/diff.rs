@@ -33,6 +33,31 @@ fn images_and_modes_differ_by_their_options_and_what_these_make() {
 }
 
 #[test]
+fn values_are_shown_by_their_entries_and_without_what_is_empty() {
+    let world = world();
+    world.write(
+        "project/images/on.yaml",
+        "name: minimal\nversion: 1.0.0\nextends: minimal\nimports: [app]\nconfig:\n  environment.files:\n    \
+         /etc/motd: { text: hello }\n",
+    );
+    world.write(
+        "project/modules/app.yaml",
+        "description: A.\noptions: { debug: { type: bool, default: true, description: D. } }\n",
+    );
+    let ran = world.run(&["diff", "minimal", "on"]);
+    for line in [
+        "  + app.debug: true  modules/app.yaml:2:42",
+        "  + environment.files./etc/motd: {\"group\":\"root\",\"mode\":\"0644\",\"owner\":\"root\",\"text\":\"hello\"}  \
+         images/on.yaml:7:5",
+    ] {
+        assert!(ran.clean().lines().any(|told| told == line), "{line:?} is not in\n{}", ran.stdout);
+    }
+    let told = world.run(&["explain", "on", "/etc/motd"]);
+    assert!(told.clean().contains("environment.files./etc/motd = {\"group\":\"root\",\"mode\""), "{}", told.stdout);
+    assert!(!told.stdout.contains("template"), "{}", told.stdout);
+}
+
+#[test]
 fn the_status_tells_of_differences_only_if_asked() {
     let world = world();
     assert_eq!(world.run(&["diff", "minimal", "web"]).status, 0);
@@ -109,6 +134,22 @@ fn revisions_are_read_from_git_and_nothing_is_checked_out() {
     assert_eq!(ran.status, 0, "{}{}", ran.stdout, ran.stderr);
     world.run(&["diff", "nowhere:web", "web"]).refused(1, &["git knows no revision \"nowhere\""]);
     world.run(&["diff", "HEAD:wbe", "web"]).refused(1, &["there is no image `wbe` in HEAD"]);
+    let hint = "hint: `HEAD~1` is a revision: name an image of it, such as `HEAD~1:web`";
+    world.run(&["diff", "HEAD~1", "HEAD"]).refused(1, &["there is no image `HEAD`", hint]);
+}
+
+#[test]
+fn builds_are_remembered_by_how_many_ago_they_were() {
+    let world = world();
+    world.build(7, &[("/etc/a", None, None)]);
+    world.build(8, &[("/etc/a", None, None), ("/etc/b", None, None)]);
+    let told = world.run(&["diff", "web~1", "web~0", "--json"]).json();
+    assert_eq!(differences(&told), ["files /etc/b"]);
+    assert_eq!(world.run(&["diff", "web~0", "web~0"]).stdout, "");
+    // Against what a build now would be.
+    assert!(differences(&world.run(&["diff", "web~0", "web", "--json"]).json()).contains(&"files /etc/hosts".into()));
+    let hint = "hint: the store knows web~0, the newest, to web~1";
+    world.run(&["diff", "web~2", "web"]).refused(1, &["there is no build web~2", hint]);
 }
 
 #[test]
@@ -118,6 +159,9 @@ fn a_side_that_makes_no_sense_is_refused() {
     world.run(&["diff", "--", "--output=x:web", "web"]).refused(1, &["names no image", "[REVISION:]IMAGE[@MODE]"]);
     world.run(&["diff", "HEAD:web", "web"]).refused(1, &["git knows no revision \"HEAD\""]);
     world.run(&["diff", "web", "wbe"]).refused(1, &["did you mean `web`?"]);
+    world.run(&["diff", "web~0", "web"]).refused(1, &["web was not built yet", "hint: run `rave build web`"]);
     world.write("project/old.json", "{}");
-    world.run(&["diff", "old.json", "web"]).refused(2, &["old.json: missing field"]);
+    let parts = ["old.json is not a manifest of this rave: missing field", "hint: `rave build` writes"];
+    world.run(&["diff", "old.json", "web"]).refused(1, &parts);
+    world.run(&["diff", "none.json", "web"]).refused(1, &["there is no manifest none.json"]);
 }

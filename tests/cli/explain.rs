@@ -100,12 +100,94 @@ fn a_package_that_nobody_names_is_traced_through_the_lock() {
 }
 
 #[test]
+fn a_file_of_a_package_leads_to_who_asked_for_the_package() {
+    let world = world();
+    let before = world.files();
+    let hint = "after `rave build web` it is known which package brings a file";
+    world.run(&["explain", "web", "/usr/bin/jq"]).refused(1, &["nothing in web is called `/usr/bin/jq`", hint]);
+    assert_eq!(world.files(), before, "a store was made");
+    world.lock("web", &[package("jq", b"jq"), package("libjq1", b"libjq1")]);
+    let path = world.path("project/images/web.lock");
+    let lock = std::fs::read_to_string(&path).unwrap();
+    let line = lock.lines().find(|line| line.contains("name: libjq1,")).unwrap();
+    std::fs::write(&path, lock.replace(line, &line.replace('}', ", needed-by: jq}"))).unwrap();
+    world.build(
+        1,
+        &[
+            ("/bin", None, Some("usr/bin")),
+            ("/etc/passwd", None, None),
+            ("/usr/bin/jq", Some("jq"), None),
+            ("/usr/lib/libjq.so.1", Some("libjq1"), Some("libjq.so.1.0.4")),
+            ("/usr/share/factory/var/lib/jq", Some("jq"), None),
+        ],
+    );
+    let told = world.run(&["explain", "web", "/usr/bin/jq", "--json"]).json();
+    assert_eq!((&told["kind"], &told["file"]["package"]), (&json!("file"), &json!("jq")));
+    assert_eq!(told["file"]["package_version"], "1.7");
+    assert_eq!(told["asked"][0]["file"], "images/web.yaml");
+    assert_eq!((&told["asked"][0]["line"], &told["asked"][0]["column"]), (&json!(6), &json!(21)));
+    let mut shown = String::new();
+    for subject in ["/usr/bin/jq", "/bin/jq", "/usr/lib/libjq.so.1", "/var/lib/jq", "/etc/passwd"] {
+        shown += &format!("$ rave explain web {subject}\n{}\n", world.run(&["explain", "web", subject]).clean());
+    }
+    insta::with_settings!({ prepend_module_to_snapshot => false, snapshot_path => "snapshots", omit_expression => true }, {
+        insta::assert_snapshot!("explain-built", shown);
+    });
+    let refused = |subject: &str, parts: &[&str]| world.run(&["explain", "web", subject]).refused(1, parts);
+    refused("/usr/lib/libqj.so.1", &["did you mean `/usr/lib/libjq.so.1`?"]);
+    refused("/usr/bin/none", &["neither the newest build of web nor a module has it"]);
+}
+
+#[test]
+fn a_group_lists_its_options() {
+    let world = world();
+    let told = world.run(&["explain", "web", "site", "--json"]).json();
+    assert_eq!(told["kind"], "made", "a unit of that name comes first");
+    let told = world.run(&["explain", "web", "base.ssh", "--json"]).json();
+    assert_eq!(told["kind"], "group");
+    let options = names(&told["options"], "name");
+    assert!(options.contains(&"base.ssh.enable".to_owned()) && options.len() > 2, "{options:?}");
+    assert!(options.iter().all(|name| name.starts_with("base.ssh.")), "{options:?}");
+    let ran = world.run(&["explain", "web", "base.ssh"]);
+    assert!(ran.clean().contains("base.ssh.enable = true"), "{}", ran.stdout);
+}
+
+#[test]
+fn an_option_leads_to_nothing_that_only_looks_at_things_of_other_kinds() {
+    let world = world();
+    world.write(
+        "project/modules/site.yaml",
+        "description: A site.\noptions:\n  domain: { type: host-name, default: localhost, description: Where it is. }\n  \
+         port: { type: port, default: 8080, description: Which. }\nopen: [\"tcp/{{ port }}\"]\n\
+         warnings: [{ that: \"{{ port > 1 }}\", message: odd }]\nassertions: [{ that: \"{{ port > 2 }}\", message: odd }]\n",
+    );
+    let told = world.run(&["explain", "web", "site.port", "--json"]).json();
+    assert_eq!(names(&told["makes"], "name"), ["tcp/8080", "/etc/nftables.conf"]);
+}
+
+#[test]
+fn the_examples_of_the_help_work() {
+    let world = World::new();
+    assert_eq!(world.run(&["new", ".", "--no-lock"]).status, 0);
+    world.lock("web", &[package("libssl3t64", b"ssl")]);
+    world.build(1, &[("/usr/bin/ssh", Some("openssh-client"), None)]);
+    let help = world.run(&["explain", "--help"]);
+    let examples = help.clean().lines().filter_map(|line| line.strip_prefix("  rave explain web "));
+    let subjects: Vec<&str> = examples.filter_map(|line| line.split("  ").next()).collect();
+    assert!(subjects.len() > 3, "{subjects:?}");
+    for subject in subjects {
+        let ran = world.run(&["explain", "web", subject]);
+        assert_eq!((ran.status, ran.stderr.as_str()), (0, ""), "{subject}");
+    }
+}
+
+#[test]
 fn a_slip_is_answered_with_what_was_meant() {
     let world = world();
     let refused = |subject: &str, parts: &[&str]| world.run(&["explain", "web", subject]).refused(1, parts);
     refused("site.domian", &["nothing in web is called `site.domian`", "did you mean `site.domain`?"]);
     refused("/etc/site.cnof", &["did you mean `/etc/site.conf`?"]);
-    refused("/usr/lib/nowhere", &["no module writes it; a package may bring it"]);
+    refused("/usr/lib/nowhere", &["no module writes it"]);
     refused("zzzzzzzz", &["`rave options --image web` lists the options"]);
 }
 

@@ -81,6 +81,17 @@ fn files_that_are_no_text_or_far_too_large_are_refused() {
     world.run(&["build", "web"]).refused(1, &["web.yaml is too large"]);
 }
 
+/// Nobody mends thousands of faults at once; those that are shown are shown at once.
+#[test]
+fn of_thousands_of_errors_only_the_first_are_shown() {
+    let world = World::new();
+    let options: String = (0..5_000).map(|number| format!("  nosuch{number}: 1\n")).collect();
+    world.write("project/images/web.yaml", format!("name: web\nversion: 1.0.0\nconfig:\n{options}"));
+    let ran = world.run(&["eval", "web"]);
+    ran.refused(1, &["there is no option `nosuch0`", "and 4950 more\n"]);
+    assert_eq!(ran.stderr.matches("there is no option").count(), 50);
+}
+
 /// The module that the design of the language shows.
 const PROMETHEUS: &str = r#"description: Prometheus, metrics collection and alerting.
 options:

@@ -18,6 +18,7 @@ fn a_new_project_is_whole_and_clean() {
         ".github/workflows/rave.yaml",
         ".vscode/settings.json",
         ".gitignore",
+        ".sops.yaml",
         "README.md",
         "schema/image.schema.json",
         "schema/module.schema.json",
@@ -74,5 +75,9 @@ fn a_name_that_cannot_be_an_image_is_refused_before_anything_is_written() {
     let world = World::new();
     let before = world.files();
     world.run(&["new", "fresh", "--image", "../x"]).refused(1, &["--image: \"../x\" is not an image name"]);
+    for ours in ["minimal", "tools"] {
+        let parts = [format!("--image: `{ours}` is an image of rave's own"), "choose another name".to_owned()];
+        world.run(&["new", "fresh", "--image", ours]).refused(1, &[&parts[0], &parts[1]]);
+    }
     assert_eq!(world.files(), before);
 }

@@ -101,6 +101,10 @@ fn options_are_known_nested_and_dotted_with_their_types() {
         "  machine.memory: !force 3G\n",
         "  environment.files:\n    /etc/a: { text: x }\n",
         "  environment.files./etc/a: { text: x }\n",
+        "  environment.files./etc/a.text: x\n",
+        "  environment: { files./etc/a.text: \"{{ mode }}\" }\n",
+        "  services.nginx.sites.a.port: 8080\n",
+        "  services.nginx: { sites.a: { port: 8080 } }\n",
         "",
     ] {
         assert_eq!(image(good), Ok(()), "{good}");
@@ -114,6 +118,13 @@ fn options_are_known_nested_and_dotted_with_their_types() {
         "  machine.memory: 3Q\n",
         "  system.recommends: yes-please\n",
         "  environment.files:\n    /etc/a: { txt: x }\n",
+        "  environment.files./etc/a: { txt: x }\n",
+        "  environment.files./etc/a.txt: x\n",
+        "  environment.files./etc/a.text.x: x\n",
+        "  services.nginx.sites.a.port: 70000\n",
+        "  services.nginx: { sites.a.nope: 1 }\n",
+        "  base.firewall.tcp.x: 80\n",
+        "  services.prometheus.retention: 7\n",
     ] {
         assert!(image(bad).is_err(), "{bad}");
     }

@@ -82,6 +82,9 @@ fn files_end_with_the_statuses_of_sops() {
     run(&world, &["decrypt", &vector("tamper/reordered_keys.yaml")]).refused(51, &["MAC mismatch"]);
     run(&world, &["decrypt", &vector("tamper/swap_values.yaml")]).refused(25, &["changed or moved"]);
     assert_eq!(run(&world, &["decrypt", "--ignore-mac", &vector("tamper/reordered_keys.yaml")]).status, 0);
+    run(&world, &["rotate", "secrets/none.yaml"]).refused(100, &["there is no file secrets/none.yaml"]);
+    run(&world, &["rotate", "--add-age", TWO, "secrets/none.yaml"]).refused(49, &["secrets/none.yaml"]);
+    run(&world, &["encrypt", "--in-place", "-"]).refused(8, &["standard input"]);
     run(&world, &["encrypt", "secrets/a.yaml"]).refused(203, &["encrypted already"]);
     run(&world, &["encrypt", "secrets/empty.yaml"]).refused(92, &["nothing to encrypt"]);
     run(&world, &["encrypt", "elsewhere.yaml"]).refused(1, &["path_regex matches elsewhere.yaml"]);
@@ -326,6 +329,47 @@ fn differences_are_shown_without_values() {
     }
 }
 
+/// git shows changes of secrets without their values, and is not stopped by files that nobody can open.
+#[test]
+fn git_shows_what_changed_without_values() {
+    let world = project();
+    let git = |arguments: &[&str]| {
+        let mut command = world.program("git");
+        command.env("PATH", std::env::var_os("PATH").unwrap()).env("SOPS_AGE_KEY_FILE", key("age1.txt"));
+        ran(command.args(["-c", "user.name=t", "-c", "user.email=t@example.org"]).args(arguments))
+    };
+    let driver = format!("'{}' secrets diff --textconv", env!("CARGO_BIN_EXE_rave"));
+    git(&["init", "--quiet"]).clean();
+    git(&["config", "diff.rave.textconv", &driver]).clean();
+    world.write("project/.gitattributes", "secrets/* diff=rave\n");
+    world.write("project/secrets/plain.yaml", "password: swordfish\n");
+    world.write(
+        "project/secrets/damaged.yaml",
+        file(&world).replace("password: ENC[AES256_GCM,data:", "password: ENC[AES256_GCM,data:AA"),
+    );
+    git(&["add", "."]).clean();
+    git(&["commit", "--quiet", "--message", "x"]).clean();
+    ran(secrets(&world, &["set", "secrets/a.yaml", "password", "--value-stdin", "--raw"]).write_stdin("other one"))
+        .clean();
+    for name in ["plain", "damaged"] {
+        let path = world.path(&format!("project/secrets/{name}.yaml"));
+        let text = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(path, text.replace("sword", "cuttle").replace("user:", "name:")).unwrap();
+    }
+    let shown = git(&["diff"]);
+    assert_eq!(shown.status, 0, "{}", shown.stderr);
+    assert!(
+        shown.stdout.contains("-password str 7 bytes") && shown.stdout.contains("+password str 9 bytes"),
+        "{}",
+        shown.stdout
+    );
+    for value in ["hunter2", "other one", "swordfish", "cuttlefish"] {
+        assert!(!shown.stdout.contains(value), "{}", shown.stdout);
+    }
+    world.write("project/secrets/plain.yaml", file(&world));
+    assert!(git(&["diff"]).clean().contains("-(it has no SOPS metadata: it is not encrypted)\n+list/0 int"));
+}
+
 #[test]
 fn identities_are_made_for_their_owner_only_and_never_overwritten() {
     let world = World::new();
@@ -384,6 +428,83 @@ fn init_makes_what_an_image_needs_and_check_finds_it_good() {
         .run(&["secrets", "check", "shop"])
         .refused_with_output(1, &["tls-cert: in secrets/shop.yaml it is not a certificate"]);
     world.run(&["secrets", "check", "shop", "--recipient", ONE]).refused_with_output(1, &["cannot be opened by", ONE]);
+}
+
+fn good(ran: &Ran) {
+    assert_eq!(ran.status, 0, "{}{}", ran.stdout, ran.stderr);
+}
+
+/// Two rules of .sops.yaml: for the sources, and for what the machines open.
+fn rules(world: &World, sources: &[&str], machines: &[&str]) {
+    let rule = |path: &str, to: &[&str]| format!("  - path_regex: {path}\n    age: [{}]\n", to.join(", "));
+    let text = format!("creation_rules:\n{}{}", rule("^secrets/", sources), rule("^images/", machines));
+    world.write("project/.sops.yaml", text);
+}
+
+#[test]
+fn check_holds_files_against_those_whom_the_configuration_names() {
+    let world = World::new();
+    asking(&world);
+    good(&world.run(&["secrets", "init", "shop"]));
+    let own = world.run(&["secrets", "recipients", "list", "secrets/shop.yaml"]).clean().trim().to_owned();
+    let check = || world.run(&["secrets", "check", "shop"]);
+    good(&check());
+
+    rules(&world, &[&own, TWO], &[&own]);
+    let named = format!("secrets/shop.yaml is not encrypted for {TWO}, whom .sops.yaml names");
+    check().refused_with_output(1, &[&named, "rave secrets updatekeys"]);
+    good(&world.run(&["secrets", "updatekeys", "--yes", "secrets/shop.yaml", "secrets/common.yaml"]));
+    good(&check());
+    rules(&world, &[&own], &[&own]);
+    let warned = check();
+    assert!(warned.stderr.contains(&format!("is encrypted for {TWO}, whom .sops.yaml does not")), "{}", warned.stderr);
+    assert_eq!(warned.status, 0);
+
+    // What the machines open.
+    good(&world.run(&["secrets", "seal", "shop"]));
+    good(&check());
+    rules(&world, &[&own], &[&own, ONE]);
+    let locked = format!("images/shop.secrets: it is not encrypted for {ONE}, whom .sops.yaml names");
+    check().refused_with_output(1, &[&locked]);
+    good(&world.run(&["secrets", "seal", "shop"]));
+    good(&check());
+    world.write("project/.sops.yaml", format!("creation_rules:\n  - path_regex: ^secrets/\n    age: {own}\n"));
+    check().refused_with_output(1, &[".sops.yaml names nobody who could open images/shop.secrets"]);
+
+    // What `rave build` would refuse, `check` refuses.
+    rules(&world, &[&own], &[&own, ONE]);
+    let set = ["secrets", "set", "secrets/shop.yaml", "hook", "--value-stdin", "--raw"];
+    ran(world.rave().args(set).write_stdin("short")).clean();
+    check().refused_with_output(1, &["hook: in secrets/shop.yaml it is too weak", "images/shop.secrets"]);
+}
+
+/// `stores` of .sops.yaml, as sops obeys it.
+#[test]
+fn files_are_indented_as_the_configuration_says() {
+    let world = project();
+    let rules = std::fs::read_to_string(world.path("project/.sops.yaml")).unwrap();
+    let stores = |stores: &str| world.write("project/.sops.yaml", format!("{rules}stores:\n{stores}"));
+    assert!(file(&world).contains("\nlist:\n    - ENC["), "{}", file(&world));
+    stores("  yaml:\n    indent: 2\n  json:\n    indent: 3\n  json_binary:\n    indent: 0\n");
+    good(&run(&world, &["set", "secrets/a.yaml", "map", "{\"a\": {\"b\": 1}}"]));
+    assert!(file(&world).contains("\nlist:\n  - ENC[") && file(&world).contains("\n  age:\n"), "{}", file(&world));
+    let indented = |verb: &[&str]| {
+        good(&run(&world, verb));
+        assert!(file(&world).contains("\nlist:\n  - ENC["), "{verb:?}\n{}", file(&world));
+    };
+    indented(&["rotate", "secrets/a.yaml"]);
+    indented(&["recipients", "add", "secrets/a.yaml", TWO]);
+    indented(&["recipients", "rm", "secrets/a.yaml", TWO]);
+    let plain = run(&world, &["decrypt", "secrets/a.yaml"]);
+    assert!(plain.clean().contains("\nlist:\n  - 1\n  - two\nmap:\n  a:\n    b: 1\n"), "{}", plain.stdout);
+    let json = run(&world, &["decrypt", "--output-type", "json", "secrets/a.yaml"]);
+    assert!(json.clean().contains("{\n   \"user\": \"admin\",\n"), "{}", json.stdout);
+    world.write("project/secrets/blob", "bytes");
+    run(&world, &["encrypt", "--in-place", "secrets/blob"]).clean();
+    let blob = std::fs::read_to_string(world.path("project/secrets/blob")).unwrap();
+    assert!(blob.starts_with("{\n\"data\": \"ENC["), "{blob}");
+    stores("  yaml:\n    indent: -2\n");
+    run(&world, &["decrypt", "secrets/a.yaml"]).refused(1, &[".sops.yaml", "stores.yaml.indent"]);
 }
 
 #[test]

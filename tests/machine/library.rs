@@ -1,8 +1,10 @@
 //! The module library in two machines: every service works, is seen when it does not, and is mended.
 
+use serde_json::Value;
+
 use crate::lab::{Fault, Lab, assert_well, lines, wait_for};
 
-const WEB: [Fault; 7] = [
+const WEB: [Fault; 9] = [
     Fault {
         breaks: "echo nonsense > /run/nginx.conf; mount --bind /run/nginx.conf /etc/nginx/nginx.conf",
         mends: "umount /etc/nginx/nginx.conf",
@@ -24,6 +26,16 @@ const WEB: [Fault; 7] = [
         seen_by: &["services.podman.hello", "services.unit.container-hello.service"],
     },
     Fault {
+        breaks: "echo OPER_STATE=degraded > /run/netif; mount --bind /run/netif /run/systemd/netif/state",
+        mends: "umount /run/systemd/netif/state",
+        seen_by: &["services.network.routable"],
+    },
+    Fault {
+        breaks: "systemctl stop systemd-resolved.service",
+        mends: "systemctl start systemd-resolved.service",
+        seen_by: &["services.network.resolver", "services.unit.systemd-resolved.service"],
+    },
+    Fault {
         breaks: "systemctl stop systemd-netlogd.service",
         mends: "systemctl start systemd-netlogd.service",
         seen_by: &["services.log-forwarding.connection", "services.unit.systemd-netlogd.service"],
@@ -43,9 +55,11 @@ const WEB: [Fault; 7] = [
             "services.unit.job-mark.timer",
         ],
     },
+    // At the end what the faults left in the journal goes; who forwards it would complain of the hole.
     Fault {
         breaks: "systemctl stop mosquitto.service",
-        mends: "systemctl start mosquitto.service; journalctl -q --rotate; sleep 1; journalctl -q --vacuum-time=1s",
+        mends: "systemctl start mosquitto.service; systemctl stop systemd-netlogd.service; journalctl -q --rotate; sleep 1; \
+                journalctl -q --vacuum-time=1s; systemctl start systemd-netlogd.service",
         seen_by: &["security.sockets", "services.unit.mosquitto.service"],
     },
 ];
@@ -136,7 +150,7 @@ fn what_serves_works_and_is_seen_when_it_does_not() {
     });
 
     println!("a package without a module runs with its own unit, user and the image's configuration");
-    assert_eq!(lab.root(image, "ps -o user=,uid= -C mosquitto | tr -s ' '"), "mosquitto 961");
+    assert_eq!(lab.root(image, "ps -o user:20=,uid= -C mosquitto | tr -s ' '"), "mosquitto 961");
     assert!(lab.root(image, "ss -Hltn 'sport = :1883'").contains("0.0.0.0:1883"));
     assert!(lab.root(image, "nft list chain inet rave input").contains("tcp dport 1883 accept"));
 
@@ -168,6 +182,12 @@ fn what_keeps_data_works_and_is_seen_when_it_does_not() {
     };
     assert_eq!(by_password("library-data"), "42");
     assert!(by_password("wrong").contains("password authentication failed"));
+
+    println!("dashboards are what Grafana reads, with the panels of each module");
+    let board: Value = serde_json::from_str(&lab.root(image, "cat /usr/share/rave/dashboards/machine.json")).unwrap();
+    let panels = board["panels"].as_array().unwrap();
+    assert!(panels.iter().any(|panel| panel["targets"][0]["legendFormat"] == "{{mountpoint}}"), "{board}");
+    assert!(panels.iter().all(|panel| panel["targets"][0]["expr"].is_string()), "{board}");
 
     println!("each of {} faults is seen by its checks and by no others", DATA.len());
     lab.broken(&[image], &DATA);

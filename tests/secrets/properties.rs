@@ -204,22 +204,32 @@ proptest! {
 
     /// A changed byte is noticed, or changes nothing that is secret: layout, comments, what is unencrypted by rule.
     #[test]
-    fn a_changed_byte_is_refused_or_harmless(at in any::<prop::sample::Index>(), bit in 0u8..8) {
-        static FILE: LazyLock<(Vec<u8>, Vec<Document>)> = LazyLock::new(|| {
-            let text = b"# c\na: hunter2\nb:\n    - 1\n    - true\n    - x: 2.5\nn: null\ne: \"\"\n";
-            let documents = Format::Yaml.read(text).unwrap();
-            (sealed(Format::Yaml, documents.clone(), None, false).unwrap(), documents)
+    fn a_changed_byte_is_refused_or_harmless(which in 0..Format::ALL.len(), at in any::<prop::sample::Index>(), bit in 0u8..8) {
+        static FILES: LazyLock<Vec<(Vec<u8>, Vec<Document>)>> = LazyLock::new(|| {
+            let all = Format::ALL.iter().map(|format| {
+                let text = match format {
+                    Format::Yaml => "# c\na: hunter2\nb:\n    - 1\n    - true\n    - x: 2.5\nn: null\ne: \"\"\n",
+                    Format::Json => r#"{"a": "hunter2", "b": [1, true, {"x": 2.5}], "n": null, "e": ""}"#,
+                    Format::Dotenv => "# c\na=hunter2\nb=1\ne=\n",
+                    Format::Ini => "; c\nz = 1\n[s]\na = hunter2\nb = true\n",
+                    Format::Binary => "hunter2\n",
+                };
+                let documents = format.read(text.as_bytes()).unwrap();
+                (sealed(*format, documents.clone(), None, false).unwrap(), documents)
+            });
+            all.collect()
         });
-        let mut file = FILE.0.clone();
+        let (file, documents) = &FILES[which];
+        let mut file = file.clone();
         let at = at.index(file.len());
         file[at] ^= 1 << bit;
-        if let Ok(documents) = opened(Format::Yaml, &file) {
+        if let Ok(found) = opened(Format::ALL[which], &file) {
             // Known weak spots of the format: comments, names of keys with nothing in them, nulls.
             let values = |documents: &[Document]| -> Vec<Leaf> {
                 documents.iter().flat_map(|document| path::leaves(document)).map(|(_, leaf)| leaf.clone()).collect()
             };
             let filled = |leaves: Vec<Leaf>| leaves.into_iter().filter(|leaf| !leaf.text.is_empty()).collect::<Vec<_>>();
-            prop_assert_eq!(filled(values(&documents)), filled(values(&FILE.1)), "byte {}", at);
+            prop_assert_eq!(filled(values(&found)), filled(values(documents)), "byte {} of {}", at, Format::ALL[which]);
         }
     }
 

@@ -48,8 +48,10 @@ pub struct File {
     pub link: Option<String>,
     /// Permission bits in octal; links have none of their own.
     pub mode: Option<String>,
-    /// Owner and group; a build knows numbers only.
+    /// Owner and group by name, which a build does not know.
     pub owner: Option<String>,
+    /// Owner and group by number, which only a build knows.
+    pub ids: Option<String>,
     /// Content, where it is at hand and text.
     pub text: Option<String>,
 }
@@ -134,7 +136,7 @@ impl File {
         match &entry.content {
             Content::File(bytes) => {
                 let text = String::from_utf8(bytes.clone()).ok();
-                Self { kind: "file", digest: Some(Digest::of(bytes)), mode, owner, text, link: None }
+                Self { kind: "file", digest: Some(Digest::of(bytes)), mode, owner, text, ..Self::default() }
             }
             Content::Directory => Self { kind: "directory", mode, owner, ..Self::default() },
             Content::Symlink(target) => Self { kind: "link", link: Some(target.clone()), ..Self::default() },
@@ -149,17 +151,22 @@ impl File {
             _ => "directory",
         };
         let mode = (kind != "link").then(|| record.mode.clone());
-        Self { kind, digest: record.sha256, link: record.link.clone(), mode, owner: None, text: None }
+        let ids = (kind != "link").then(|| format!("{}:{}", record.owner.0, record.owner.1));
+        Self { kind, digest: record.sha256, link: record.link.clone(), mode, ids, ..Self::default() }
     }
 
-    /// What a person is told of it.
-    fn shown(&self) -> Value {
+    /// What a person is told of it beside `other`: nothing that only one side can know.
+    fn shown(&self, other: Option<&Self>) -> Value {
         let what = match (&self.link, self.digest) {
             (Some(target), _) => format!("link to {target}"),
             (None, Some(digest)) => format!("file {}", digest.short()),
             (None, None) => self.kind.to_owned(),
         };
-        let more = [&self.mode, &self.owner].into_iter().flatten();
+        let both = |field: fn(&Self) -> &Option<String>| {
+            let known = other.is_none_or(|other| field(other).is_some() || other.kind != self.kind);
+            field(self).as_ref().filter(|_| known)
+        };
+        let more = [both(|file| &file.mode), both(|file| &file.owner), both(|file| &file.ids)].into_iter().flatten();
         json!(more.fold(what, |text, more| format!("{text} {more}")))
     }
 
@@ -168,6 +175,7 @@ impl File {
         (self.kind, self.digest, &self.link) == (other.kind, other.digest, &other.link)
             && both(&self.mode, &other.mode)
             && both(&self.owner, &other.owner)
+            && both(&self.ids, &other.ids)
     }
 }
 
@@ -178,9 +186,9 @@ pub fn compare(a: &Facts, b: &Facts) -> Vec<Difference> {
         found.push(Difference { section, name: name.to_owned(), old, new, set_by });
     };
     for (name, old, new) in pairs(&a.options, &b.options) {
-        if old.map(|old| &old.value) != new.map(|new| &new.value) {
-            let set_by = new.or(old).map(|set| set.origin.clone());
-            of("options", name, old.map(|v| v.value.clone()), new.map(|v| v.value.clone()), set_by);
+        let set_by = new.or(old).map(|set| set.origin.clone());
+        for Difference { name, old, new, .. } in values(name, old.map(|set| &set.value), new.map(|set| &set.value)) {
+            of("options", &name, old, new, set_by.clone());
         }
     }
     match (&a.packages, &b.packages, &a.requested, &b.requested) {
@@ -197,7 +205,7 @@ pub fn compare(a: &Facts, b: &Facts) -> Vec<Difference> {
             _ => a.is_whole != b.is_whole && gone(old) && gone(new),
         };
         if !unknown && !same {
-            of("files", name, old.map(File::shown), new.map(File::shown), None);
+            of("files", name, old.map(|file| file.shown(new)), new.map(|file| file.shown(old)), None);
         }
     }
     sets("units", &a.units, &b.units, &mut of);
@@ -210,6 +218,21 @@ pub fn compare(a: &Facts, b: &Facts) -> Vec<Difference> {
         maps("sizes", &a.sizes, &b.sizes, &mut of);
     }
     found
+}
+
+/// What differs in two values of an option: of records on both sides only those keys, named as an image would.
+fn values(name: &str, old: Option<&Value>, new: Option<&Value>) -> Vec<Difference> {
+    match (old, new) {
+        (Some(Value::Object(old)), Some(Value::Object(new))) => {
+            let keys: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+            keys.into_iter().flat_map(|key| values(&format!("{name}.{key}"), old.get(key), new.get(key))).collect()
+        }
+        (old, new) if old != new => {
+            let (name, old, new) = (name.to_owned(), old.cloned(), new.cloned());
+            vec![Difference { section: "options", name, old, new, set_by: None }]
+        }
+        _ => Vec::new(),
+    }
 }
 
 /// The entries of two maps by name.
@@ -298,7 +321,7 @@ mod tests {
             users: Some(BTreeMap::new()),
             ..Facts::default()
         };
-        let record = File { owner: None, text: None, ..file("1") };
+        let record = File { owner: None, ids: Some("0:0".into()), text: None, ..file("1") };
         let built = Facts {
             packages: Some(BTreeMap::new()),
             files: [("/a".into(), record), ("/bin/sh".into(), file("sh"))].into(),
@@ -312,6 +335,34 @@ mod tests {
         assert_eq!(
             told(&Facts { requested: Some(["jq".into()].into()), ..Facts::default() }, &asks),
             ["packages jq true nothing"]
+        );
+    }
+    #[test]
+    fn of_a_map_only_what_changed_is_told() {
+        let set = |value: Value| OptionValue { value, origin: "a.yaml:1:1".into() };
+        let facts = |value: Value| Facts { options: [("files".into(), set(value))].into(), ..Facts::default() };
+        let a = facts(json!({"/a": {"mode": "0644", "text": "x"}, "/b": {"text": "y"}}));
+        let b = facts(json!({"/a": {"mode": "0600", "text": "x"}, "/c": {"text": ""}}));
+        let wanted = [
+            "options files./a.mode \"0644\" \"0600\"",
+            "options files./b {\"text\":\"y\"} nothing",
+            "options files./c nothing {\"text\":\"\"}",
+        ];
+        assert_eq!(told(&a, &b), wanted);
+    }
+
+    #[test]
+    fn both_sides_of_a_file_tell_the_same_of_its_owner() {
+        let facts = |file: File| Facts { files: [("/a".into(), file)].into(), ..Facts::default() };
+        let (one, two) = (Digest::of(b"1").short(), Digest::of(b"2").short());
+        let record = |text: &str, ids: &str| File { owner: None, ids: Some(ids.into()), text: None, ..file(text) };
+        assert_eq!(
+            told(&facts(file("1")), &facts(record("2", "0:0"))),
+            [format!("files /a \"file {one} 0644\" \"file {two} 0644\"")]
+        );
+        assert_eq!(
+            told(&facts(record("1", "0:0")), &facts(record("1", "0:5"))),
+            [format!("files /a \"file {one} 0644 0:0\" \"file {one} 0644 0:5\"")]
         );
     }
 }

@@ -2,9 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::commands::{Context, Failure, Result, build, locking, project};
+use crate::commands::generations::Generations;
+use crate::commands::{Context, Failure, Result, locking, project, store};
 use crate::debian::Lock;
 use crate::disk;
+use crate::images::Manifest;
 use crate::modules;
 use crate::name::ImageName;
 use crate::origin::Source;
@@ -20,20 +22,76 @@ const MAX_FILES: usize = 10_000;
 #[derive(Debug, PartialEq, Eq)]
 enum Side<'a> {
     Manifest(PathBuf),
-    Image { revision: Option<&'a str>, image: &'a str, mode: Option<Mode> },
+    /// A build of the image, so many builds before the newest.
+    Generation {
+        image: &'a str,
+        back: usize,
+    },
+    Image {
+        revision: Option<&'a str>,
+        image: &'a str,
+        mode: Option<Mode>,
+    },
 }
 
 /// Reads one side.
 pub fn read(text: &str, context: &Context) -> Result<Facts> {
     match parse(text)? {
-        Side::Manifest(path) => Ok(Facts::of_manifest(build::read_manifest(&path)?)),
+        Side::Manifest(path) => Ok(Facts::of_manifest(manifest(&path)?)),
+        Side::Generation { image, back } => {
+            generation(image, back, context).map_err(|failure| name_revision(failure, text, context))
+        }
         Side::Image { revision: None, image, mode } => {
-            let asked = locking::evaluate(context, image, &[], mode)?;
+            let asked = locking::evaluate(context, image, &[], mode)
+                .map_err(|failure| name_revision(failure, image, context))?;
             let lock = locking::read(&asked.named.lock())?;
             Ok(Facts::of_system(asked.system, lock.as_ref()))
         }
         Side::Image { revision: Some(revision), image, mode } => of_revision(revision, image, mode, context),
     }
+}
+
+/// The manifest at a path that the user named.
+fn manifest(path: &Path) -> Result<Manifest> {
+    let bytes = match disk::read(path) {
+        Err(error) if error.is_not_found() => {
+            return Err(Failure::request(format!("there is no manifest {}", path.display())));
+        }
+        other => other?,
+    };
+    serde_json::from_slice(&bytes).map_err(|error| {
+        Failure::request(format!("{} is not a manifest of this rave: {error}", path.display()))
+            .hint("`rave build` writes result/manifest.json")
+    })
+}
+
+/// A build that the store knows.
+fn generation(image: &str, back: usize, context: &Context) -> Result<Facts> {
+    let asked = locking::evaluate(context, image, &[], None)?;
+    let unbuilt = || Failure::request(format!("{image} was not built yet")).hint(format!("run `rave build {image}`"));
+    if !disk::exists(&context.store) {
+        return Err(unbuilt());
+    }
+    let store = store::open(context)?;
+    let generations = Generations::of(&store, &asked.named, &asked.system.name);
+    match (generations.back(back)?, generations.count()?) {
+        (Some(manifest), _) => Ok(Facts::of_manifest(manifest)),
+        (None, 0) => Err(unbuilt()),
+        (None, count) => Err(Failure::request(format!("there is no build {image}~{back}"))
+            .hint(format!("the store knows {image}~0, the newest, to {image}~{}", count.saturating_sub(1)))),
+    }
+}
+
+/// Who typed a revision without an image is told how to name both.
+fn name_revision(failure: Failure, typed: &str, context: &Context) -> Failure {
+    let Ok(project) = project::all(&context.project) else { return failure };
+    let name = typed.split('~').next().unwrap_or(typed);
+    if project.images.contains_key(name) || typed.starts_with('-') || (Git { context }).commit(typed).is_err() {
+        return failure;
+    }
+    let ours = project::library_images();
+    let image = project.images.keys().find(|name| !ours.contains(*name)).map_or("minimal", String::as_str);
+    failure.hint(format!("`{typed}` is a revision: name an image of it, such as `{typed}:{image}`"))
 }
 
 fn parse(text: &str) -> Result<Side<'_>> {
@@ -58,8 +116,13 @@ fn parse(text: &str) -> Result<Side<'_>> {
     };
     if image.is_empty() || revision.is_some_and(|revision| revision.is_empty() || revision.starts_with('-')) {
         return Err(Failure::request(format!("{text:?} names no image")).hint(
-            "a side is [REVISION:]IMAGE[@MODE], or the path of a manifest.json or of a directory that holds one",
+            "a side is [REVISION:]IMAGE[@MODE], IMAGE~N, or the path of a manifest.json or of a directory that holds one",
         ));
+    }
+    if let (None, None, Some((image, back))) = (revision, mode, image.rsplit_once('~'))
+        && let Ok(back) = back.parse()
+    {
+        return Ok(Side::Generation { image, back });
     }
     Ok(Side::Image { revision, image, mode })
 }
@@ -168,6 +231,8 @@ mod tests {
             ("web@full-pipe", image(None, "web", Some(Mode::FullPipe))),
             ("HEAD~1:web", image(Some("HEAD~1"), "web", None)),
             ("v1@{1}:web@safe", image(Some("v1@{1}"), "web", Some(Mode::Safe))),
+            ("web~2", Side::Generation { image: "web", back: 2 }),
+            ("HEAD~1:web@safe", image(Some("HEAD~1"), "web", Some(Mode::Safe))),
             ("old/manifest.json", Side::Manifest("old/manifest.json".into())),
         ] {
             assert_eq!(parse(text).unwrap(), wanted, "{text}");

@@ -8,12 +8,14 @@ use serde_json::json;
 
 use crate::cli::secrets::Check;
 use crate::disk;
+use crate::leaks;
 use crate::secrets::needed::{self, Found, Problem};
-use crate::secrets::{File, Format, Identities, Mac, Recipient};
+use crate::secrets::{File, Format, Identities, Mac, Recipient, config, deploy};
+use crate::system::{SecretKind, System};
 use crate::ui::Tone;
 
 use super::super::{Context, Failure, Result, Status, locking};
-use super::{failure, identities};
+use super::{failure, identities, seal};
 
 /// Folder of a project's secrets.
 pub const FOLDER: &str = "secrets";
@@ -29,22 +31,66 @@ pub fn run(arguments: &Check, context: &Context) -> Result<Status> {
     let recipients = recipients.map_err(|error| Failure::request(error.to_string()))?;
     let system = &asked.system;
     let mut problems = Vec::new();
-    let found = if system.secrets.is_empty() {
-        BTreeMap::new()
-    } else {
+    let mut found = BTreeMap::new();
+    if !system.secrets.is_empty() {
         let files = files(&context.project, asked.named.name.as_str());
         for path in &files {
             let (_, file) = super::files::load(path, None)?;
             for recipient in needed::locked_out(&file, &recipients) {
-                let what = format!("{} cannot be opened by {} alone", shown(path, context), recipient.as_str());
-                problems.push(Problem { secret: "*".to_owned(), what, is_warning: false });
+                problems.push(wrong(format!(
+                    "{} cannot be opened by {} alone",
+                    shown(path, context),
+                    recipient.as_str()
+                )));
             }
         }
-        gather(&files, &identities(context), context)?
-    };
-    problems.extend(needed::judge(system, &found, SystemTime::now()));
+        problems.extend(readers(&files, context)?);
+        problems.extend(seal::problem(context, &asked)?);
+        found = gather(&files, &identities(context), context)?;
+    }
+    problems.extend(unfit(system, &found));
     show(system, &found, &problems, context);
     Ok(if problems.iter().all(|problem| problem.is_warning) { Status::Done } else { Status::Unwell })
+}
+
+/// A problem of no single secret.
+pub fn wrong(what: String) -> Problem {
+    Problem { secret: "*".to_owned(), what, is_warning: false }
+}
+
+/// What is missing, of the wrong kind, about to expire, or too weak to be told from chance.
+pub fn unfit(system: &System, found: &BTreeMap<String, Found>) -> Vec<Problem> {
+    let mut problems = needed::judge(system, found, SystemTime::now());
+    for (name, secret) in &system.secrets {
+        let Some(Found { file, value }) = found.get(name) else { continue };
+        let is_public = secret.kind == SecretKind::TlsCertificate;
+        if let Some(reason) = leaks::too_weak(value.expose()).filter(|_| !is_public && !value.is_empty()) {
+            let what = format!("in {file} it is too weak: {reason}");
+            problems.push(Problem { secret: name.clone(), what, is_warning: false });
+        }
+    }
+    problems
+}
+
+/// Files that somebody cannot open whom .sops.yaml names for them, or that somebody else can open.
+pub fn readers(files: &[PathBuf], context: &Context) -> Result<Vec<Problem>> {
+    let mut problems = Vec::new();
+    for path in files {
+        let (_, file) = super::files::load(path, None)?;
+        // Whoever encrypts by hand says for whom.
+        let Some(creation) = super::files::rule(path)? else { continue };
+        let had = deploy::access(&file.metadata.groups, file.metadata.threshold);
+        let wanted = deploy::access(&creation.groups, creation.threshold);
+        let shown = shown(path, context);
+        for recipient in deploy::locked_out(&had, &wanted) {
+            problems.push(wrong(format!("{shown} is not encrypted for {recipient}, whom {} names", config::NAME)));
+        }
+        for recipient in deploy::unnamed(&had, &wanted) {
+            let what = format!("{shown} is encrypted for {recipient}, whom {} does not name", config::NAME);
+            problems.push(Problem { is_warning: true, ..wrong(what) });
+        }
+    }
+    Ok(problems)
 }
 
 /// The files in which an image's secrets are looked for, the image's own before the common ones.
@@ -71,7 +117,7 @@ pub fn shown(path: &Path, context: &Context) -> String {
     path.strip_prefix(&context.project).unwrap_or(path).display().to_string()
 }
 
-fn show(system: &crate::system::System, found: &BTreeMap<String, Found>, problems: &[Problem], context: &Context) {
+fn show(system: &System, found: &BTreeMap<String, Found>, problems: &[Problem], context: &Context) {
     let of = |name: &str| problems.iter().filter(|problem| problem.secret == name).collect::<Vec<_>>();
     if context.ui.is_json() {
         let secrets: Vec<_> = system
@@ -115,5 +161,8 @@ fn show(system: &crate::system::System, found: &BTreeMap<String, Found>, problem
     }
     if problems.iter().any(|problem| !problem.is_warning && problem.what.starts_with("it is missing")) {
         context.ui.hint(format!("`rave secrets init {}` makes what can be made", system.name));
+    }
+    if problems.iter().any(|problem| problem.what.contains(&format!("whom {}", config::NAME))) {
+        context.ui.hint("`rave secrets updatekeys` encrypts a file's key for those whom .sops.yaml names");
     }
 }

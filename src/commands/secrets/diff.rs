@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use crate::cli::secrets::Diff;
 use crate::secrets::tree::Kind;
-use crate::secrets::{Error, Mac, Opened, Secret, path};
+use crate::secrets::{Error, File, Mac, Opened, Secret, path};
 use crate::system;
 use crate::ui::Tone;
 
@@ -82,10 +82,12 @@ fn rows(
 /// One line for each value. git shows what differs between two versions of them; a file that is not encrypted or
 /// cannot be opened is told so instead of failing, which would fail the whole of `git diff`.
 fn textconv(arguments: &Diff, context: &Context, owners: &BTreeMap<String, system::Secret>) -> Result<Status> {
-    let (_, file) = files::load(&arguments.a, arguments.input_type)?;
-    match file.open(&identities(context), Mac::Check) {
+    let bytes = files::read(&arguments.a)?;
+    let format = files::format(&arguments.a, arguments.input_type);
+    let opened = File::read(format, bytes.expose()).and_then(|file| file.open(&identities(context), Mac::Check));
+    match opened {
         Err(Error::Locked(_)) => context.ui.print("(no identity opens this file)"),
-        Err(error) => return Err(failure(arguments.a.display(), &error)),
+        Err(error) => context.ui.print(format!("({error})")),
         Ok(opened) => {
             for (path, face) in faces(&opened, None) {
                 let owner = owner(owners, &path).map(|s| format!(" {}:{} {:04o}", s.owner, s.group, s.mode));

@@ -33,7 +33,7 @@ pub fn run(arguments: &Edit, context: &Context) -> Result<Status> {
     } else {
         (None, new(file, context)?)
     };
-    let before = opened.format.write(&opened.documents).map_err(|error| said(&error))?;
+    let before = opened.format.write_as(&opened.documents, &opened.layout).map_err(|error| said(&error))?;
     let editor = editor(context)?;
     let place = Place::new(context, arguments.allow_disk)?;
     let path = place.write(file, before.expose())?;
@@ -69,7 +69,10 @@ fn new(file: &Path, context: &Context) -> Result<Opened> {
     };
     let creation = files::creation(file)?.unwrap_or_default();
     let metadata = with_default_rule(creation, format).metadata();
-    Opened::create(format, vec![example], metadata, &prompt(context)).map_err(|error| failure(file.display(), &error))
+    let new = Opened::create(format, vec![example], metadata, &prompt(context));
+    let mut new = new.map_err(|error| failure(file.display(), &error))?;
+    new.layout = files::layout(file)?;
+    Ok(new)
 }
 
 /// The editor and its arguments.

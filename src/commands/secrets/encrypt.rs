@@ -5,8 +5,8 @@ use crate::disk;
 use crate::secrets::config::Creation;
 use crate::secrets::{Format, Group, Opened, Recipient, Rule};
 
-use super::super::{Context, Failure, Result, Status};
-use super::{failure, files, prompt};
+use super::super::{Context, Result, Status};
+use super::{failure, files, prompt, refused};
 
 /// Runs the verb.
 pub fn run(arguments: &Encrypt, context: &Context) -> Result<Status> {
@@ -15,7 +15,7 @@ pub fn run(arguments: &Encrypt, context: &Context) -> Result<Status> {
     let input = files::format(name, arguments.types.input_type);
     let output = arguments.types.output_type.map_or(input, |said| files::format(name, Some(said)));
     if arguments.in_place && arguments.file.as_os_str() == "-" {
-        return Err(Failure::request("standard input cannot be replaced in place"));
+        return Err(refused(files::CONFLICT, "standard input cannot be replaced in place"));
     }
     let bytes = files::read(&arguments.file)?;
     let documents = input.read(bytes.expose()).map_err(|error| said(&error))?;
@@ -37,6 +37,7 @@ pub fn run(arguments: &Encrypt, context: &Context) -> Result<Status> {
     }
     let metadata = with_default_rule(creation, output).metadata();
     let mut new = Opened::create(output, documents, metadata, &prompt(context)).map_err(|error| said(&error))?;
+    new.layout = files::layout(name)?;
     let sealed = new.seal(jiff::Timestamp::now()).map_err(|error| said(&error))?;
     match &arguments.output {
         Some(path) => disk::write_atomic(path, &sealed, 0o644)?,

@@ -1,12 +1,11 @@
 //! Reads files of secrets, and writes them whole.
 
-use std::io::Read as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use crate::cli::secrets::{Opening, SecretsFormat};
 use crate::disk;
-use crate::secrets::{File, Format, Mac, Opened, Secret, config};
+use crate::secrets::{File, Format, Layout, Mac, Opened, Secret, config};
 
 use super::super::{Context, Failure, Result};
 use super::{failure, identities, refused};
@@ -16,6 +15,12 @@ const STDIN: &str = "-";
 
 /// sops' status for a file that does not exist.
 pub const NO_FILE: u8 = 100;
+
+/// sops' status for changing who can open a file that does not exist.
+pub const NO_FILE_TO_SHARE: u8 = 49;
+
+/// sops' status for arguments that exclude each other.
+pub const CONFLICT: u8 = 8;
 
 /// The format of a file: as it was said, else by its name.
 pub fn format(path: &Path, said: Option<SecretsFormat>) -> Format {
@@ -43,17 +48,15 @@ pub fn read(path: &Path) -> Result<Secret> {
 
 /// All of standard input.
 pub fn read_stdin() -> Result<Secret> {
-    let limit = crate::secrets::file::LIMIT as u64 + 1;
-    let mut bytes = Vec::new();
-    let read = std::io::stdin().lock().take(limit).read_to_end(&mut bytes);
-    read.map_err(|source| disk::Error { verb: "read", path: "standard input".into(), source })?;
-    Ok(Secret::new(bytes))
+    let read = Secret::read(std::io::stdin().lock(), crate::secrets::file::LIMIT as u64 + 1);
+    Ok(read.map_err(|source| disk::Error { verb: "read", path: "standard input".into(), source })?)
 }
 
 /// Reads an encrypted file.
 pub fn load(path: &Path, said: Option<SecretsFormat>) -> Result<(Secret, File)> {
     let bytes = read(path)?;
-    let file = File::read(format(path, said), bytes.expose()).map_err(|error| failure(path.display(), &error))?;
+    let mut file = File::read(format(path, said), bytes.expose()).map_err(|error| failure(path.display(), &error))?;
+    file.layout = layout(path)?;
     Ok((bytes, file))
 }
 
@@ -78,7 +81,21 @@ pub fn replace(path: &Path, read: &Secret, bytes: &[u8]) -> Result<()> {
 
 /// What the nearest .sops.yaml says of a new file.
 pub fn creation(path: &Path) -> Result<Option<config::Creation>> {
+    configured(path, |found, text| config::creation(found, text, path))
+}
+
+/// The same; nothing also if no rule is for this file.
+pub fn rule(path: &Path) -> Result<Option<config::Creation>> {
+    configured(path, |found, text| config::matching(found, text, path)).map(Option::flatten)
+}
+
+/// How the nearest .sops.yaml wants a file to be laid out.
+pub fn layout(path: &Path) -> Result<Layout> {
+    configured(path, config::layout).map(Option::unwrap_or_default)
+}
+
+fn configured<T>(path: &Path, read: impl FnOnce(&Path, &str) -> crate::secrets::Result<T>) -> Result<Option<T>> {
     let Some(found) = config::find(path) else { return Ok(None) };
     let text = disk::read_to_string(&found)?;
-    config::creation(&found, &text, path).map(Some).map_err(|error| refused(error.status(), error.to_string()))
+    read(&found, &text).map(Some).map_err(|error| refused(error.status(), error.to_string()))
 }

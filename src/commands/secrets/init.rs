@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::cli::secrets::Init;
 use crate::disk;
 use crate::secrets::tree::{Comment, Document, Entry, Value};
-use crate::secrets::{File, Format, Identities, Mac, Opened, Recipient, Secret, config, generate, identity, needed};
+use crate::secrets::{Format, Identities, Mac, Opened, Recipient, Secret, config, generate, identity, needed};
 use crate::system::{SecretKind, System};
 
 use super::super::{Context, Failure, Result, Status, locking};
@@ -32,8 +32,7 @@ struct Made {
 pub fn run(arguments: &Init, context: &Context) -> Result<Status> {
     let asked = arguments.image.as_ref().map(|image| locking::evaluate(context, image, &[], None)).transpose()?;
     let mut made = Made::default();
-    let own = identity(arguments, context, &mut made)?;
-    rules(arguments, &own, context, &mut made)?;
+    let own = start(arguments.post_quantum, &arguments.recipient, context, &mut made.files)?;
     let identities = super::identities(context);
     let folder = context.project.join(FOLDER);
     disk::create_dir_all(&folder)?;
@@ -60,8 +59,15 @@ pub fn run(arguments: &Init, context: &Context) -> Result<Status> {
     Ok(Status::Done)
 }
 
+/// Makes an identity and rules where there are none; adds what was made to `files`, and returns one's own recipient.
+pub fn start(post_quantum: bool, others: &[String], context: &Context, files: &mut Vec<String>) -> Result<String> {
+    let own = identity(post_quantum, context, files)?;
+    rules(others, &own, context, files)?;
+    Ok(own)
+}
+
 /// The recipient of one's own identity; makes the identity if there is none.
-fn identity(arguments: &Init, context: &Context, made: &mut Made) -> Result<String> {
+fn identity(post_quantum: bool, context: &Context, files: &mut Vec<String>) -> Result<String> {
     let sources = &context.environment.identities;
     if let Some(own) = super::identities(context).recipients().iter().find(|own| own.starts_with("age1")) {
         return Ok(own.clone());
@@ -78,24 +84,24 @@ fn identity(arguments: &Init, context: &Context, made: &mut Made) -> Result<Stri
         // The folder of others, such as ~/.config, stays as it is; that of keys is one's own.
         disk::set_mode(folder, 0o700)?;
     }
-    let new = identity::generate(arguments.post_quantum).map_err(Failure::error)?;
+    let new = identity::generate(post_quantum).map_err(Failure::error)?;
     let text = keygen::file(&new, jiff::Timestamp::now());
     let before = if disk::exists(&path) { Secret::new(disk::read(&path)?) } else { Secret::default() };
     let line = if before.is_empty() || before.expose().ends_with(b"\n") { "" } else { "\n" };
     let all = Secret::new([before.expose(), line.as_bytes(), text.expose()].concat());
     disk::write_atomic(&path, all.expose(), 0o600)?;
-    made.files.push(path.display().to_string());
+    files.push(path.display().to_string());
     Ok(new.recipient)
 }
 
 /// Writes .sops.yaml if there is none.
-fn rules(arguments: &Init, own: &str, context: &Context, made: &mut Made) -> Result<()> {
+fn rules(others: &[String], own: &str, context: &Context, files: &mut Vec<String>) -> Result<()> {
     let path = context.project.join(config::NAME);
     if disk::exists(&path) {
         return Ok(());
     }
     let mut all = vec![own.to_owned()];
-    for text in &arguments.recipient {
+    for text in others {
         let recipients = Recipient::parse_list(text).map_err(|error| Failure::request(error.to_string()))?;
         all.extend(recipients.iter().map(|recipient| recipient.as_str().to_owned()));
     }
@@ -107,7 +113,7 @@ fn rules(arguments: &Init, own: &str, context: &Context, made: &mut Made) -> Res
          \x20 - path_regex: ^images/.*\\.secrets$\n    age:\n{list}"
     );
     disk::write_atomic(&path, text.as_bytes(), 0o644)?;
-    made.files.push(config::NAME.to_owned());
+    files.push(config::NAME.to_owned());
     Ok(())
 }
 
@@ -116,6 +122,7 @@ fn create(path: &Path, document: Document, context: &Context, made: &mut Made) -
     let metadata = with_default_rule(creation, Format::of(path)).metadata();
     let said = |error: &crate::secrets::Error| failure(path.display(), error);
     let mut new = Opened::create(Format::of(path), vec![document], metadata, &prompt(context)).map_err(|e| said(&e))?;
+    new.layout = super::files::layout(path)?;
     let sealed = new.seal(jiff::Timestamp::now()).map_err(|error| said(&error))?;
     disk::write_atomic(path, &sealed, 0o644)?;
     made.files.push(path.strip_prefix(&context.project).unwrap_or(path).display().to_string());
@@ -184,8 +191,7 @@ fn store(
         return create(&path, pairs.collect(), context, made).map(drop);
     };
     let said = |error: &crate::secrets::Error| failure(path.display(), error);
-    let read = Secret::new(disk::read(&path)?);
-    let file = File::read(Format::of(&path), read.expose()).map_err(|error| said(&error))?;
+    let (read, file) = super::files::load(&path, None)?;
     let mut opened = file.open(identities, Mac::Check).map_err(|error| said(&error))?;
     if let Some(document) = opened.documents.first_mut() {
         document.extend(pairs);

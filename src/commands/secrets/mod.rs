@@ -6,7 +6,7 @@ mod edit;
 mod encrypt;
 mod exec;
 mod files;
-mod init;
+pub mod init;
 mod keygen;
 mod memory;
 mod prove;

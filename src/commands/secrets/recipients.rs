@@ -6,10 +6,11 @@ use std::path::Path;
 use serde_json::json;
 
 use crate::cli::secrets::{RecipientChange, Recipients, Rotate, Updatekeys};
+use crate::disk;
 use crate::secrets::{AgeKey, Error, File, Group, Mac, Recipient};
 
 use super::super::{Context, Failure, Result, Status};
-use super::{failure, files, identities};
+use super::{failure, files, identities, refused};
 
 /// Runs one of the verbs of `recipients`.
 pub fn run(verb: &Recipients, context: &Context) -> Result<Status> {
@@ -104,6 +105,10 @@ pub fn rotate(arguments: &Rotate, context: &Context) -> Result<Status> {
     let list = |text: &Option<String>| parse(text.as_slice());
     let (new, gone) = (list(&arguments.add_age)?, list(&arguments.rm_age)?);
     for path in &arguments.files {
+        if !(disk::exists(path) || new.is_empty() && gone.is_empty()) {
+            let text = format!("there is no file {} whose recipients could change", path.display());
+            return Err(refused(files::NO_FILE_TO_SHARE, text));
+        }
         let (read, mut file) = files::load(path, arguments.opening.types.input_type)?;
         if let Some(group) = file.metadata.groups.first_mut() {
             extend(group, &new);
@@ -119,7 +124,8 @@ pub fn rotate(arguments: &Rotate, context: &Context) -> Result<Status> {
 fn rotate_file(path: &Path, read: &crate::secrets::Secret, file: File, context: &Context, mac: Mac) -> Result<()> {
     let said = |error: &Error| failure(path.display(), error);
     let groups = file.metadata.groups.clone();
-    let before = File::read(file.format, read.expose()).map_err(|error| said(&error))?;
+    let mut before = File::read(file.format, read.expose()).map_err(|error| said(&error))?;
+    before.layout = file.layout;
     let identities = identities(context);
     let mut opened = before.open(&identities, mac).map_err(|error| said(&error))?;
     opened.metadata.groups = groups;

@@ -3,15 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use serde_json::json;
 
 use crate::cli::secrets::Seal;
 use crate::disk;
-use crate::leaks;
 use crate::secrets::deploy::{self, About, Sealing};
-use crate::secrets::needed::{self, Found};
+use crate::secrets::needed::{self, Found, Problem};
 use crate::secrets::prompt::{Nobody, Prompt};
 use crate::secrets::{Error, File, Format, Identities, config};
 use crate::system::SecretKind;
@@ -121,6 +119,9 @@ fn as_it_is(context: &Context, asked: &Asked, before: Option<Vec<u8>>, stale: Op
         let text = format!("{} lacks {}, which {} needs", path.display(), missing.join(", "), asked.system.name);
         return Err(Failure::request(text).hint(remedy));
     }
+    if let Some(reason) = locked_out(&path, &bytes)? {
+        return Err(Failure::request(format!("{}: {reason}", path.display())).hint(remedy));
+    }
     if let Some(reason) = stale {
         context.ui.warn(format!("{}: {reason}; no identity opens the sources, so it is used as it is", path.display()));
     }
@@ -171,19 +172,16 @@ pub fn values(context: &Context, asked: &Asked) -> Option<BTreeMap<String, crate
     })
 }
 
-/// Refuses what is missing, of the wrong kind, or too weak to be told from chance.
+/// Refuses what `rave secrets check` finds wrong. Who can open the sources does not change what is built, so that is
+/// only warned of.
 fn judge(context: &Context, asked: &Asked, found: &BTreeMap<String, Found>) -> Result<()> {
     let mut wrong = Vec::new();
-    for problem in needed::judge(&asked.system, found, SystemTime::now()) {
+    for problem in check::unfit(&asked.system, found) {
         let text = format!("secret `{}`: {}", problem.secret, problem.what);
         if problem.is_warning { context.ui.warn(text) } else { wrong.push(text) }
     }
-    for (name, found) in found {
-        let is_public = asked.system.secrets.get(name).is_some_and(|s| s.kind == SecretKind::TlsCertificate);
-        if let Some(reason) = leaks::too_weak(found.value.expose()).filter(|_| !is_public && !found.value.is_empty()) {
-            wrong.push(format!("secret `{name}`: in {} it is too weak: {reason}", found.file));
-        }
-    }
+    let files = check::files(&context.project, &asked.named.name);
+    check::readers(&files, context)?.into_iter().for_each(|problem| context.ui.warn(problem.what));
     if wrong.is_empty() {
         return Ok(());
     }
@@ -192,6 +190,33 @@ fn judge(context: &Context, asked: &Asked, found: &BTreeMap<String, Found>) -> R
         asked.named.typed
     );
     Err(Failure::request(wrong.join("\n       ")).hint(hint))
+}
+
+/// What is wrong with the sealed file, or would be if it were made now. That it is missing is not: building makes it.
+pub fn problem(context: &Context, asked: &Asked) -> Result<Option<Problem>> {
+    let path = asked.named.sealed();
+    let shown = check::shown(&path, context);
+    if files::rule(&path)?.is_none() {
+        let what = format!("{} names nobody who could open {shown}", config::NAME);
+        return Ok(Some(check::wrong(what)));
+    }
+    let Some(sealed) = read(&path)? else { return Ok(None) };
+    if let Some(reason) = locked_out(&path, &sealed)? {
+        return Ok(Some(check::wrong(format!("{shown}: {reason}"))));
+    }
+    let stale = stale(asked, Some(&sealed), &sources(context, asked)?)?;
+    let what = |reason| format!("{shown}: {reason}; `rave secrets seal {}` makes it anew", asked.named.typed);
+    Ok(stale.map(|reason| Problem { is_warning: true, ..check::wrong(what(reason)) }))
+}
+
+/// Why a machine would not open a sealed file.
+fn locked_out(path: &Path, sealed: &[u8]) -> Result<Option<String>> {
+    let about = deploy::about(sealed).map_err(|error| failure(path.display(), &error))?;
+    let Some(creation) = files::rule(path)? else { return Ok(None) };
+    let wanted = deploy::access(&creation.groups, creation.threshold);
+    let names: Vec<&str> = deploy::locked_out(&about.access, &wanted).into_iter().collect();
+    let reason = || format!("it is not encrypted for {}, whom {} names", names.join(", "), config::NAME);
+    Ok((!names.is_empty()).then(reason))
 }
 
 /// Seals and writes, unless the file that is there has the same bytes.

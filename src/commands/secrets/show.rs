@@ -13,7 +13,9 @@ pub fn view(arguments: &Read, context: &Context) -> Result<Status> {
     let opened = files::open(&arguments.file, &arguments.opening, context)?;
     let format =
         arguments.opening.types.output_type.map_or(opened.format, |said| files::format("".as_ref(), Some(said)));
-    let plain = format.write(&opened.documents).map_err(|error| failure(arguments.file.display(), &error))?;
+    let plain = format
+        .write_as(&opened.documents, &opened.layout)
+        .map_err(|error| failure(arguments.file.display(), &error))?;
     context.ui.print_bytes(plain.expose());
     Ok(Status::Done)
 }
@@ -26,7 +28,9 @@ pub fn decrypt(arguments: &Decrypt, context: &Context) -> Result<Status> {
         None => {
             let said = arguments.opening.types.output_type;
             let format = said.map_or(opened.format, |said| files::format(&arguments.file, Some(said)));
-            format.write(&opened.documents).map_err(|error| failure(arguments.file.display(), &error))
+            format
+                .write_as(&opened.documents, &opened.layout)
+                .map_err(|error| failure(arguments.file.display(), &error))
         }
     }?;
     match &arguments.output {
@@ -57,5 +61,5 @@ fn extract(
     let format = types.output_type.map_or(opened.format, |said| files::format(file, Some(said)));
     let first = documents.first().map(Vec::as_slice).unwrap_or_default();
     let value = path::get(first, &path).map_err(|error| failure(file.display(), &error))?;
-    format.write_value(value).map_err(|error| failure(file.display(), &error))
+    format.write_value(value, &opened.layout).map_err(|error| failure(file.display(), &error))
 }

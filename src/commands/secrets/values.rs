@@ -3,7 +3,7 @@
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
-use crate::cli::secrets::{Opening, Set, Unset};
+use crate::cli::secrets::{Hidden, Opening, Set, Unset};
 use crate::secrets::tree::{Document, Value};
 use crate::secrets::{Error, Mac, Secret, path, read_json};
 
@@ -35,8 +35,8 @@ fn parse(path: &str) -> Result<path::Path> {
 
 fn value(arguments: &Set, context: &Context) -> Result<Value> {
     let text = match &arguments.value {
-        Some(file) if arguments.value_file => files::read(Path::new(file))?,
-        Some(value) => {
+        Some(Hidden(file)) if arguments.value_file => files::read(Path::new(file))?,
+        Some(Hidden(value)) => {
             context.ui.warn(
                 "every user of this machine can read arguments; secrets belong into --value-stdin or --value-file",
             );

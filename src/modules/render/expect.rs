@@ -185,7 +185,10 @@ impl Render<'_> {
         };
         let told = Diagnostic::error(&that.origin, message.trim());
         match warning {
-            true => self.warnings.push(Diagnostic { severity: Severity::Warning, ..told }),
+            true => {
+                self.made.add("warnings", message.trim(), &node.origin);
+                self.warnings.push(Diagnostic { severity: Severity::Warning, ..told });
+            }
             false => self.errors.push(told.remark("this does not hold")),
         }
     }

@@ -11,7 +11,7 @@ use crate::origin::{Diagnostic, Origin, Source};
 use crate::system::parts;
 use crate::tree::{Content, Entry};
 
-use super::{By, Render};
+use super::{By, Render, formed};
 
 /// What a file may be made of; exactly one is given.
 const KINDS: [&str; 6] = ["text", "template", "source", "link", "directory", "absent"];
@@ -66,6 +66,12 @@ impl<'a> Render<'a> {
         }
         let Some(format) = self.format(path.as_str(), node) else { return };
         let Some(mut entry) = self.content(kind, value, format, by) else { return };
+        if let Content::File(bytes) = &entry.content
+            && let Some(fault) = formed::fault(bytes, format)
+        {
+            let error = Diagnostic::error(&value.origin, format!("{path} is not what its format says: {fault}"));
+            self.errors.push(error.help("the place is that in the finished file; `format: text` takes it as it is"));
+        }
         if let Some(mode) = node.get("mode") {
             let Some(mode) = self.mode(mode) else { return };
             entry.mode = mode;

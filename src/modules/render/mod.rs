@@ -4,6 +4,7 @@ mod entries;
 mod expect;
 mod files;
 mod fixed;
+mod formed;
 mod kernel;
 mod mounts;
 mod options;
@@ -229,7 +230,6 @@ impl<'a> Render<'a> {
             ("units", texts(self.secret_units())),
         ]);
         let gathered = BTreeMap::from([("open", open), ("load", load), ("secrets", secrets)]);
-        let gathered = minijinja::Value::from_pairs(gathered);
         // Set once: one image is rendered by one evaluation.
         let _ = self.around.gathered.set(gathered);
         self.around.state().notes.gathered(&self.made);

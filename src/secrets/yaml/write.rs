@@ -1,4 +1,5 @@
-//! From documents to text: four spaces of indentation, lists indented below their keys, lines as literal blocks.
+//! From documents to text: four spaces of indentation unless said otherwise, lists indented below their keys, lines as
+//! literal blocks.
 
 use super::super::Secret;
 use super::super::scalar::yaml_float;
@@ -6,15 +7,12 @@ use super::super::secret::Builder;
 use super::super::tree::{Comment, Document, Entry, Item, Kind, Leaf, Value};
 use super::scalar::{self, Style};
 
-/// Spaces of a level.
-const STEP: usize = 4;
-
 /// Longer keys are written with a question mark, in bytes.
 const SIMPLE_KEY: usize = 128;
 
-/// Writes all documents.
-pub(in super::super) fn write(documents: &[Document]) -> Secret {
-    let mut writer = Writer { out: Builder::default(), open_ended: false };
+/// Writes all documents, with so many spaces for a level.
+pub(in super::super) fn write(documents: &[Document], step: usize) -> Secret {
+    let mut writer = Writer { out: Builder::default(), open_ended: false, step };
     for (at, document) in documents.iter().enumerate() {
         if at > 0 {
             writer.out.text("---\n");
@@ -28,8 +26,8 @@ pub(in super::super) fn write(documents: &[Document]) -> Secret {
 }
 
 /// Writes one value as a document of its own.
-pub(in super::super) fn write_value(value: &Value) -> Secret {
-    let mut writer = Writer { out: Builder::default(), open_ended: false };
+pub(in super::super) fn write_value(value: &Value, step: usize) -> Secret {
+    let mut writer = Writer { out: Builder::default(), open_ended: false, step };
     match value {
         Value::Map(entries) => writer.document(entries),
         Value::List(items) if items.iter().any(|item| item.value().is_some()) => writer.list(items, 0, false),
@@ -44,6 +42,8 @@ struct Writer {
     out: Builder,
     /// Whether the last thing written is a block that keeps the empty lines after it.
     open_ended: bool,
+    /// Spaces of a level.
+    step: usize,
 }
 
 impl Writer {
@@ -57,6 +57,11 @@ impl Writer {
             }
         }
         self.out.text("{}\n");
+    }
+
+    /// The indentation inside of a container at `indent`: the next multiple of the step.
+    fn deeper(&self, indent: usize) -> usize {
+        self.step * (indent / self.step + 1)
     }
 
     fn line(&mut self, indent: usize) {
@@ -150,11 +155,11 @@ impl Writer {
             }
             Value::Map(entries) if entries.iter().any(|entry| entry.pair().is_some()) => {
                 self.out.text("\n");
-                self.map(entries, deeper(indent), false);
+                self.map(entries, self.deeper(indent), false);
             }
             Value::List(items) if items.iter().any(|item| item.value().is_some()) => {
                 self.out.text("\n");
-                self.list(items, deeper(indent), false);
+                self.list(items, self.deeper(indent), false);
             }
             empty => {
                 self.out.text(" ");
@@ -173,7 +178,7 @@ impl Writer {
         self.out.text(open);
         if !comments.is_empty() {
             self.out.text("\n");
-            comments.into_iter().for_each(|comment| self.comment(comment, deeper(indent)));
+            comments.into_iter().for_each(|comment| self.comment(comment, self.deeper(indent)));
             self.out.spaces(indent);
         }
         self.out.text(close);
@@ -259,7 +264,7 @@ impl Writer {
         self.out.text("|");
         if text.starts_with([' ', '\n']) {
             // Relative to the container's own indentation, which go-yaml gets wrong inside of lists.
-            self.out.text(&(deeper(indent) - indent).to_string());
+            self.out.text(&(self.deeper(indent) - indent).to_string());
         }
         let keeps = text == "\n" || text.ends_with("\n\n");
         if !text.ends_with('\n') {
@@ -270,7 +275,7 @@ impl Writer {
         self.end_line(beside);
         for line in text.strip_suffix('\n').unwrap_or(text).split('\n') {
             if !line.is_empty() {
-                self.out.spaces(deeper(indent));
+                self.out.spaces(self.deeper(indent));
                 self.out.text(line);
             }
             self.out.text("\n");
@@ -302,11 +307,6 @@ impl Writer {
         }
         self.out.text("\n");
     }
-}
-
-/// The indentation inside of a container at `indent`: the next multiple of the step.
-fn deeper(indent: usize) -> usize {
-    STEP * ((indent + STEP) / STEP)
 }
 
 fn entry_comment(entry: &Entry) -> Option<&Comment> {
