@@ -13,6 +13,7 @@ mod imports;
 mod lint;
 mod merge;
 mod module;
+mod names;
 mod provenance;
 mod recipient;
 mod reference;
