@@ -45,8 +45,7 @@ pub struct Finding {
 /// # Errors
 /// Whatever is wrong with the files; nothing else is looked for then.
 pub fn lint(project: &Project, library: &BTreeSet<String>) -> Result<Vec<Finding>, Vec<Diagnostic>> {
-    let mut modules: BTreeMap<String, Module> =
-        project.modules.iter().map(|(path, source)| (path.clone(), Module::parse(path, source))).collect();
+    let mut modules = Module::parse_all(project);
     let catalogue = Catalogue::new(&mut modules);
     let mut linter = Linter { modules: &modules, catalogue: &catalogue, found: Vec::new() };
     let mut errors: Vec<Diagnostic> = modules.values().flat_map(|module| module.errors.clone()).collect();

@@ -13,6 +13,7 @@ mod imports;
 mod lint;
 mod merge;
 mod module;
+mod names;
 mod provenance;
 mod recipient;
 mod reference;
@@ -174,8 +175,7 @@ fn run(
     mode: Option<Mode>,
 ) -> Result<Evaluation, Vec<Diagnostic>> {
     let mut errors = Vec::new();
-    let mut modules: BTreeMap<String, Module> =
-        project.modules.iter().map(|(path, source)| (path.clone(), Module::parse(path, source))).collect();
+    let mut modules = Module::parse_all(project);
     let catalogue = Catalogue::new(&mut modules);
     let Some(image) = image::read(project, name, &mut errors) else { return Err(tidy(errors)) };
     let asked = mode.or(image.mode);

@@ -3,6 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use rayon::prelude::*;
+
+use super::Project;
 use super::declare::{Reader, bad_name, is_word};
 use super::fields::{self, find};
 use super::shape;
@@ -28,6 +31,11 @@ pub(super) struct Module {
 }
 
 impl Module {
+    /// Reads every module of a project, by path. Most of an evaluation goes into this, so that all processors share it.
+    pub fn parse_all(project: &Project) -> BTreeMap<String, Self> {
+        project.modules.par_iter().map(|(path, source)| (path.clone(), Self::parse(path, source))).collect()
+    }
+
     /// Reads a module file; what is wrong with it is kept in the result.
     pub fn parse(path: &str, source: &Arc<Source>) -> Self {
         let mut module = Self {

@@ -47,8 +47,7 @@ pub fn reference(project: &Project) -> Result<Vec<Reference>, Vec<Diagnostic>> {
 
 /// What each module of a project is for, by its path.
 pub fn descriptions(project: &Project) -> BTreeMap<String, String> {
-    let modules = project.modules.iter().map(|(path, source)| Module::parse(path, source));
-    let described = modules.map(|module| {
+    let described = Module::parse_all(project).into_values().map(|module| {
         let text = module.get("description").map(|node| &node.kind);
         let text = if let Some(Kind::Scalar { text, .. }) = text { text.trim().to_owned() } else { String::new() };
         (module.path, text)
@@ -58,8 +57,7 @@ pub fn descriptions(project: &Project) -> BTreeMap<String, String> {
 
 /// All declarations of a project.
 pub(super) fn catalogue(project: &Project) -> Result<Catalogue, Vec<Diagnostic>> {
-    let mut modules: BTreeMap<String, Module> =
-        project.modules.iter().map(|(path, source)| (path.clone(), Module::parse(path, source))).collect();
+    let mut modules = Module::parse_all(project);
     let catalogue = Catalogue::new(&mut modules);
     let errors: Vec<Diagnostic> = modules.into_values().flat_map(|module| module.errors).collect();
     if errors.is_empty() { Ok(catalogue) } else { Err(tidy(errors)) }

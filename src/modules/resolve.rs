@@ -1,15 +1,15 @@
 //! Evaluates options on demand: an option when something asks for it, its templates' options before it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use minijinja::Environment;
-use minijinja::value::{Enumerator, Object, ValueKind};
+use minijinja::value::ValueKind;
 
-use super::escape::{Cursor, Format, SINK, Sink};
-use super::gathered::Gathered;
+use super::escape::{Cursor, Format, Sink};
 use super::imports::{Catalogue, Definitions};
 use super::merge::{At, Def, Merger, Rank, Surroundings, active};
+use super::names::{Names, Outcome};
 use super::provenance::{Notes, Read};
 use super::reference::plain;
 use super::template::{self, Scope, Template, is_dynamic, is_template};
@@ -28,7 +28,8 @@ const MAX_CHAIN: usize = 64;
 #[derive(Debug)]
 pub(super) struct Setting {
     pub value: Value,
-    seen: minijinja::Value,
+    /// The value as templates see it.
+    pub seen: minijinja::Value,
     /// Strongest first.
     pub definitions: Vec<Definition>,
 }
@@ -59,124 +60,14 @@ pub(super) struct State {
     pub notes: Notes,
 }
 
-/// The names that a template sees.
-#[derive(Debug)]
-struct Names {
-    around: Arc<Evaluator>,
-    scope: Scope,
-    /// The options that a bare name may mean; for a group, those below it.
-    prefix: Option<String>,
-    /// Whether only options below `prefix` are meant.
-    group: bool,
-    /// Whether one of rave's own modules reads them.
-    library: bool,
-    outcome: Arc<Mutex<Outcome>>,
-    /// The file that the template becomes, if it is one.
-    sink: Option<Arc<Sink>>,
-}
-
-/// What names of one template came to.
-#[derive(Debug, Default)]
-struct Outcome {
-    /// Whether a value could not be had, which has been reported.
-    failed: bool,
-    /// An option that was read as null, for the module in the place of rave's does not declare it.
-    absent: Option<String>,
-}
-
 impl std::fmt::Debug for Evaluator {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Evaluator")
     }
 }
 
-impl Names {
-    fn lookup(&self, name: &str) -> Option<minijinja::Value> {
-        if name == SINK {
-            return self.sink.clone().map(minijinja::Value::from_dyn_object);
-        }
-        if let Some(value) = self.scope.item(name).filter(|_| !self.group) {
-            return Some(value.clone());
-        }
-        let inner = self.prefix.as_ref().and_then(|prefix| self.either(&format!("{prefix}."), name));
-        if self.group || inner.is_some() {
-            return inner.or_else(|| self.replaced(name));
-        }
-        if name == "gathered" && self.around.gathered.get().is_some() {
-            return Some(minijinja::Value::from_object(Gathered { around: Arc::clone(&self.around) }));
-        }
-        let known = self.around.globals.get(name).cloned();
-        known.or_else(|| self.either("", name)).or_else(|| self.replaced(name))
-    }
-
-    /// The name as it is, or with `-` where a template has to write `_`.
-    fn either(&self, prefix: &str, name: &str) -> Option<minijinja::Value> {
-        self.path(format!("{prefix}{name}"))
-            .or_else(|| name.contains('_').then(|| self.path(format!("{prefix}{}", name.replace('_', "-"))))?)
-    }
-
-    /// What rave's own modules see of an option that a module of the project, in the place of one of theirs, does
-    /// not declare: null, as of one that says nothing.
-    fn replaced(&self, name: &str) -> Option<minijinja::Value> {
-        let prefix = self.prefix.as_ref().filter(|_| self.group).map(|prefix| format!("{prefix}."));
-        let path = format!("{}{name}", prefix.unwrap_or_default());
-        let mut spellings = [path.replace('_', "-"), path].into_iter();
-        let path = spellings.find(|path| self.library && self.around.catalogue.is_projects(path))?;
-        let is_module = self.around.catalogue.is_projects_module(&path);
-        if is_module {
-            return Some(self.group(path));
-        }
-        lock(&self.outcome).absent = Some(path);
-        Some(minijinja::Value::from(()))
-    }
-
-    /// The options below a name.
-    fn group(&self, path: String) -> minijinja::Value {
-        let (around, outcome, library) = (Arc::clone(&self.around), Arc::clone(&self.outcome), self.library);
-        let scope = Scope::default();
-        minijinja::Value::from_object(Self {
-            around,
-            scope,
-            prefix: Some(path),
-            group: true,
-            library,
-            outcome,
-            sink: None,
-        })
-    }
-
-    fn path(&self, path: String) -> Option<minijinja::Value> {
-        if self.around.catalogue.get(&path).is_some() {
-            self.around.state().notes.read(Read::Option(path.clone()));
-            return Some(match self.around.setting(&path) {
-                Ok(setting) => setting.seen.clone(),
-                Err(Failed) => {
-                    lock(&self.outcome).failed = true;
-                    minijinja::Error::new(minijinja::ErrorKind::InvalidOperation, "told elsewhere").into()
-                }
-            });
-        }
-        self.around.catalogue.is_group(&path).then(|| self.group(path))
-    }
-}
-
-impl Object for Names {
-    fn get_value(self: &Arc<Self>, key: &minijinja::Value) -> Option<minijinja::Value> {
-        self.lookup(key.as_str()?)
-    }
-
-    fn get_value_by_str(self: &Arc<Self>, key: &str) -> Option<minijinja::Value> {
-        self.lookup(key)
-    }
-
-    fn enumerate(self: &Arc<Self>) -> Enumerator {
-        let names = self.prefix.as_ref().filter(|_| self.group).map(|prefix| self.around.catalogue.below(prefix));
-        Enumerator::Values(names.unwrap_or_default().into_iter().map(minijinja::Value::from).collect())
-    }
-}
-
 /// A lock that another thread's panic does not break; there is no other thread.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -504,7 +395,10 @@ fn default(declared: &Declared) -> Option<Node> {
 fn trail(ty: &Type, defs: &[Def]) -> Vec<Definition> {
     let top = defs.iter().map(|def| def.rank).max();
     let used: Vec<bool> = match ty.is_collection() {
-        true => defs.iter().map(|def| active(defs).any(|other| std::ptr::eq(def, other))).collect(),
+        true => {
+            let kept: BTreeSet<*const Def> = active(defs).map(std::ptr::from_ref).collect();
+            defs.iter().map(|def| kept.contains(&std::ptr::from_ref(def))).collect()
+        }
         false => defs.iter().map(|def| Some(def.rank) == top).collect(),
     };
     let definitions = defs.iter().zip(used).rev();

@@ -166,37 +166,42 @@ impl Render<'_> {
             }
         }
         for (path, (entry, origin)) in &self.files {
-            let role = format!("{path} belongs to");
-            errors.extend(self.stranger(&Wanted::new(&entry.owner, true, role.as_str(), origin)));
-            errors.extend(self.stranger(&Wanted::new(&entry.group, false, role, origin)));
+            for (name, user) in
+                [(&entry.owner, true), (&entry.group, false)].into_iter().filter(|who| !self.knows(*who))
+            {
+                errors.push(self.stranger(&Wanted::new(name, user, format!("{path} belongs to"), origin)));
+            }
         }
-        errors.extend(self.wanted.iter().filter_map(|wanted| self.stranger(wanted)));
+        let strangers = self.wanted.iter().filter(|wanted| !self.knows((&wanted.name, wanted.user)));
+        errors.extend(strangers.map(|wanted| self.stranger(wanted)));
         self.errors.append(&mut errors);
     }
 
-    fn stranger(&self, wanted: &Wanted) -> Option<Diagnostic> {
-        let Wanted { name, user, role, origin } = wanted;
-        let (name, user) = (name.as_str(), *user);
-        // A number needs no name.
-        if name.bytes().all(|b| b.is_ascii_digit()) && name.parse::<u32>().is_ok() {
-            return None;
-        }
+    /// Whether there is a user, or else a group, of that name; a number needs no name.
+    fn knows(&self, (name, user): (&String, bool)) -> bool {
+        let is_number = name.bytes().all(|b| b.is_ascii_digit()) && name.parse::<u32>().is_ok();
+        let declared = if user { self.users.contains_key(name) } else { self.groups.contains_key(name) };
+        is_number || declared || debian(user).iter().any(|(known, _)| known == name)
+    }
+
+    fn stranger(&self, Wanted { name, user, role, origin }: &Wanted) -> Diagnostic {
         let declared: Vec<&str> = match user {
             true => self.users.keys().map(String::as_str).collect(),
             false => self.groups.keys().map(String::as_str).collect(),
         };
-        let debian: &[(&str, u32)] = if user { &DEBIAN_USERS } else { &DEBIAN_GROUPS };
-        let known: Vec<&str> = declared.into_iter().chain(debian.iter().map(|(name, _)| *name)).collect();
-        if known.contains(&name) {
-            return None;
-        }
-        let what = if user { "user" } else { "group" };
+        let known = declared.into_iter().chain(debian(*user).iter().map(|(name, _)| *name));
+        let what = if *user { "user" } else { "group" };
         let error = Diagnostic::error(origin, format!("{role} {what} `{name}`, which is not declared"));
-        Some(match fields::nearest(name, known) {
+        match fields::nearest(name, known) {
             Some(near) => error.help(format!("did you mean `{near}`?")),
             None => error.help(format!("declare it with a static id in `{what}s`")),
-        })
+        }
     }
+}
+
+/// The users, or else the groups, of every Debian system.
+fn debian(user: bool) -> &'static [(&'static str, u32)] {
+    if user { &DEBIAN_USERS } else { &DEBIAN_GROUPS }
 }
 
 fn refuse_twins<'a>(
