@@ -140,8 +140,9 @@ pub fn addresses(vm: &Vm) -> String {
 fn credentials(host: &cli::Host) -> Result<Credentials> {
     let mut credentials = Credentials::default();
     if let Some(path) = &host.identity {
-        let identity = Identity::read(path)
-            .map_err(|e| Failure::request(super::failure::chain(&e)).hint("`age-keygen -o FILE` makes an identity"))?;
+        let identity = Identity::read(path).map_err(|e| {
+            Failure::request(super::failure::chain(&e)).hint("`rave secrets keygen --output FILE` makes one")
+        })?;
         credentials.0.insert(CREDENTIAL.to_owned(), identity.expose().to_vec());
     }
     Ok(credentials)

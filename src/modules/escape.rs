@@ -138,6 +138,11 @@ impl Cursor {
     fn takes_lists(&self) -> bool {
         matches!(self, Self::Quotes(quotes) if quotes.takes_lists())
     }
+
+    /// Whether a duration, size or percentage is written as a text here.
+    fn quotes_amounts(&self) -> bool {
+        matches!(self, Self::Quotes(quotes) if quotes.quotes_amounts())
+    }
 }
 
 /// A text that stays within its line.
@@ -229,6 +234,11 @@ impl Sink {
     /// Whether lists, maps and null can be written here as JSON.
     pub fn takes_lists(&self) -> bool {
         self.state().cursor.takes_lists()
+    }
+
+    /// Whether a duration, size or percentage is written as a text here.
+    pub fn quotes_amounts(&self) -> bool {
+        self.state().cursor.quotes_amounts()
     }
 
     /// Whether a value was refused.

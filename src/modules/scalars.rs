@@ -289,7 +289,10 @@ pub(super) fn unit_parts(text: &str) -> Option<(&str, &str)> {
 fn unit_name(text: &str) -> Result<Value, Refusal> {
     match unit_parts(text) {
         Some(_) => Ok(Value::Text(text.to_owned())),
-        None => Err(Some(format!("it ends with one of .{}", UNIT_KINDS.join(", .")))),
+        None => Err(Some(match UNIT_KINDS.iter().any(|kind| text.ends_with(&format!(".{kind}"))) {
+            true => "it is of letters, digits and :-_.\\@, at most 255 of them".into(),
+            false => format!("it ends with one of .{}", UNIT_KINDS.join(", .")),
+        })),
     }
 }
 

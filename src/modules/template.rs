@@ -131,8 +131,12 @@ fn write(out: &mut minijinja::Output, state: &mut State, value: &minijinja::Valu
             let text = serde_json::to_string(value).map_err(|error| unfit("", &error.to_string()))?;
             return out.write_str(&text).map_err(Error::from);
         }
-        if let Some(text) = value.as_str().filter(|_| !value.is_safe()) {
-            let escaped = sink.value(text).map_err(|why| unfit(text, &why))?;
+        let text = match value.kind() {
+            ValueKind::Plain if sink.quotes_amounts() => Some(value.to_string()),
+            _ => value.as_str().filter(|_| !value.is_safe()).map(str::to_owned),
+        };
+        if let Some(text) = text {
+            let escaped = sink.value(&text).map_err(|why| unfit(&text, &why))?;
             return out.write_str(&escaped).map_err(Error::from);
         }
     }

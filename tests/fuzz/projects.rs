@@ -106,7 +106,7 @@ packages: [jq]
 users: { web: { uid: 900, group: web, groups: [adm] } }
 groups: { web: { gid: 900 } }
 files:
-  /etc/a.json: { text: "{% for n, s in sites|items %}{{ n }} {{ s.root }}{% endfor %}\n", mode: "0600" }
+  /etc/a.json: { text: "{% for n, s in sites|items %}{{ [n, s.root] }}{% endfor %}\n", mode: "0600" }
 units:
   a.service:
     service: { User: web, MemoryMax: "{{ size }}", ExecStart: "/bin/a {{ path }}" }

@@ -93,6 +93,11 @@ impl Quotes {
         matches!(self.format, Format::Json | Format::Yaml) && self.place == Place::Bare
     }
 
+    /// Whether a duration, size or percentage is a string here: the format has no such value of its own.
+    pub fn quotes_amounts(&self) -> bool {
+        matches!(self.format, Format::Json | Format::Toml)
+    }
+
     fn quotes_open(&self, quote: char) -> bool {
         match self.format {
             Format::Json => quote == '"',

@@ -5,7 +5,7 @@ use regex::Regex;
 use crate::modules::fields;
 use crate::modules::scalars::{Scalar, unit_parts};
 use crate::modules::value::{Quantity, Value};
-use crate::modules::yaml::{Key, Node, Style};
+use crate::modules::yaml::{Key, Node, Style, shorten};
 use crate::name::GuestPath;
 use crate::origin::{Diagnostic, Origin, Severity};
 use crate::system::Ssh;
@@ -97,9 +97,12 @@ impl Render<'_> {
     pub(super) fn kernel_setting(&mut self, key: &Key, node: &Node, by: &By) {
         let Some(value) = fields::text(node, "a setting of the kernel", &mut self.errors) else { return };
         let good = key.text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-/*:".contains(&b));
-        if !good || !key.text.contains(['.', '/']) || value.contains(char::is_control) {
-            self.refuse(&key.origin, format!("`{}` is not a setting of the kernel (sysctl)", key.text));
-            return;
+        if !good || !key.text.contains(['.', '/']) {
+            let name = shorten(&key.text);
+            return self.refuse(&key.origin, format!("`{name}` is not a setting of the kernel (sysctl)"));
+        }
+        if value.contains(char::is_control) {
+            return self.refuse(&node.origin, format!("the value of `{}` must be one line", key.text));
         }
         match self.sysctl.get(&key.text) {
             Some(((other, _), first)) if *other != value => {

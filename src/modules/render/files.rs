@@ -104,6 +104,10 @@ impl<'a> Render<'a> {
         if ROOTS.into_iter().any(|root| is_within(path, root)) {
             return true;
         }
+        if ROOTS.contains(&path.as_str()) {
+            self.refuse(origin, format!("{path} is a directory: a file cannot take its place"));
+            return false;
+        }
         let error = Diagnostic::error(origin, format!("{path} is outside of {}", ROOTS.join(", ")));
         self.errors.push(match MERGED.into_iter().find(|top| is_within(path, top)) {
             Some(top) => error.help(format!("{top} is a link: write /usr{path}")),

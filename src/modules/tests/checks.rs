@@ -147,3 +147,15 @@ fn an_image_is_warned_of_what_the_mode_replaces() {
     let evaluation = evaluate(&project(&text("{}")), "x", &line, None).expect("it is right");
     assert_eq!(told(&evaluation.warnings), "", "who writes on the command line knows");
 }
+
+#[test]
+fn finished_files_are_what_their_names_say() {
+    let file = |text: &str| {
+        format!(
+            "--- modules/a.yaml\ndescription: A.\noptions: {{ keep: {{ type: duration, default: 36h, description: K. }} }}\n\
+             files: {{ /etc/a.json: {{ text: '{text}' }} }}\n--- images/x.yaml\nname: x\nversion: 1.0\nimports: [a]\n"
+        )
+    };
+    good(&file("{\"keep\": {{ keep }}, \"in\": \"{{ keep }}\", \"list\": {{ [keep] }}, \"s\": {{ keep|seconds }}}"));
+    check(&file("{\"keep\": {{ keep }},}"), &["/etc/a.json is not what its format says: key must be a string at line 1"]);
+}
