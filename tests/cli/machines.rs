@@ -50,7 +50,7 @@ fn what_is_no_identity_is_refused_without_showing_it() {
     for (secret, said) in [
         ("hunter2-very-secret\n", "home/keys.txt: line 1 is not an age identity"),
         ("AGE-SECRET-KEY-1HUNTER2\n", "home/keys.txt: line 1 is not an age identity"),
-        ("-----BEGIN OPENSSH PRIVATE KEY-----\nhunter2\n", "home/keys.txt: line 1 is not an age identity"),
+        ("-----BEGIN OPENSSH PRIVATE KEY-----\nhunter2\n", "home/keys.txt: it is not an SSH private key"),
         ("# none\n", "home/keys.txt holds no age identity"),
     ] {
         let path = world.write("home/keys.txt", secret);
