@@ -36,11 +36,14 @@ fn walk(folder: &Path, files: &mut Vec<PathBuf>) {
 
 /// The short commit; `unknown` outside a checkout, as in a release archive.
 fn commit(root: &Path) -> String {
-    println!("cargo::rerun-if-changed=.git/HEAD");
-    println!("cargo::rerun-if-changed=.git/logs/HEAD");
-    let output = Command::new("git").arg("-C").arg(root).args(["rev-parse", "--short=12", "HEAD"]).output();
-    match output {
-        Ok(output) if output.status.success() => String::from_utf8_lossy(&output.stdout).trim().to_owned(),
-        _ => "unknown".to_owned(),
+    let ask = |what: &[&str]| {
+        let output = Command::new("git").arg("-C").arg(root).arg("rev-parse").args(what).output().ok()?;
+        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    };
+    // In a worktree of its own, .git is a file that names the directory.
+    if let Some(directory) = ask(&["--absolute-git-dir"]) {
+        println!("cargo::rerun-if-changed={directory}/HEAD");
+        println!("cargo::rerun-if-changed={directory}/logs/HEAD");
     }
+    ask(&["--short=12", "HEAD"]).unwrap_or_else(|| "unknown".to_owned())
 }

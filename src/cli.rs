@@ -1,11 +1,18 @@
 //! What was typed: the command line as data. Nothing here acts.
 
+mod authoring;
+mod building;
+pub mod secrets;
+
 use std::path::PathBuf;
 
 use clap::builder::PossibleValue;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::system::Mode;
+
+pub use authoring::{Authoring, Diff, Eval, Explain, Fmt, Lint, New, Options, Schema, SchemaKind};
+pub use building::{Build, DiskFormat, Lock, Variant};
 
 /// Builds immutable, hardened virtual machine images from Debian packages, boots them and proves them healthy.
 #[derive(Debug, Parser)]
@@ -20,6 +27,8 @@ use crate::system::Mode;
   rave build web              build images/web.yaml into result/
   rave run web --detach       boot it and leave it running
   rave check web              hold the running machine against its image
+  rave options nginx          the options that have to do with nginx
+  rave explain web /etc/motd  why a file is in an image
 
 Exit status: 0 done and healthy, 1 the input or the machine is wrong, 2 rave could not do its job,
 130 interrupted."
@@ -86,6 +95,16 @@ pub enum Command {
     Vm(Vm),
     /// Hold a running machine against its image, in six stages
     Check(Check),
+    /// Writing images and modules
+    #[command(flatten)]
+    Authoring(Authoring),
+    /// Keep secrets in SOPS files, encrypted for age recipients
+    #[command(subcommand)]
+    #[command(after_help = "Examples:
+  rave secrets init web                       identity, rules, and all that images/web.yaml needs
+  rave secrets edit secrets/web.yaml          change them
+  rave secrets check web                      hold them against what the image needs")]
+    Secrets(secrets::Secrets),
     /// Look after the store
     #[command(subcommand)]
     #[command(after_help = "Examples:
@@ -137,68 +156,6 @@ pub struct Up {
     pub host: Host,
 }
 
-/// `rave lock`.
-#[derive(Debug, Args)]
-#[command(after_help = "Examples:
-  rave lock web                       lock what images/web.yaml asks for, keeping what is locked
-  rave lock web --update              move everything to the newest versions
-  rave lock web --update nginx        move nginx and what it needs
-  rave lock web --check               exit with 1 if the lock does not fit the image
-
-Mirrors are tried in this order: RAVE_MIRROR, the image's archive.mirrors, Debian mirrors among the
-host's apt sources, the snapshot archive.")]
-pub struct Lock {
-    /// Image: a name in images/ or a path
-    pub image: String,
-    /// Move these packages to the newest versions; all of them if none is named
-    #[arg(long, num_args = 0.., value_name = "PACKAGE")]
-    pub update: Option<Vec<String>>,
-    /// Change nothing; exit with 1 if the lock is missing or does not fit the image
-    #[arg(long, conflicts_with = "update")]
-    pub check: bool,
-}
-
-/// `rave build`.
-#[derive(Debug, Args)]
-#[command(after_help = "Examples:
-  rave build web                              result/disk.raw and result/manifest.json
-  rave build web --plan                       the steps, and which are in the store already
-  rave build web --check                      build once more and compare
-  rave build web --format qcow2 --output out
-  rave build web --set system.hostname=web-7")]
-pub struct Build {
-    /// Image: a name in images/ or a path
-    pub image: String,
-    /// Resource mode, instead of the image's own
-    #[arg(long, short)]
-    pub mode: Option<Mode>,
-    /// Set an option, above whatever the image says
-    #[arg(long, value_name = "OPTION=VALUE", value_parser = assignment)]
-    pub set: Vec<(String, String)>,
-    /// Print the steps and what is cached, and stop
-    #[arg(long)]
-    pub plan: bool,
-    /// Build everything once more, in an empty store, and name the first file that differs
-    #[arg(long, conflicts_with = "plan")]
-    pub check: bool,
-    /// Format of the disk
-    #[arg(long, default_value = "raw")]
-    pub format: DiskFormat,
-    /// Directory of links to the result
-    #[arg(long, short, default_value = "result", value_name = "DIR")]
-    pub output: PathBuf,
-    /// If a maintainer script fails, open a shell in the root file system as it was then
-    #[arg(long)]
-    pub shell: bool,
-}
-
-fn assignment(text: &str) -> Result<(String, String), String> {
-    match text.split_once('=') {
-        Some((option, value)) if !option.is_empty() => Ok((option.to_owned(), value.to_owned())),
-        _ => Err("expected OPTION=VALUE, such as system.hostname=web-7".to_owned()),
-    }
-}
-
 /// So that help and completions name the modes.
 impl ValueEnum for Mode {
     fn value_variants<'a>() -> &'a [Self] {
@@ -208,15 +165,6 @@ impl ValueEnum for Mode {
     fn to_possible_value(&self) -> Option<PossibleValue> {
         Some(PossibleValue::new(self.to_string()))
     }
-}
-
-/// Disk image formats.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum DiskFormat {
-    /// Sparse, byte for byte the disk.
-    Raw,
-    /// QEMU's own, compressed.
-    Qcow2,
 }
 
 /// `rave run`.
@@ -317,6 +265,16 @@ pub enum Vm {
         #[arg(long, short)]
         follow: bool,
     },
+    /// Give a running machine new secrets
+    #[command(after_help = "Example:
+  rave vm secrets web push    what the project's files say now, without a reboot")]
+    Secrets {
+        /// Name of the machine
+        name: String,
+        /// What to do
+        #[command(subcommand)]
+        verb: VmSecrets,
+    },
     /// Shut the machine down, by force only if it does not obey
     #[command(after_help = "Examples:
   rave vm stop web            ask the machine to shut down, and wait
@@ -338,6 +296,27 @@ pub enum Vm {
         /// Stop it first
         #[arg(long, short)]
         force: bool,
+    },
+}
+
+/// `rave vm secrets`.
+#[derive(Debug, Subcommand)]
+pub enum VmSecrets {
+    /// Encrypt the project's secrets for a machine and put them into its memory; units restart whose secrets changed
+    #[command(after_help = "Examples:
+  rave secrets edit secrets/web.yaml && rave vm secrets web push
+                                 a new password, and a restart of whom it concerns
+  rave vm secrets web push --json
+                                 for scripts: what changed, which units restarted or reloaded
+
+They are sealed as `rave build` does it, sent as ciphertext, and count until the machine stops; for good they are in
+the next build. Interrupted at any time, the machine has all of the new secrets or all of the old ones.
+
+Exit status: 0 done, 1 the secrets are wrong or a unit did not come back, 2 the machine could not be asked.")]
+    Push {
+        /// Image that the machine runs: a name in images/ or a path [default: the name in its manifest]
+        #[arg(long)]
+        image: Option<String>,
     },
 }
 
@@ -396,4 +375,21 @@ pub enum Store {
 pub enum Guest {
     /// Answer probes: JSON on standard input and output
     Answer,
+    /// Wait until a service in this machine answers
+    #[command(after_help = "Example:
+  rave guest wait http://127.0.0.1:9090/-/ready    until the status is 2xx
+  rave guest wait /run/postgresql/.s.PGSQL.5432    until connections are accepted")]
+    Wait {
+        /// URL, address with port, or path of a Unix socket
+        service: String,
+        /// How long, in seconds
+        #[arg(long, value_name = "SECONDS", default_value_t = 80)]
+        timeout: u64,
+    },
+    /// Open the machine's secrets and put them into memory
+    Secrets {
+        /// Take ciphertext from standard input instead of the image, and keep it until the machine stops
+        #[arg(long)]
+        stdin: bool,
+    },
 }

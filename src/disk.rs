@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 
 pub use copy::copy_at;
 pub use lock::Lock;
-pub use sparse::digest;
+pub use sparse::{data, digest};
 
 /// Something that the file system refused.
 #[derive(Debug, thiserror::Error)]
@@ -106,6 +106,14 @@ pub fn open_existing_rw(path: impl AsRef<Path>) -> Result<File> {
     context("open", &path, OpenOptions::new().read(true).write(true).open(&path))
 }
 
+/// Whether the file system that holds a path lives in memory: tmpfs or ramfs.
+pub fn is_memory(path: impl AsRef<Path>) -> bool {
+    // linux/magic.h; the type of the field differs between architectures.
+    const TMPFS: i128 = 0x0102_1994;
+    const RAMFS: i128 = 0x8584_58f6;
+    rustix::fs::statfs(path.as_ref()).is_ok_and(|found| [TMPFS, RAMFS].contains(&i128::from(found.f_type)))
+}
+
 /// A directory in the usual place for temporary files; see [`temp_dir_in`].
 pub fn temp_dir() -> Result<tempfile::TempDir> {
     temp_dir_in(std::env::temp_dir())
@@ -113,7 +121,9 @@ pub fn temp_dir() -> Result<tempfile::TempDir> {
 
 /// A new directory that only its owner may enter, removed with all that is in it when dropped.
 pub fn temp_dir_in(parent: impl AsRef<Path>) -> Result<tempfile::TempDir> {
-    context("create a directory in", &parent, tempfile::Builder::new().prefix(".rave-").tempdir_in(&parent))
+    let owner_only = fs::Permissions::from_mode(0o700);
+    let made = tempfile::Builder::new().prefix(".rave-").permissions(owner_only).tempdir_in(&parent);
+    context("create a directory in", &parent, made)
 }
 
 /// Makes a directory and its parents; existing ones are fine.

@@ -123,15 +123,16 @@ name! {
 }
 
 name! {
-    /// An absolute, normalised path inside an image: no `.`, no `..`, no empty part, no final slash.
+    /// An absolute, normalised path inside an image: no `.`, no `..`, no empty part, no
+    /// control character, no final slash.
     GuestPath, "a path inside the image", |text| rule(
         text == "/"
             || (text.len() < 4096
                 && text.starts_with('/')
                 && text[1..].split('/').all(|part| {
-                    !part.is_empty() && part != "." && part != ".." && part.len() < 256 && !part.contains('\0')
+                    !part.is_empty() && part != "." && part != ".." && part.len() < 256 && !part.contains(char::is_control)
                 })),
-        "it must be absolute, without `.`, `..`, empty parts or a final slash",
+        "it must be absolute, without `.`, `..`, empty parts, control characters or a final slash",
     )
 }
 
@@ -170,7 +171,19 @@ mod tests {
         for bad in ["", "a/b", "..", "Web", "-a", "a-", "1a", "a\n", "é"] {
             assert!(bad.parse::<ImageName>().is_err(), "{bad:?}");
         }
-        for bad in ["", "etc", "/etc/", "//", "/a/../b", "/a/./b", "/a\0", &format!("/{}", "x".repeat(256))] {
+        for bad in [
+            "",
+            "etc",
+            "/etc/",
+            "//",
+            "/a/../b",
+            "/a/./b",
+            "/a\0",
+            "/a\nb",
+            "/a\u{1b}[1mb",
+            "/\u{85}",
+            &format!("/{}", "x".repeat(256)),
+        ] {
             assert!(bad.parse::<GuestPath>().is_err(), "{bad:?}");
         }
         for bad in ["", ".", "a.", "a..b", "1.a", "a b", "a/b"] {

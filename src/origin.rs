@@ -18,6 +18,11 @@ impl Source {
     pub fn new(name: impl Into<String>, text: impl Into<String>) -> Arc<Self> {
         Arc::new(Self { name: name.into(), text: text.into() })
     }
+
+    /// Whether it is a text of rave's own, not one of the project.
+    pub fn is_library(&self) -> bool {
+        self.name.starts_with("<rave>/")
+    }
 }
 
 /// A place in a [`Source`]: the bytes of one value.

@@ -3,6 +3,7 @@
 //! collection is bounded by whoever answers, who says so where something was left out.
 
 mod answer;
+mod place;
 
 use std::collections::BTreeSet;
 
@@ -11,9 +12,10 @@ use serde::{Deserialize, Serialize};
 use crate::name::GuestPath;
 
 pub use answer::{
-    Answer, Answered, Cgroup, Ended, FileSystem, JournalEntry, Mount, Pressure, Resources, Scan, Socket, SshOffer,
-    SshRefusal, Unit, Verity,
+    Answer, Answered, Cgroup, Ended, FileSystem, HttpReply, JournalEntry, Mount, Pressure, Resources, Scan, SecretFile,
+    Socket, SshOffer, SshRefusal, Unit, Verity,
 };
+pub use place::{HttpUrl, JsonPath, Place, Service};
 
 /// One question.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -83,6 +85,26 @@ pub enum Probe {
         /// File that holds it.
         path: GuestPath,
     },
+    /// Files of secrets in memory; [`Answer::Secrets`].
+    Secrets {
+        /// Their paths below /run/secrets.
+        names: BTreeSet<String>,
+    },
+    /// Fetch from a service inside the machine, without following redirections; [`Answer::Http`], or
+    /// [`Answer::Silence`].
+    Http {
+        /// Whom to ask for what.
+        url: HttpUrl,
+    },
+    /// Connect to a service inside the machine and hear what it says; [`Answer::Connected`], or [`Answer::Silence`].
+    Connect {
+        /// Where.
+        place: Place,
+        /// What is said to it; nothing: it speaks first.
+        send: Option<String>,
+        /// Whether to wait until it says something.
+        listen: bool,
+    },
     /// Run a command; [`Answer::Run`].
     Run {
         /// Program and arguments.
@@ -119,6 +141,9 @@ impl Probe {
             | Self::Clock
             | Self::Scan
             | Self::HostKey { .. }
+            | Self::Secrets { .. }
+            | Self::Http { .. }
+            | Self::Connect { .. }
             | Self::Run { .. } => Side::Inside,
         }
     }

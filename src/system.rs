@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::name::{GuestPath, ImageName, OptionPath, PackageName, Version};
+use crate::probe::{HttpUrl, JsonPath, Place};
 use crate::tree::Tree;
 
 /// Everything that an image shall be.
@@ -25,6 +26,8 @@ pub struct System {
     pub recommends: bool,
     /// Packages needed to configure others whose files do not ship (`dpkg`, `perl-base` ...).
     pub build_only: BTreeSet<PackageName>,
+    /// Packages that start their own units as Debian has it, with the option that asked for each. Others start none.
+    pub starts: BTreeMap<PackageName, OptionPath>,
     /// Paths of packages that do not ship. `*` matches within one part, `**` any number of parts.
     pub exclude: Vec<String>,
     /// Programs that keep their set-user-id and set-group-id bits; all others lose them.
@@ -39,10 +42,18 @@ pub struct System {
     pub cmdline: Vec<String>,
     /// Kernel modules that the initrd loads, besides those the root device needs.
     pub initrd_modules: BTreeSet<String>,
+    /// Secrets that the machine needs, by name.
+    pub secrets: BTreeMap<String, Secret>,
+    /// Certificates that the machine shows, by name.
+    pub certificates: BTreeMap<String, Certificate>,
+    /// Files that may hold a private key or password hash which is no secret: patterns of paths, each with the reason.
+    pub key_allow: Vec<(String, String)>,
     /// How the disk is laid out and packed.
     pub disk: Disk,
     /// The virtual machine that the mode asks for.
     pub machine: Machine,
+    /// Directories that outlive a version: made at boot, and what a backup takes.
+    pub state: BTreeMap<GuestPath, State>,
     /// What `rave check` holds against the running machine.
     pub expect: Expect,
     /// Every option's final value and where it came from, for the manifest and for people.
@@ -135,6 +146,112 @@ pub struct Group {
     pub gid: u32,
 }
 
+/// A secret that units read from /run/secrets. The image holds it encrypted, if at all.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Secret {
+    /// What it is.
+    pub kind: SecretKind,
+    /// Owning user, by name or number.
+    pub owner: String,
+    /// Owning group, by name or number.
+    pub group: String,
+    /// Permission bits.
+    pub mode: u32,
+    /// Units that need it.
+    pub units: BTreeSet<String>,
+    /// What happens to these units when it changes.
+    pub on_change: OnChange,
+    /// What it is for.
+    pub description: String,
+    /// The option that asked for it.
+    pub option: OptionPath,
+}
+
+/// What a secret is, and so how one can be made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SecretKind {
+    /// Words or characters that a person may have to type.
+    Password,
+    /// Random characters that no person types.
+    Token,
+    /// The private key of a certificate, in PEM.
+    TlsKey,
+    /// A certificate with the chain that leads to its authority, in PEM.
+    TlsCertificate,
+    /// A private key of OpenSSH.
+    SshKey,
+    /// Text that only its owner can give.
+    Text,
+    /// Bytes that only their owner can give.
+    Binary,
+}
+
+/// A part of a text with placeholders.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part<'a> {
+    /// Text that stays as it is.
+    Text(&'a str),
+    /// The name of a secret whose value comes here.
+    Secret(&'a str),
+}
+
+/// How a placeholder begins; it ends with `>`.
+const PLACEHOLDER: &str = "<rave:secret:";
+
+/// What stands in the image where a secret comes in the machine.
+pub fn placeholder(secret: &str) -> String {
+    format!("{PLACEHOLDER}{secret}>")
+}
+
+/// A text and its placeholders, in order.
+pub fn parts(text: &str) -> Vec<Part<'_>> {
+    let (mut parts, mut rest) = (Vec::new(), text);
+    while let Some((before, after)) = rest.split_once(PLACEHOLDER) {
+        let Some((name, next)) = after.split_once('>') else { break };
+        parts.extend([Part::Text(before), Part::Secret(name)]);
+        rest = next;
+    }
+    parts.push(Part::Text(rest));
+    parts
+}
+
+/// What happens to the units of a secret that changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnChange {
+    /// They restart.
+    Restart,
+    /// They reload.
+    Reload,
+    /// Nothing.
+    None,
+}
+
+/// A certificate that the machine shows to others.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Certificate {
+    /// Names that it is for.
+    pub hosts: BTreeSet<String>,
+    /// The secret that holds its key.
+    pub key: String,
+    /// The option that asked for it.
+    pub option: OptionPath,
+}
+
+/// A directory below /var that a service keeps its state in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct State {
+    /// Owning user.
+    pub owner: String,
+    /// Owning group.
+    pub group: String,
+    /// Permission bits.
+    pub mode: u32,
+    /// Whether a backup takes it: what can be made anew is left out.
+    pub backup: bool,
+}
+
 /// How the disk is laid out and packed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Disk {
@@ -183,6 +300,8 @@ pub struct Expect {
     pub sysctl: BTreeMap<String, (String, OptionPath)>,
     /// Mount points and the options each must have.
     pub mounts: BTreeMap<GuestPath, (BTreeSet<String>, OptionPath)>,
+    /// Files of secrets by path below /run/secrets.
+    pub secrets: BTreeMap<String, ExpectedSecret>,
     /// Resource limits of units: unit, property as systemd names it, value as the kernel gives it.
     pub limits: BTreeMap<String, BTreeMap<String, (String, OptionPath)>>,
     /// sshd settings as `sshd -T` would name them: the user who may log in, algorithms.
@@ -193,6 +312,19 @@ pub struct Expect {
     pub probes: Vec<ModuleProbe>,
     /// Stages that the image takes part in beyond those that always apply: `https`, `monitoring`.
     pub stages: BTreeSet<String>,
+}
+
+/// Whose a secret must be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExpectedSecret {
+    /// Owning user, by name or number.
+    pub owner: String,
+    /// Owning group, by name or number.
+    pub group: String,
+    /// Permission bits.
+    pub mode: u32,
+    /// The option that asked for it.
+    pub option: OptionPath,
 }
 
 /// What SSH must offer.
@@ -221,12 +353,52 @@ pub struct ModuleProbe {
     pub stage: String,
     /// Unique id, such as `nftables.loaded`.
     pub id: String,
-    /// A command that must exit with 0 inside the machine.
-    pub command: Vec<String>,
-    /// What its standard output must contain.
-    pub contains: Option<String>,
+    /// What is asked, and which answer is a good one.
+    pub query: Query,
     /// The option that asked for it.
     pub option: OptionPath,
+}
+
+/// What a module's probe asks inside the machine, and the answer that it must get.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Query {
+    /// A command must exit with 0.
+    Command {
+        /// Program and arguments.
+        command: Vec<String>,
+        /// What its standard output must contain.
+        contains: Option<String>,
+    },
+    /// A GET request must be answered with that status.
+    Http {
+        /// Whom to ask for what.
+        url: HttpUrl,
+        /// The status code.
+        status: u16,
+        /// Values that response headers must have; an empty one: the header must be absent.
+        headers: BTreeMap<String, String>,
+        /// What the body must contain.
+        contains: Option<String>,
+    },
+    /// A GET request must be answered with JSON that has a value at a place.
+    HttpJson {
+        /// Whom to ask for what.
+        url: HttpUrl,
+        /// The place in the document.
+        at: JsonPath,
+        /// The value, in any spelling of the same duration or size.
+        equals: String,
+    },
+    /// A connection must be accepted.
+    Connect {
+        /// Where.
+        place: Place,
+        /// What is said to it; nothing: it speaks first.
+        send: Option<String>,
+        /// What it must say; nothing: that it accepts is enough.
+        contains: Option<String>,
+    },
 }
 
 /// One option's final value.

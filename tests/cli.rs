@@ -5,6 +5,10 @@
 
 #[path = "cli/archive.rs"]
 mod archive;
+#[path = "cli/diff.rs"]
+mod diff;
+#[path = "cli/explain.rs"]
+mod explain;
 #[path = "cli/help.rs"]
 mod help;
 #[path = "cli/images.rs"]
@@ -15,12 +19,22 @@ mod lock;
 mod machines;
 #[path = "cli/mirror.rs"]
 mod mirror;
+#[path = "cli/new.rs"]
+mod new;
+#[path = "cli/options.rs"]
+mod options;
 #[path = "cli/output.rs"]
 mod output;
 #[path = "cli/plan.rs"]
 mod plan;
+#[path = "cli/schema.rs"]
+mod schema;
+#[path = "cli/secrets.rs"]
+mod secrets;
 #[path = "cli/store.rs"]
 mod store;
+#[path = "cli/tidy.rs"]
+mod tidy;
 #[path = "cli/world.rs"]
 mod world;
 

@@ -8,9 +8,13 @@ mod boot;
 mod copy;
 #[path = "machine/lab.rs"]
 mod lab;
+#[path = "machine/library.rs"]
+mod library;
 #[path = "machine/persist.rs"]
 mod persist;
 #[path = "machine/processes.rs"]
 mod processes;
+#[path = "machine/secrets.rs"]
+mod secrets;
 #[path = "machine/up.rs"]
 mod up;

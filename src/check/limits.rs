@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::name::OptionPath;
 use crate::probe::{Cgroup, Unit};
+use crate::quantity;
 
 /// Limits as the image expects them: unit, property, value and option.
 type Limits = BTreeMap<String, BTreeMap<String, (String, OptionPath)>>;
@@ -68,25 +69,13 @@ fn canonical(kind: Option<Kind>, text: &str) -> String {
     let text = text.trim();
     let text = if text == "infinity" { "max" } else { text };
     let changed = match kind {
-        Some(Kind::Bytes) => bytes(text).map(|bytes| (bytes & !4095).to_string()),
+        Some(Kind::Bytes) => quantity::bytes(text).map(|bytes| (bytes & !4095).to_string()),
         Some(Kind::Quota) if text == "max" => Some(format!("max {PERIOD}")),
         Some(Kind::Quota) => quota(text),
         Some(Kind::Weight) => text.strip_prefix("default ").map(str::to_owned),
         Some(Kind::Count) | None => None,
     };
     changed.unwrap_or_else(|| text.to_owned())
-}
-
-/// Bytes with an optional suffix to the base of 1024, as systemd writes sizes.
-fn bytes(text: &str) -> Option<u64> {
-    let (digits, shift) = match text.char_indices().next_back()? {
-        (at, 'K') => (&text[..at], 10),
-        (at, 'M') => (&text[..at], 20),
-        (at, 'G') => (&text[..at], 30),
-        (at, 'T') => (&text[..at], 40),
-        _ => (text, 0),
-    };
-    digits.parse::<u64>().ok()?.checked_mul(1 << shift)
 }
 
 fn quota(text: &str) -> Option<String> {

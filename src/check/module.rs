@@ -1,11 +1,14 @@
 //! Probes that modules contribute to the stages.
 
-use super::table::{Check, Finding, Subject};
-use super::{Stage, Target, Verdict};
-use crate::probe::{Answer, Ended, Probe};
-use crate::system::ModuleProbe;
+use std::collections::BTreeMap;
 
-/// How much of a command's output serves as evidence, in bytes.
+use super::table::{Check, Finding, Subject, list};
+use super::{Stage, Target, Verdict};
+use crate::probe::{Answer, Ended, HttpReply, HttpUrl, JsonPath, Probe};
+use crate::quantity;
+use crate::system::{ModuleProbe, Query};
+
+/// How much of an output serves as evidence, in bytes.
 const EVIDENCE: usize = 400;
 
 /// The checks of the stage https.
@@ -23,23 +26,55 @@ pub const fn check(stage: &'static str, ask: fn(&Target) -> Vec<Subject>) -> Che
 /// services: it must not get lost.
 pub fn subjects(stage: Stage, target: &Target) -> Vec<Subject> {
     let of_stage = |probe: &&ModuleProbe| probe.stage.parse().unwrap_or(Stage::Services) == stage;
-    let subject =
-        |probe: &ModuleProbe| Subject::of(&probe.id, &probe.option, Probe::Run { command: probe.command.clone() });
+    let subject = |probe: &ModuleProbe| Subject::of(&probe.id, &probe.option, ask(&probe.query));
     target.expect.probes.iter().filter(of_stage).map(subject).collect()
 }
 
+fn ask(query: &Query) -> Probe {
+    match query {
+        Query::Command { command, .. } => Probe::Run { command: command.clone() },
+        Query::Http { url, .. } | Query::HttpJson { url, .. } => Probe::Http { url: url.clone() },
+        Query::Connect { place, send, contains } => {
+            Probe::Connect { place: place.clone(), send: send.clone(), listen: contains.is_some() }
+        }
+    }
+}
+
 fn judge(target: &Target, subject: &str, answers: &[&Answer]) -> Finding {
-    let (Some(probe), [Answer::Run(ended)]) = (target.expect.probes.iter().find(|probe| probe.id == subject), answers)
-    else {
-        return Finding::misfit();
-    };
-    let command = probe.command.join(" ");
+    let probe = target.expect.probes.iter().find(|probe| probe.id == subject);
+    let (Some(probe), [answer]) = (probe, answers) else { return Finding::misfit() };
+    match (&probe.query, answer) {
+        (Query::Command { command, contains }, Answer::Run(ended)) => {
+            judge_command(&command.join(" "), contains.as_deref(), ended)
+        }
+        (Query::Http { url, status, headers, contains }, Answer::Http(reply)) => {
+            judge_http(url, *status, headers, contains.as_deref(), reply)
+        }
+        (Query::HttpJson { url, at, equals }, Answer::Http(reply)) => judge_json(url, at, equals, reply),
+        (Query::Connect { place, contains, .. }, Answer::Connected { said }) => match contains {
+            None => Finding::new(Verdict::Healthy, format!("{place} accepts connections"), "accepted"),
+            Some(text) => {
+                let expected = format!("{place} says {text:?}");
+                Finding::hold(said.contains(text), expected, format!("it says {:?}", start(said)))
+            }
+        },
+        (Query::Http { url, .. } | Query::HttpJson { url, .. }, Answer::Silence { reason }) => {
+            Finding::new(Verdict::Unhealthy, format!("{url} answers"), reason)
+        }
+        (Query::Connect { place, .. }, Answer::Silence { reason }) => {
+            Finding::new(Verdict::Unhealthy, format!("{place} accepts connections"), reason)
+        }
+        _ => Finding::misfit(),
+    }
+}
+
+fn judge_command(command: &str, contains: Option<&str>, ended: &Ended) -> Finding {
     let evidence = format!("{} {}", start(&ended.stdout), start(&ended.stderr)).trim().to_owned();
     if ended.code != Some(0) {
         let observed = format!("exit status {}", code(ended));
         return Finding::new(Verdict::Unhealthy, format!("`{command}` succeeds"), observed).because(evidence);
     }
-    match &probe.contains {
+    match contains {
         None => Finding::new(Verdict::Healthy, format!("`{command}` succeeds"), "exit status 0").because(evidence),
         Some(text) => {
             let found = ended.stdout.contains(text);
@@ -47,6 +82,68 @@ fn judge(target: &Target, subject: &str, answers: &[&Answer]) -> Finding {
             Finding::hold(found, format!("`{command}` prints {text:?}"), observed).because(evidence)
         }
     }
+}
+
+fn judge_http(
+    url: &HttpUrl,
+    status: u16,
+    headers: &BTreeMap<String, String>,
+    contains: Option<&str>,
+    reply: &HttpReply,
+) -> Finding {
+    let mut expected = vec![format!("status {status}")];
+    let mut observed = vec![format!("status {}", reply.status)];
+    let mut holds = reply.status == status;
+    for (name, value) in headers {
+        let found = reply.headers.get(name).map_or("", String::as_str);
+        let told = |value: &str| if value.is_empty() { format!("no {name}") } else { format!("{name}: {value}") };
+        holds &= found == value;
+        expected.push(told(value));
+        observed.push(told(found));
+    }
+    if let Some(text) = contains {
+        let found = reply.body.contains(text);
+        holds &= found;
+        expected.push(format!("{text:?}"));
+        observed.push(if found { "the text" } else { "another text" }.to_owned());
+    }
+    let mut finding = Finding::hold(holds, format!("{url} gives {}", list(expected)), list(observed));
+    if reply.truncated && contains.is_some_and(|text| !reply.body.contains(text)) {
+        // The text may stand in what was not read.
+        finding.verdict = Verdict::Skipped;
+    }
+    finding.because(start(&reply.body))
+}
+
+fn judge_json(url: &HttpUrl, at: &JsonPath, equals: &str, reply: &HttpReply) -> Finding {
+    let expected = format!("{at} of {url} is {equals}");
+    if reply.status != 200 {
+        let observed = format!("status {}", reply.status);
+        return Finding::new(Verdict::Unhealthy, expected, observed).because(start(&reply.body));
+    }
+    if reply.truncated {
+        return Finding::new(
+            Verdict::Skipped,
+            expected,
+            format!("the answer is longer than {} bytes", reply.body.len()),
+        );
+    }
+    let document: serde_json::Value = match serde_json::from_str(&reply.body) {
+        Ok(document) => document,
+        Err(error) => return Finding::new(Verdict::Unhealthy, expected, format!("no JSON: {error}")),
+    };
+    let Some(value) = at.find(&document) else {
+        return Finding::new(Verdict::Unhealthy, expected, "there is no such value").because(start(&reply.body));
+    };
+    let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    Finding::hold(same(equals, &value), expected, start(&value))
+}
+
+/// Whether two texts are one value: the same text, or the same duration or size in two spellings.
+fn same(expected: &str, observed: &str) -> bool {
+    let equal =
+        |read: fn(&str) -> Option<u64>| matches!((read(expected), read(observed)), (Some(a), Some(b)) if a == b);
+    expected == observed || equal(quantity::milliseconds) || equal(quantity::bytes)
 }
 
 /// An exit status for people.

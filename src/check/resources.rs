@@ -169,7 +169,9 @@ fn judge_limit(target: &Target, subject: &str, answers: &[&Answer]) -> Finding {
         return Finding::misfit();
     };
     match limits::observed(property, groups.get(unit), services::find(units, unit)) {
-        None => Finding::new(Verdict::Unhealthy, value, "no such limit: the unit does not run, or is not limited"),
+        // Stage 3 tells that it does not run.
+        None if !groups.contains_key(unit) => Finding::new(Verdict::Skipped, value, "the unit does not run"),
+        None => Finding::new(Verdict::Unhealthy, value, "no such limit"),
         Some((observed, source)) => {
             Finding::hold(limits::same(property, value, &observed), value, observed).because(source)
         }

@@ -7,6 +7,7 @@ use super::table::{Check, Finding, Subject, list};
 use super::{Stage, Target, Verdict, module};
 use crate::name::GuestPath;
 use crate::probe::{Answer, Probe, Scan};
+use crate::system::ExpectedSecret;
 
 /// Directories in which nothing may ever be written.
 const READ_ONLY: [&str; 2] = ["/etc", "/usr"];
@@ -15,7 +16,7 @@ const READ_ONLY: [&str; 2] = ["/etc", "/usr"];
 const START_PARAMETERS: [&str; 4] = ["BOOT_IMAGE=", "console=", "initrd=", "roothash="];
 
 /// The checks of the stage.
-pub static CHECKS: [Check; 11] = [
+pub static CHECKS: [Check; 12] = [
     Check {
         id: "security.root.read-only",
         about: "the root file system is EROFS",
@@ -99,6 +100,17 @@ pub static CHECKS: [Check; 11] = [
             let surplus = |scan: &Scan| scan.set_id.iter().filter(|path| !known(path)).cloned().collect();
             judge_scan(answers, "no set-id program but the known", Verdict::Unhealthy, surplus)
         },
+    },
+    Check {
+        id: "security.secrets",
+        about: "the secret is there, in memory only, for its owner",
+        unreachable: Verdict::Skipped,
+        ask: |target| {
+            let probe = Probe::Secrets { names: target.expect.secrets.keys().cloned().collect() };
+            let subject = |(name, secret): (&String, &ExpectedSecret)| Subject::of(name, &secret.option, probe.clone());
+            target.expect.secrets.iter().map(subject).collect()
+        },
+        judge: judge_secret,
     },
     module::check("security", |target| module::subjects(Stage::Security, target)),
 ];
@@ -207,6 +219,28 @@ fn judge_mount(target: &Target, subject: &str, answers: &[&Answer]) -> Finding {
                 .because(format!("{} on {}: {options_seen}", mount.fs, mount.source))
         }
     }
+}
+
+/// Options without which a file system does not keep what it is for.
+const CLOSED: [&str; 3] = ["nodev", "noexec", "nosuid"];
+
+fn judge_secret(target: &Target, subject: &str, answers: &[&Answer]) -> Finding {
+    let (Some(wanted), [Answer::Secrets { files }]) = (target.expect.secrets.get(subject), answers) else {
+        return Finding::misfit();
+    };
+    let tell = |owner: &str, group: &str, mode: u32| format!("{owner}:{group}, {mode:04o}");
+    let expected = format!("{}, in memory only", tell(&wanted.owner, &wanted.group, wanted.mode));
+    let Some(file) = files.get(subject) else {
+        return Finding::new(Verdict::Unhealthy, expected, "it is not there")
+            .because("the journal of rave-secrets.service says why");
+    };
+    let in_memory = file.fs == "ramfs" || (file.fs == "tmpfs" && file.options.contains("noswap"));
+    let closed = CLOSED.iter().all(|option| file.options.contains(*option));
+    let owned = (&file.owner, &file.group, file.mode) == (&wanted.owner, &wanted.group, wanted.mode);
+    let storage = if in_memory { "in memory only" } else { "on a file system that may reach a disk" };
+    let observed = format!("{}, {storage}", tell(&file.owner, &file.group, file.mode));
+    let options = file.options.iter().map(String::as_str).collect::<Vec<_>>().join(",");
+    Finding::hold(in_memory && closed && owned, expected, observed).because(format!("{}: {options}", file.fs))
 }
 
 fn judge_scan(answers: &[&Answer], expected: &str, bad: Verdict, find: impl Fn(&Scan) -> Vec<String>) -> Finding {

@@ -7,20 +7,22 @@ use serde_json::json;
 use crate::cli::{self, DiskFormat};
 use crate::disk;
 use crate::event::bytes;
-use crate::images::assemble::{Assembled, kind};
-use crate::images::{Manifest, compare};
+use crate::images::assemble::kind;
+use crate::images::plan::Step;
+use crate::images::{Manifest, compare, reason};
 use crate::interrupt;
 use crate::store::Store;
 use crate::ui::Tone;
 
-use super::building::{Manner, Prepared};
+use super::building::{Built, Manner, Prepared};
+use super::generations::Generations;
 use super::locking::{self, Asked};
 use super::{Context, Failure, Result, Status, store};
 
 /// Builds an image, or shows what building it would do.
 pub fn run(arguments: &cli::Build, context: &Context) -> Result<Status> {
     let manner = Manner { qcow2: arguments.format == DiskFormat::Qcow2, shell: arguments.shell };
-    let asked = locking::evaluate(context, &arguments.image, &arguments.set, arguments.mode)?;
+    let asked = locking::evaluate(context, &arguments.image, &arguments.variant.set, arguments.variant.mode)?;
     let prepared = prepare(context, asked, manner)?;
     let store = store::open(context)?;
     if arguments.plan {
@@ -45,45 +47,64 @@ pub fn prepare(context: &Context, asked: Asked, manner: Manner) -> Result<Prepar
         })
     };
     let (lock, tools) = (fit(&asked)?, fit(&tools)?);
-    Prepared::new(asked, lock, tools, manner)
+    Prepared::new(context, asked, lock, tools, manner)
 }
 
+/// Each step, whether the store has it, and why it does not.
 fn show_plan(context: &Context, store: &Store, prepared: &Prepared) -> Result<Status> {
-    let mut steps = Vec::new();
+    let newest = Generations::of(store, &prepared.asked.named, &prepared.asked.system.name).newest()?;
+    let (mut steps, mut anew) = (Vec::new(), Vec::new());
     for step in &prepared.plan.steps {
-        steps.push((step, store.lookup(kind(step.piece), step.digest)?.is_some()));
+        let is_cached = store.lookup(kind(step.piece), step.digest)?.is_some();
+        let mut reasons = Vec::new();
+        if let Some(manifest) = newest.as_ref().filter(|_| !is_cached) {
+            reasons = reason::reasons(step.piece, &anew, manifest, &prepared.asked.system, &prepared.inputs);
+        }
+        if !is_cached {
+            anew.push(step.piece);
+        }
+        steps.push((step, is_cached, reasons));
     }
     if context.ui.is_json() {
-        let steps: Vec<_> = steps
-            .iter()
-            .map(|(step, cached)| {
-                json!({"piece": step.piece, "digest": step.digest, "needs": step.needs, "cached": cached})
+        let told = steps.iter().map(|(step, is_cached, reasons)| {
+            json!({
+                "piece": step.piece,
+                "digest": step.digest,
+                "needs": step.needs,
+                "cached": is_cached,
+                "reasons": reasons,
             })
-            .collect();
+        });
+        let steps: Vec<_> = told.collect();
         context.ui.print_json(&json!({"image": prepared.asked.system.name, "steps": steps}));
         return Ok(Status::Done);
     }
-    let row = |(step, cached): &(&crate::images::plan::Step, bool)| {
-        let state = if *cached { ("in the store", Tone::Good) } else { ("to be made", Tone::Warn) };
+    let row = |(step, is_cached, reasons): &(&Step, bool, Vec<String>)| {
+        let state = if *is_cached { ("in the store", Tone::Good) } else { ("to be made", Tone::Warn) };
         vec![
             (step.piece.name().to_owned(), Tone::Plain),
             (step.digest.short(), Tone::Dim),
             (state.0.to_owned(), state.1),
+            (reasons.join("; "), Tone::Plain),
         ]
     };
-    context.ui.table(&["STEP", "DIGEST", "STATE"], &steps.iter().map(row).collect::<Vec<_>>());
+    // Without an earlier build, everything is new.
+    let header: &[&str] =
+        if newest.is_some() { &["STEP", "DIGEST", "STATE", "WHY"] } else { &["STEP", "DIGEST", "STATE"] };
+    let rows = steps.iter().map(row).map(|cells| cells.into_iter().take(header.len()).collect());
+    context.ui.table(header, &rows.collect::<Vec<_>>());
     Ok(Status::Done)
 }
 
 /// Builds once more in an empty store, and names the first file that differs.
-fn check(context: &Context, prepared: &Prepared, built: &Assembled, manner: Manner) -> Result<Status> {
+fn check(context: &Context, prepared: &Prepared, built: &Built, manner: Manner) -> Result<Status> {
     let parent = disk::temp_dir_in(context.store.parent().unwrap_or(&context.store))?;
     let path = parent.path().to_owned();
     // Nobody is left to tell when the program is being interrupted.
     let _undo = interrupt::on_interrupt(move || drop(disk::remove_dir_all(path)));
     let second = Store::open(parent.path().join("store"))?;
     let again = prepared.build(context, &second, manner)?;
-    let (first, second) = (read_manifest(&built.manifest)?, read_manifest(&again.manifest)?);
+    let (first, second) = (read_manifest(&built.pieces.manifest)?, read_manifest(&again.pieces.manifest)?);
     let difference = compare::first_difference(&first, &second);
     let disks = [&first.disk.sha256, &second.disk.sha256];
     if context.ui.is_json() {
@@ -102,12 +123,13 @@ pub fn read_manifest(path: &Path) -> Result<Manifest> {
 }
 
 /// Makes the directory of links; returns them. With the unified kernel image a raw disk can be booted directly.
-fn link(output: &Path, built: &Assembled, uki: &Path) -> Result<Vec<PathBuf>> {
+fn link(output: &Path, built: &Built, uki: &Path) -> Result<Vec<PathBuf>> {
     disk::create_dir_all(output)?;
     let mut links = Vec::new();
-    let disk = built.qcow2.as_ref().map_or(("disk.raw", &built.disk), |qcow2| ("disk.qcow2", qcow2));
-    let wanted = [(disk.0, disk.1.as_path()), ("manifest.json", &built.manifest), ("uki.efi", uki)];
-    for name in ["disk.raw", "disk.qcow2", "manifest.json", "uki.efi"] {
+    let disk = built.pieces.qcow2.as_ref().map_or(("disk.raw", &built.pieces.disk), |qcow2| ("disk.qcow2", qcow2));
+    let mut wanted = vec![(disk.0, disk.1.as_path()), ("manifest.json", &built.pieces.manifest), ("uki.efi", uki)];
+    wanted.extend(built.leaks.as_deref().map(|leaks| ("leaks.json", leaks)));
+    for name in ["disk.raw", "disk.qcow2", "manifest.json", "uki.efi", "leaks.json"] {
         let path = output.join(name);
         if disk::metadata(&path).is_ok_and(|found| !found.file_type().is_symlink()) {
             return Err(Failure::request(format!("{} is in the way: it is not a link", path.display()))
@@ -125,8 +147,8 @@ fn link(output: &Path, built: &Assembled, uki: &Path) -> Result<Vec<PathBuf>> {
     Ok(links)
 }
 
-fn tell(context: &Context, built: &Assembled, links: &[PathBuf]) -> Result<()> {
-    let manifest = read_manifest(&built.manifest)?;
+fn tell(context: &Context, built: &Built, links: &[PathBuf]) -> Result<()> {
+    let manifest = read_manifest(&built.pieces.manifest)?;
     if context.ui.is_json() {
         context.ui.print_json(&json!({
             "event": "result",

@@ -15,9 +15,10 @@ use crate::sandbox::{Ids, Sandbox};
 use crate::store::{PutError, Store};
 use crate::system::{Mode, System};
 
+use super::generations::Generations;
 use super::locking::{self, Asked};
 use super::project::Named;
-use super::{Context, Failure, Result};
+use super::{Context, Failure, Result, secrets};
 
 /// Changes whenever the same packages make another tree.
 const TOOLS_FORMAT: &str = "rave tools 1";
@@ -42,6 +43,14 @@ pub struct Prepared {
     pub rave: PathBuf,
 }
 
+/// A finished build.
+pub struct Built {
+    /// The image.
+    pub pieces: Assembled,
+    /// The record of the search for its secrets' values, if it asks for secrets.
+    pub leaks: Option<PathBuf>,
+}
+
 /// How a build goes about it.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Manner {
@@ -52,8 +61,9 @@ pub struct Manner {
 }
 
 impl Prepared {
-    /// Plans an image whose locks fit.
-    pub fn new(asked: Asked, lock: Lock, tools: Lock, manner: Manner) -> Result<Self> {
+    /// Plans an image whose locks fit, with its secrets as ciphertext.
+    pub fn new(context: &Context, mut asked: Asked, lock: Lock, tools: Lock, manner: Manner) -> Result<Self> {
+        secrets::complete(context, &mut asked)?;
         let label = format!("{}_{}_verity", asked.system.name, asked.system.version);
         if label.len() > LABEL {
             let text = format!("the name and version of {} are too long for a partition label", asked.named.name);
@@ -146,11 +156,20 @@ impl Prepared {
         }
     }
 
-    /// Makes whatever is missing.
-    pub fn build(&self, context: &Context, store: &Store, manner: Manner) -> Result<Assembled> {
-        if let Some(done) = self.done(store)? {
-            return Ok(done);
-        }
+    /// Makes whatever is missing, and shows that no secret is in it.
+    pub fn build(&self, context: &Context, store: &Store, manner: Manner) -> Result<Built> {
+        let pieces = match self.done(store)? {
+            Some(pieces) => pieces,
+            None => self.assemble(context, store, manner)?,
+        };
+        let leaks = secrets::prove(context, store, self, &pieces)?;
+        let all: Vec<Digest> = self.plan.steps.iter().map(|step| step.digest).collect();
+        let manifest = self.plan.digest(Piece::Manifest);
+        Generations::of(store, &self.asked.named, &self.asked.system.name).add(&all, manifest)?;
+        Ok(Built { pieces, leaks })
+    }
+
+    fn assemble(&self, context: &Context, store: &Store, manner: Manner) -> Result<Assembled> {
         let (tools, rootfs) = self.bases(context, store, manner)?;
         let assembly = Assembly {
             system: &self.asked.system,
@@ -163,10 +182,7 @@ impl Prepared {
             workers: workers(self.asked.system.mode),
             report: context.ui.as_ref(),
         };
-        let assembled = assembly.run()?;
-        let all: Vec<Digest> = self.plan.steps.iter().map(|step| step.digest).collect();
-        store.pin(&self.pin(), &all)?;
-        Ok(assembled)
+        Ok(assembly.run()?)
     }
 
     /// The unified kernel image, once all is made.
@@ -185,12 +201,6 @@ impl Prepared {
         let qcow2 = find(Piece::Qcow2)?;
         let complete = qcow2.is_some() || self.plan.digest(Piece::Qcow2).is_none();
         Ok(complete.then_some(Assembled { disk, manifest, qcow2 }))
-    }
-
-    /// The name under which the store keeps the newest build of this image.
-    fn pin(&self) -> String {
-        let place = Canonical::new("rave pin").field(self.asked.named.lock().to_string_lossy().as_bytes()).finish();
-        format!("{}-{}", self.asked.system.name, place.short())
     }
 }
 
@@ -281,7 +291,7 @@ fn name_package(lock: &Lock, failure: Failure) -> Failure {
 }
 
 /// Processors that a build may use.
-fn workers(mode: Mode) -> u32 {
+pub fn workers(mode: Mode) -> u32 {
     match mode {
         Mode::Safe => 1,
         Mode::FullPipe => std::thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(1)),

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::cli::Global;
+use crate::secrets::Secret;
+use crate::secrets::sources::Sources;
 use crate::ui::Ui;
 
 use super::failure::Failure;
@@ -20,8 +22,16 @@ pub struct Environment {
     pub state: Option<PathBuf>,
     /// `RAVE_MIRROR`.
     pub mirror: Option<String>,
+    /// `CREDENTIALS_DIRECTORY`, inside a machine (systemd.exec(5)).
+    pub credentials: Option<PathBuf>,
     /// `TERM`, for shells that rave opens.
     pub term: Option<OsString>,
+    /// What SOPS' variables say of identities, and all variables for the programs that it would run.
+    pub identities: Sources,
+    /// `SOPS_EDITOR`, else `EDITOR`.
+    pub editor: Option<String>,
+    /// `XDG_RUNTIME_DIR`.
+    pub runtime: Option<PathBuf>,
 }
 
 impl Environment {
@@ -29,12 +39,28 @@ impl Environment {
     #[expect(clippy::disallowed_methods, reason = "this is where the environment is read")]
     pub fn of_process() -> Self {
         let path = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+        let text = |name| std::env::var(name).ok().filter(|text| !text.trim().is_empty());
+        let home = path("HOME");
+        let identities = Sources {
+            ssh_file: std::env::var_os("SOPS_AGE_SSH_PRIVATE_KEY_FILE").map(PathBuf::from),
+            ssh_command: text("SOPS_AGE_SSH_PRIVATE_KEY_CMD"),
+            key: text("SOPS_AGE_KEY").map(Secret::from),
+            key_file: std::env::var_os("SOPS_AGE_KEY_FILE").map(PathBuf::from),
+            key_command: text("SOPS_AGE_KEY_CMD"),
+            config: path("XDG_CONFIG_HOME").or_else(|| home.as_ref().map(|home| home.join(".config"))),
+            home: home.clone(),
+            environment: std::env::vars_os().collect(),
+        };
         Self {
-            home: path("HOME"),
+            home,
             cache: path("XDG_CACHE_HOME"),
             state: path("XDG_STATE_HOME"),
-            mirror: std::env::var("RAVE_MIRROR").ok().filter(|text| !text.trim().is_empty()),
+            credentials: path("CREDENTIALS_DIRECTORY"),
+            mirror: text("RAVE_MIRROR"),
             term: std::env::var_os("TERM"),
+            identities,
+            editor: text("SOPS_EDITOR").or_else(|| text("EDITOR")),
+            runtime: path("XDG_RUNTIME_DIR"),
         }
     }
 

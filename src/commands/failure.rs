@@ -33,6 +33,15 @@ pub enum Failure {
     Interrupted,
     /// Locked packages are on no mirror any more. Exit status 2; `rave up` locks anew instead.
     Gone(crate::debian::fetch::Error),
+    /// A file of secrets is not as it should be. Exit status: that of sops, on which scripts depend.
+    Secrets {
+        /// The status.
+        status: u8,
+        /// Why.
+        message: String,
+        /// What to do about it.
+        hint: Option<String>,
+    },
     /// rave could not do its job. Exit status 2.
     Error {
         /// Why.
@@ -56,10 +65,18 @@ impl Failure {
         Self::Request { message: message.into(), hint: None }
     }
 
+    /// Secrets were found in an image, at these places.
+    pub fn leaks(lines: &[String]) -> Self {
+        Self::request(format!("there are secrets in the image:\n  {}", lines.join("\n  "))).hint(
+            "ask for a secret below `secrets:` in a module, and it arrives in /run/secrets; what is no secret is named \
+             below `key-allow:`",
+        )
+    }
+
     /// Adds the remedy; diagnostics have their own.
     #[must_use]
     pub fn hint(mut self, text: impl Into<String>) -> Self {
-        if let Self::Request { hint, .. } | Self::Error { hint, .. } = &mut self {
+        if let Self::Request { hint, .. } | Self::Secrets { hint, .. } | Self::Error { hint, .. } = &mut self {
             *hint = Some(text.into());
         }
         self
@@ -76,6 +93,11 @@ impl Failure {
                 ui.error(message);
                 hint.iter().for_each(|text| ui.hint(text));
                 ExitCode::from(1)
+            }
+            Self::Secrets { status, message, hint } => {
+                ui.error(message);
+                hint.iter().for_each(|text| ui.hint(text));
+                ExitCode::from(*status)
             }
             Self::Interrupted => ExitCode::from(u8::try_from(crate::interrupt::STATUS).unwrap_or(u8::MAX)),
             Self::Gone(error) => {
@@ -176,6 +198,7 @@ impl From<crate::images::Error> for Failure {
     fn from(error: crate::images::Error) -> Self {
         match error {
             crate::images::Error::Store(error) => error.into(),
+            crate::images::Error::Leaks(lines) => Self::leaks(&lines),
             other => Self::error(other),
         }
     }

@@ -10,9 +10,9 @@ use crate::debian::lock::changes;
 use crate::debian::mirrors::{Choice, Host, Mirrors};
 use crate::debian::{self, Change, Lock, Request, Stale, Update};
 use crate::disk;
-use crate::modules;
+use crate::modules::{self, Provenance};
 use crate::name::PackageName;
-use crate::origin::Source;
+use crate::origin::{Diagnostic, Source};
 use crate::system::{Mode, System};
 use crate::ui::Tone;
 
@@ -28,6 +28,8 @@ pub struct Asked {
     pub named: Named,
     /// What it shall be.
     pub system: System,
+    /// Who asked for what.
+    pub provenance: Provenance,
 }
 
 impl Asked {
@@ -42,7 +44,7 @@ pub fn evaluate(context: &Context, image: &str, set: &[(String, String)], mode: 
     let (project, named) = project::read(&context.project, image)?;
     let evaluation = modules::evaluate(&project, &named.name, set, mode)?;
     context.ui.diagnostics(&evaluation.warnings);
-    Ok(Asked { named, system: evaluation.system })
+    Ok(Asked { named, system: evaluation.system, provenance: evaluation.provenance })
 }
 
 /// The tools that make and run images, locked beside the image that uses them.
@@ -55,6 +57,7 @@ pub fn tools(context: &Context, beside: &Named) -> Result<Asked> {
     Ok(Asked {
         named: Named { name: TOOLS.to_owned(), directory: beside.directory.clone(), typed: beside.typed.clone() },
         system: evaluation.system,
+        provenance: evaluation.provenance,
     })
 }
 
@@ -130,7 +133,8 @@ pub fn lock(context: &Context, asked: &Asked, update: &Update) -> Result<Lock> {
         now: Timestamp::now(),
     };
     let fetcher = fetcher(context, system, None)?;
-    let lock = debian::resolve(&request, &asked.named.directory, &fetcher, context.ui.as_ref())?;
+    let lock = debian::resolve(&request, &asked.named.directory, &fetcher, context.ui.as_ref())
+        .map_err(|error| placed(error, &asked.provenance))?;
     let text = lock.to_yaml();
     if disk::read(&path).ok().as_deref() != Some(text.as_bytes()) {
         disk::create_dir_all(&asked.named.directory)?;
@@ -138,6 +142,32 @@ pub fn lock(context: &Context, asked: &Asked, update: &Update) -> Result<Lock> {
     }
     tell(context, asked, previous.as_ref(), &lock);
     Ok(lock)
+}
+
+/// A package that cannot be had is wrong where it was written, which the archives do not know.
+fn placed(error: debian::Error, provenance: &Provenance) -> Failure {
+    let at = |name: &str, message: String, help: Option<String>| {
+        let mut asked = provenance.of(name).filter(|made| made.section.ends_with("packages"));
+        let mut told = Diagnostic::error(&asked.next()?.origin, message);
+        told.help = help;
+        Some(asked.fold(told, |told, made| told.label(&made.origin, "and here")))
+    };
+    let told: Option<Vec<Diagnostic>> = match &error {
+        debian::Error::UnknownPackages(names) => {
+            let unknown = |(name, similar): &(String, Vec<String>)| {
+                let names: Vec<String> = similar.iter().map(|name| format!("`{name}`")).collect();
+                let help = (!names.is_empty()).then(|| format!("did you mean {}?", names.join(" or ")));
+                at(name, format!("no archive has the package `{name}`"), help)
+            };
+            names.iter().map(unknown).collect()
+        }
+        debian::Error::Virtual { name, providers } => {
+            let message = format!("`{name}` is not a package but provided by others");
+            at(name, message, Some(format!("name one of them: {}", providers.join(", ")))).map(|told| vec![told])
+        }
+        _ => None,
+    };
+    told.map_or_else(|| error.into(), Failure::Input)
 }
 
 fn tell(context: &Context, asked: &Asked, previous: Option<&Lock>, lock: &Lock) {
@@ -165,5 +195,43 @@ pub fn describe(change: &Change) -> String {
         Change::Rebuilt { name, version } => {
             format!("{} {name} {version} has other bytes than before", Tone::Warn.paint("!"))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_package_that_no_archive_has_is_shown_where_it_was_written() {
+        let image = "name: web\nversion: 1.0.0\nimports: [a]\nconfig:\n  system.packages: [jq, ngnix]\n";
+        let project = project::over_library(
+            [("images/web.yaml", image), ("modules/a.yaml", "description: A.\npackages: [ngnix, mail-agent]\n")]
+                .map(|(path, text)| (path.to_owned(), text.as_bytes().to_vec())),
+        )
+        .unwrap();
+        let provenance = modules::evaluate(&project, "web", &[], None).unwrap().provenance;
+        let told = |error| match placed(error, &provenance) {
+            Failure::Input(all) => all.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            other => panic!("{other:?}"),
+        };
+        let unknown =
+            |name: &str, similar: &[&str]| (name.to_owned(), similar.iter().map(|s| (*s).to_owned()).collect());
+        let error = debian::Error::UnknownPackages(vec![unknown("ngnix", &["nginx"]), unknown("jq", &[])]);
+        let places = [
+            "modules/a.yaml:2:12: no archive has the package `ngnix` (did you mean `nginx`?)",
+            "images/web.yaml:5:21: no archive has the package `jq`",
+        ];
+        assert_eq!(told(error), places);
+        let providers = vec!["exim4".to_owned(), "postfix".to_owned()];
+        assert_eq!(
+            told(debian::Error::Virtual { name: "mail-agent".to_owned(), providers }),
+            [
+                "modules/a.yaml:2:19: `mail-agent` is not a package but provided by others (name one of them: exim4, postfix)"
+            ]
+        );
+        // Nobody here wrote it, so only the archives' words are left.
+        let error = debian::Error::UnknownPackages(vec![unknown("elsewhere", &[])]);
+        assert!(matches!(placed(error, &provenance), Failure::Request { .. }));
     }
 }

@@ -5,12 +5,24 @@ mod building;
 mod check;
 mod completions;
 mod context;
+mod diff;
+mod eval;
+mod explain;
 mod failure;
+mod fmt;
+mod generations;
+mod guest;
+mod lint;
 mod lock;
 mod locking;
+mod new;
+mod options;
 mod project;
+mod push;
 mod run;
 mod running;
+mod schema;
+mod secrets;
 mod store;
 mod up;
 mod vm;
@@ -20,7 +32,7 @@ use std::sync::Arc;
 
 use clap::Parser as _;
 
-use crate::cli::{Cli, Color, Command};
+use crate::cli::{Authoring, Cli, Color, Command};
 use crate::disk;
 use crate::interrupt;
 use crate::ui::{Style, Ui};
@@ -47,7 +59,8 @@ pub fn main() -> ExitCode {
     }
     // Inside a machine there is no home, no store and nobody who interrupts.
     if let Command::Guest(verb) = &cli.command {
-        return guest(verb).map_or_else(|failure| failure.show(&ui), |()| ExitCode::SUCCESS);
+        return guest::run(verb, &Environment::of_process(), &ui)
+            .map_or_else(|failure| failure.show(&ui), |()| ExitCode::SUCCESS);
     }
     let context = match Context::new(&cli.global, Environment::of_process(), Arc::clone(&ui)) {
         Ok(context) => context,
@@ -82,19 +95,26 @@ fn dispatch(command: Command, context: &Context) -> Result<Status> {
         Command::Build(arguments) => build::run(&arguments, context),
         Command::Lock(arguments) => lock::run(&arguments, context),
         Command::Store(verb) => store::run(&verb, context),
-        Command::Guest(verb) => guest(&verb).map(|()| Status::Done),
+        Command::Guest(verb) => guest::run(&verb, &context.environment, &context.ui).map(|()| Status::Done),
         Command::Man { dir } => completions::man(dir.as_deref(), context),
         Command::Up(arguments) => up::run(&arguments, context),
         Command::Run(arguments) => run::run(&arguments, context),
         Command::Vm(verb) => vm::run(&verb, context),
         Command::Check(arguments) => check::run(&arguments, context),
+        Command::Secrets(verb) => secrets::run(&verb, context),
+        Command::Authoring(verb) => author(verb, context),
     }
 }
 
-fn guest(verb: &crate::cli::Guest) -> Result<()> {
+fn author(verb: Authoring, context: &Context) -> Result<Status> {
     match verb {
-        crate::cli::Guest::Answer => {
-            crate::guest::answer::serve(std::io::stdin().lock(), std::io::stdout().lock()).map_err(Failure::error)
-        }
+        Authoring::New(arguments) => new::run(&arguments, context),
+        Authoring::Options(arguments) => options::run(&arguments, context),
+        Authoring::Explain(arguments) => explain::run(&arguments, context),
+        Authoring::Eval(arguments) => eval::run(&arguments, context),
+        Authoring::Diff(arguments) => diff::run(&arguments, context),
+        Authoring::Lint(arguments) => lint::run(&arguments, context),
+        Authoring::Fmt(arguments) => fmt::run(&arguments, context),
+        Authoring::Schema(arguments) => schema::run(&arguments, context),
     }
 }

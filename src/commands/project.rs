@@ -1,5 +1,6 @@
 //! Reads a project's texts: rave's own images and modules, with the project's put over them by path.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use crate::disk;
@@ -10,6 +11,8 @@ use super::{Failure, Result};
 
 include!(concat!(env!("OUT_DIR"), "/library.rs"));
 
+/// Where a project's texts are.
+pub const FOLDERS: [&str; 2] = ["images", "modules"];
 /// No text of a project is larger; one that is was not written by hand.
 const LIMIT: u64 = 4 << 20;
 
@@ -29,29 +32,64 @@ impl Named {
     pub fn lock(&self) -> PathBuf {
         self.directory.join(format!("{}.lock", self.name))
     }
+
+    /// Where the image's secrets are, encrypted for its machines.
+    pub fn sealed(&self) -> PathBuf {
+        self.directory.join(format!("{}.secrets", self.name))
+    }
 }
 
 /// Reads the project at `root` and finds `image` in it: a name, or a path to a YAML file.
 pub fn read(root: &Path, image: &str) -> Result<(Project, Named)> {
+    let mut project = all(root)?;
+    let named = find(&mut project, root, image)?;
+    Ok((project, named))
+}
+
+/// Reads the project at `root`.
+pub fn all(root: &Path) -> Result<Project> {
     if !disk::exists(root) {
         return Err(Failure::request(format!("there is no project directory {}", root.display())));
     }
+    let mut files = Vec::new();
+    for folder in FOLDERS {
+        walk(&root.join(folder), 0, &mut files)?;
+    }
+    let mut texts = Vec::new();
+    for path in files {
+        let relative = path.strip_prefix(root).unwrap_or(&path).to_string_lossy().into_owned();
+        if ![".lock", ".secrets"].iter().any(|suffix| relative.ends_with(suffix)) {
+            texts.push((relative, read_limited(&path)?));
+        }
+    }
+    over_library(texts)
+}
+
+/// The library, with files by their paths in a project put over it.
+pub fn over_library(files: impl IntoIterator<Item = (String, Vec<u8>)>) -> Result<Project> {
     let mut project = Project::default();
     for (path, bytes) in LIBRARY {
         add(&mut project, path, &format!("<rave>/{path}"), bytes)?;
     }
-    for folder in ["images", "modules"] {
-        let mut files = Vec::new();
-        walk(&root.join(folder), 0, &mut files)?;
-        for path in files {
-            let relative = path.strip_prefix(root).unwrap_or(&path).to_string_lossy().into_owned();
-            if !relative.ends_with(".lock") {
-                add(&mut project, &relative, &relative, &read_limited(&path)?)?;
-            }
-        }
+    for (path, bytes) in files {
+        add(&mut project, &path, &path, &bytes)?;
     }
-    let named = find(&mut project, root, image)?;
-    Ok((project, named))
+    Ok(project)
+}
+
+/// The paths of the library's modules.
+pub fn library() -> BTreeSet<String> {
+    of_library("modules/")
+}
+
+/// The names of the library's images.
+pub fn library_images() -> BTreeSet<String> {
+    of_library("images/")
+}
+
+fn of_library(folder: &str) -> BTreeSet<String> {
+    let names = LIBRARY.iter().filter_map(|(path, _)| path.strip_prefix(folder)?.strip_suffix(".yaml"));
+    names.map(str::to_owned).collect()
 }
 
 fn find(project: &mut Project, root: &Path, image: &str) -> Result<Named> {
@@ -66,7 +104,11 @@ fn find(project: &mut Project, root: &Path, image: &str) -> Result<Named> {
         let limit = (image.chars().count() / 3).clamp(1, 3);
         let measured = names.iter().map(|name| (strsim::damerau_levenshtein(name, image), name));
         let close = measured.min().filter(|(distance, _)| *distance <= limit);
+        let file = root.join("images").join(format!("{image}.yaml"));
         let hint = match close {
+            // Something of that name is there, and yet was passed over.
+            _ if disk::exists(file.with_extension("yml")) => format!("images/{image}.yml must end with .yaml"),
+            _ if disk::exists(&file) => format!("images/{image}.yaml is no regular file; links are not followed"),
             Some((_, name)) => format!("did you mean `{name}`?"),
             None => format!("there are: {}", names.join(", ")),
         };
@@ -104,13 +146,19 @@ fn not_text(name: &str) -> Failure {
     Failure::request(format!("{name} is not UTF-8 text"))
 }
 
-fn read_limited(path: &Path) -> Result<Vec<u8>> {
+/// The bytes of a file that is not too large for a project.
+pub fn read_limited(path: &Path) -> Result<Vec<u8>> {
     let bytes = disk::read_start(path, LIMIT + 1)?;
-    if bytes.len() as u64 > LIMIT {
-        let text = format!("{} is too large: a project's files have at most {LIMIT} bytes", path.display());
-        return Err(Failure::request(text));
-    }
+    refuse_large(&path.display().to_string(), bytes.len())?;
     Ok(bytes)
+}
+
+/// Refuses a file that is too large for a project.
+pub fn refuse_large(name: &str, bytes: usize) -> Result<()> {
+    if bytes as u64 > LIMIT {
+        return Err(Failure::request(format!("{name} is too large: a project's files have at most {LIMIT} bytes")));
+    }
+    Ok(())
 }
 
 /// All regular files below a folder that may be missing. Links are not followed, so no project can reach
@@ -168,6 +216,25 @@ mod tests {
         assert_eq!(project.images["edge"].text, "name: edge\n");
     }
 
+    /// A change of rave or of the library that changes a byte of the smallest machine shows here, for review.
+    #[test]
+    fn the_minimal_machine_changes_only_on_purpose() {
+        let dir = tempfile::tempdir().unwrap();
+        let (project, named) = read(dir.path(), "minimal").unwrap();
+        let evaluation = crate::modules::evaluate(&project, &named.name, &[], None).unwrap();
+        let line = |(path, entry): (&crate::name::GuestPath, &crate::tree::Entry)| {
+            let content = match &entry.content {
+                crate::tree::Content::File(bytes) => crate::digest::Digest::of(bytes).to_string(),
+                other => format!("{other:?}"),
+            };
+            format!("{path} {:04o} {}:{} {content}\n", entry.mode, entry.owner, entry.group)
+        };
+        let tree: String = evaluation.system.tree.iter().map(line).collect();
+        insta::with_settings!({ omit_expression => true, prepend_module_to_snapshot => false }, {
+            insta::assert_snapshot!("minimal", tree);
+        });
+    }
+
     #[test]
     fn wrong_names_and_files_are_explained() {
         let dir = tempfile::tempdir().unwrap();
@@ -177,6 +244,12 @@ mod tests {
             other => panic!("{other:?}"),
         };
         assert!(message(read(dir.path(), "wbe")).contains("did you mean `web`?"));
+        write(dir.path(), "images/short.yml", b"name: short\n");
+        assert!(message(read(dir.path(), "short")).contains("images/short.yml must end with .yaml"));
+        disk::symlink("web.yaml", dir.path().join("images/link.yaml")).unwrap();
+        assert!(
+            message(read(dir.path(), "link")).contains("images/link.yaml is no regular file; links are not followed")
+        );
         write(dir.path(), "images/bad.yaml", b"\xff\xfe");
         assert!(message(read(dir.path(), "web")).contains("images/bad.yaml is not UTF-8"));
         write(dir.path(), "images/bad.yaml", &vec![b' '; LIMIT as usize + 1]);

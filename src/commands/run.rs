@@ -77,7 +77,7 @@ fn bootable(arguments: &cli::Run, context: &Context) -> Result<(Store, Bootable,
 pub fn of_image(context: &Context, store: &Store, prepared: &Prepared) -> Result<Bootable> {
     let built = prepared.build(context, store, Manner::default())?;
     let tools = prepared.tools(context, store)?;
-    Ok(Bootable { disk: built.disk, manifest: built.manifest, uki: prepared.uki(store)?, tools })
+    Ok(Bootable { disk: built.pieces.disk, manifest: built.pieces.manifest, uki: prepared.uki(store)?, tools })
 }
 
 fn tell(context: &Context, vm: &Vm) {

@@ -13,7 +13,7 @@ use crate::qemu::machines::Machines;
 use crate::qemu::program::QemuProgram;
 use crate::qemu::vm::{Patience, Ready, Vm};
 use crate::sandbox::Sandbox;
-use crate::secrets::identity::Identity;
+use crate::secrets::identity::{CREDENTIAL, Identity};
 use crate::tool::Tool;
 
 use super::{Context, Failure, Result};
@@ -22,8 +22,6 @@ use super::{Context, Failure, Result};
 pub const MANIFEST: &str = "manifest";
 /// The same for the tools tree that it was started with.
 pub const TOOLS: &str = "tools";
-/// Credential that holds the age identity.
-const IDENTITY: &str = "rave.identity";
 /// Ports of the guest that are made reachable, and the host ports tried first.
 const FORWARDS: [Forward; 2] = [Forward { host: 2222, guest: 22 }, Forward { host: 3002, guest: 3002 }];
 
@@ -142,9 +140,10 @@ pub fn addresses(vm: &Vm) -> String {
 fn credentials(host: &cli::Host) -> Result<Credentials> {
     let mut credentials = Credentials::default();
     if let Some(path) = &host.identity {
-        let identity = Identity::read(path)
-            .map_err(|e| Failure::request(super::failure::chain(&e)).hint("`age-keygen -o FILE` makes an identity"))?;
-        credentials.0.insert(IDENTITY.to_owned(), identity.expose().to_vec());
+        let identity = Identity::read(path).map_err(|e| {
+            Failure::request(super::failure::chain(&e)).hint("`rave secrets keygen --output FILE` makes one")
+        })?;
+        credentials.0.insert(CREDENTIAL.to_owned(), identity.expose().to_vec());
     }
     Ok(credentials)
 }

@@ -17,7 +17,7 @@ pub fn run(arguments: &cli::Up, context: &Context) -> Result<Status> {
     running::expect(&arguments.host)?;
     let store = store::open(context)?;
     let (locked, tools) = (lock(context, &asked)?, lock(context, &locking::tools(context, &asked.named)?)?);
-    let prepared = Prepared::new(asked, locked, tools, Manner::default())?;
+    let prepared = Prepared::new(context, asked, locked, tools, Manner::default())?;
     let (prepared, bootable) = match run_command::of_image(context, &store, &prepared) {
         Err(Failure::Gone(error)) => {
             context.ui.warn(format!("{error}; locking anew"));
@@ -61,7 +61,7 @@ fn lock(context: &Context, asked: &Asked) -> Result<Lock> {
 fn again(context: &Context, store: &Store, asked: Asked) -> Result<(Prepared, Bootable)> {
     let tools = locking::lock(context, &locking::tools(context, &asked.named)?, &Update::None)?;
     let lock = locking::lock(context, &asked, &Update::None)?;
-    let prepared = Prepared::new(asked, lock, tools, Manner::default())?;
+    let prepared = Prepared::new(context, asked, lock, tools, Manner::default())?;
     let bootable = run_command::of_image(context, store, &prepared)?;
     Ok((prepared, bootable))
 }

@@ -17,7 +17,7 @@ use crate::qemu::vm::Patience;
 use crate::ui::Tone;
 
 use super::running::{self, machines};
-use super::{Context, Failure, Result, Status, run, store};
+use super::{Context, Failure, Result, Status, push, run, store};
 
 /// Runs one of the verbs.
 pub fn run(verb: &cli::Vm, context: &Context) -> Result<Status> {
@@ -26,6 +26,9 @@ pub fn run(verb: &cli::Vm, context: &Context) -> Result<Status> {
         cli::Vm::Ssh { name, command } => ssh(context, &parse(name)?, command),
         cli::Vm::Console { name } => attach(context, &parse(name)?),
         cli::Vm::Logs { name, follow } => logs(context, &parse(name)?, *follow),
+        cli::Vm::Secrets { name, verb: cli::VmSecrets::Push { image } } => {
+            push::run(&parse(name)?, image.as_deref(), context)
+        }
         cli::Vm::Stop { name, grace } => stop(context, &parse(name)?, *grace),
         cli::Vm::Rm { name, force } => remove(context, &parse(name)?, *force),
     }

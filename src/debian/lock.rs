@@ -25,6 +25,9 @@ pub struct Lock {
     pub recommends: bool,
     /// The closure, sorted by name; no name twice.
     pub packages: Vec<LockedPackage>,
+    /// For packages that were not asked for, one that needs them. Essential packages need no such reason, and locks
+    /// that an older rave made give none.
+    pub needed_by: BTreeMap<PackageName, PackageName>,
 }
 
 /// One suite, as it was when the lock was made.
@@ -207,6 +210,22 @@ impl Lock {
                     && wanted.components == locked.components
                     && wanted.trusted.map(|key| Digest::of(key.as_bytes())) == locked.key
             })
+    }
+
+    /// Why a package is in the lock: the chain of those that need it, from one that was asked for, or that is
+    /// essential, to the package itself. Empty if the lock does not have it.
+    pub fn why(&self, name: &PackageName) -> Vec<&LockedPackage> {
+        let find = |name: &PackageName| self.packages.iter().find(|package| package.name == *name);
+        let mut chain: Vec<&LockedPackage> = find(name).into_iter().collect();
+        while let Some(next) = chain.last().and_then(|last| find(self.needed_by.get(&last.name)?)) {
+            // A lock is a text that anybody can write.
+            if chain.iter().any(|package| package.name == next.name) {
+                break;
+            }
+            chain.push(next);
+        }
+        chain.reverse();
+        chain
     }
 
     fn files(&self) -> BTreeSet<&str> {

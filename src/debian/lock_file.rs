@@ -31,14 +31,16 @@ pub fn write(lock: &Lock) -> String {
             Place::Archive { archive, path } => format!("archive: {}, path: {}", quoted(archive), quoted(path)),
             Place::File(path) => format!("file: {}", quoted(path)),
         };
+        let needed = lock.needed_by.get(&package.name).map(|by| format!(", needed-by: {}", quoted(by.as_str())));
         let _ = writeln!(
             out,
-            "- {{name: {}, version: {}, architecture: {}, size: {}, sha256: {}, {place}}}",
+            "- {{name: {}, version: {}, architecture: {}, size: {}, sha256: {}, {place}{}}}",
             quoted(package.name.as_str()),
             serde_json::Value::from(package.version.as_str()),
             package.architecture,
             package.size,
             package.sha256,
+            needed.unwrap_or_default(),
         );
     }
     out
@@ -122,11 +124,15 @@ impl Reader {
             return self.fault(&fields["archives"].origin, "two archives have the same name");
         }
         let packages = self.each(fields["packages"], |reader, node| reader.package(node, &names))?;
+        let (packages, needed): (Vec<_>, Vec<_>) = packages.into_iter().unzip();
+        let needed_by =
+            packages.iter().zip(needed).filter_map(|(package, by)| Some((package.name.clone(), by?))).collect();
         Some(Lock {
             archives,
             requested: requested?.into_iter().collect(),
             recommends: recommends?,
             packages: self.sorted(fields["packages"], packages)?,
+            needed_by,
         })
     }
 
@@ -166,14 +172,19 @@ impl Reader {
         })
     }
 
-    fn package(&mut self, node: &Node, archives: &BTreeSet<&str>) -> Option<LockedPackage> {
+    /// A package, and one that needs it.
+    fn package(&mut self, node: &Node, archives: &BTreeSet<&str>) -> Option<(LockedPackage, Option<PackageName>)> {
         let required = ["name", "version", "architecture", "size", "sha256"];
-        let fields = self.fields(node, &required, &["archive", "path", "file"])?;
+        let fields = self.fields(node, &required, &["archive", "path", "file", "needed-by"])?;
         let name = self.parsed(fields["name"]);
         let version = self.safe(fields["version"], |text| super::relation::version(text).is_ok());
         let architecture = self.safe(fields["architecture"], |text| text == "all" || text == super::ARCHITECTURE);
         let size = self.parsed(fields["size"]);
         let sha256 = self.parsed(fields["sha256"]);
+        let needed = match fields.get("needed-by") {
+            Some(node) => Some(self.parsed(node)?),
+            None => None,
+        };
         let place = match (fields.get("archive"), fields.get("path"), fields.get("file")) {
             (Some(archive), Some(path), None) => {
                 let archive = self.safe(archive, |text| archives.contains(text));
@@ -183,14 +194,15 @@ impl Reader {
             (None, None, Some(file)) => Place::File(self.safe(file, is_safe_file)?),
             _ => return self.fault(&node.origin, "a package has either an archive and a path, or a file"),
         };
-        Some(LockedPackage {
+        let package = LockedPackage {
             name: name?,
             version: version?,
             architecture: architecture?,
             size: size?,
             sha256: sha256?,
             place,
-        })
+        };
+        Some((package, needed))
     }
 
     /// The fields of a mapping; all of `required` are there and none besides `optional`.

@@ -29,7 +29,7 @@ archives:
 packages:
 - {name: "0ad", version: "1:0.27~rc1-2", architecture: amd64, size: 7, sha256: ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad, archive: tools, path: pool/0ad.deb}
 - {name: adduser, version: "3.152", architecture: all, size: 7, sha256: ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad, archive: trixie, path: pool/adduser.deb}
-- {name: local, version: "1", architecture: amd64, size: 7, sha256: ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad, file: debs/a b.deb}
+- {name: local, version: "1", architecture: amd64, size: 7, sha256: ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad, file: debs/a b.deb, needed-by: "0ad"}
 "#;
 
 fn sample() -> Lock {
@@ -44,6 +44,7 @@ fn sample() -> Lock {
     tools.signed_by = vec!["B8B80B5B623EAB6AD8775C45B7C5D7D6350947F8".into()];
     tools.key = Some(package("xx", "1").sha256);
     all.archives.push(tools);
+    all.needed_by = [("local".parse().unwrap(), "0ad".parse().unwrap())].into();
     all
 }
 
@@ -58,7 +59,13 @@ fn the_text_is_stable_and_reads_back() {
     assert_eq!(write(&sample()), text);
     assert_eq!(read_text(&text), Ok(sample()));
     assert_eq!(read_text(TEXT), Ok(sample()), "YAML allows the plain form too");
-    let empty = Lock { archives: vec![], requested: BTreeSet::new(), recommends: true, packages: vec![] };
+    let empty = Lock {
+        archives: vec![],
+        requested: BTreeSet::new(),
+        recommends: true,
+        packages: vec![],
+        needed_by: BTreeMap::new(),
+    };
     assert_eq!(read_text(&write(&empty)), Ok(empty));
 }
 

@@ -30,6 +30,7 @@ pub fn lock(packages: &[(&str, &str)]) -> Lock {
         requested: BTreeSet::new(),
         recommends: false,
         packages: packages.iter().map(|(name, version)| package(name, version)).collect(),
+        needed_by: BTreeMap::new(),
     }
 }
 
@@ -42,6 +43,18 @@ fn changes_are_told_by_name_and_direction() {
     let wanted = ["removed aa 1", "upgraded bb 2 to 10", "downgraded cc 1.0 to 1.0~rc1", "rebuilt ee 1", "added ff 1"];
     assert_eq!(told, wanted);
     assert_eq!(changes(&old, &old), []);
+}
+
+#[test]
+fn why_a_package_is_there() {
+    let mut lock = lock(&[("aa", "1"), ("bb", "1"), ("cc", "1"), ("dd", "1")]);
+    let name = |text: &str| text.parse::<PackageName>().unwrap();
+    lock.needed_by = [("bb", "aa"), ("cc", "bb"), ("dd", "dd")].map(|(a, b)| (name(a), name(b))).into();
+    let why = |text: &str| lock.why(&name(text)).iter().map(|p| p.name.to_string()).collect::<Vec<_>>().join(" ");
+    assert_eq!(why("cc"), "aa bb cc");
+    assert_eq!(why("aa"), "aa");
+    assert_eq!(why("dd"), "dd", "a lock that somebody wrote by hand ends, too");
+    assert_eq!(why("zz"), "");
 }
 
 #[test]
@@ -58,6 +71,7 @@ fn the_digest_covers_bytes_and_clock_but_not_places() {
     assert!(differs(|l| l.archives[0].date = "2026-09-12T07:55:42Z".parse().unwrap()));
     assert!(!differs(|l| l.packages[0].place = Place::File("aa.deb".into())));
     assert!(!differs(|l| l.archives[0].signed_by.clear()));
+    assert!(!differs(|l| drop(l.needed_by.insert("bb".parse().unwrap(), "aa".parse().unwrap()))));
 }
 
 #[test]

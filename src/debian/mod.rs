@@ -16,6 +16,7 @@ pub mod lock;
 mod lock_file;
 mod lock_yaml;
 pub mod mirrors;
+mod needed;
 pub mod openpgp;
 mod provider;
 mod relation;

@@ -189,4 +189,16 @@ mod tests {
             assert!(relation(text).is_err(), "{text:?}");
         }
     }
+
+    proptest::proptest! {
+        #[test]
+        fn no_field_makes_it_panic(text in "([a-z]|:any|:amd64| |,|\\||\\(|\\)|>=|<<|=|[0-9]{0,9}|[.:~+-]|\\PC){0,24}") {
+            for entry in entries(&text) {
+                for relation in alternatives(entry).unwrap_or_default() {
+                    assert_eq!(super::relation(&relation.to_string()).map(|again| again.name), Ok(relation.name));
+                }
+            }
+            let _ = (well_formed(&text), version(&text).map(|found| found.cmp(&found)));
+        }
+    }
 }

@@ -11,6 +11,7 @@ use super::error::Error;
 use super::local::{self, LocalDeb, LocalError};
 use super::lock::{Lock, LockedArchive, LockedPackage, Place, Wanted, wanted};
 use super::lock_file::is_safe_file;
+use super::needed::needed_by;
 use super::openpgp::Keyring;
 use super::release::Release;
 use super::solve::{Unsolved, Wish, solve};
@@ -109,9 +110,10 @@ fn resolve_trusting(
     indices.extend(debs.iter().map(|(_, deb)| Index { archive: wanted.len(), text: deb.control.clone() }));
     let work = Work::start(report, "solve", format!("{} packages", request.packages.len() + debs.len()), None);
     let world = World { archives: &archives, indices: &indices, debs: &debs, first_deb };
-    let packages = world.packages(request)?;
+    let (packages, needed_by) = world.packages(request)?;
     work.finish(format!("{} packages", packages.len()));
-    Ok(Lock { archives, requested: request.packages.clone(), recommends: request.recommends, packages })
+    let (requested, recommends) = (request.packages.clone(), request.recommends);
+    Ok(Lock { archives, requested, recommends, packages, needed_by })
 }
 
 /// Names become parts of paths; whatever the caller checked, they are checked here.
@@ -203,7 +205,8 @@ struct World<'a> {
 }
 
 impl World<'_> {
-    fn packages(&self, request: &Request) -> Result<Vec<LockedPackage>, Error> {
+    /// The closure, and for what nobody asked for one that needs it.
+    fn packages(&self, request: &Request) -> Result<(Vec<LockedPackage>, BTreeMap<PackageName, PackageName>), Error> {
         let universe = Universe::new(self.indices, self.archives.len());
         let universe = universe.map_err(|(index, source)| self.malformed(index, "a package", source))?;
         let mut names: BTreeSet<&str> = request.packages.iter().map(PackageName::as_str).collect();
@@ -211,9 +214,17 @@ impl World<'_> {
         let pins = pins(request);
         let wish = Wish { packages: &names, recommends: request.recommends, pins: &pins };
         let numbers = solve(&universe, &wish).map_err(|unsolved| self.unsolved(&universe, unsolved))?;
+        let parents = needed_by(&universe, &numbers, &names, request.recommends)
+            .map_err(|failure| self.failed(&universe, failure.candidate, failure.source))?;
         let lock =
             |number: usize| self.package(&universe, number).map_err(|source| self.failed(&universe, number, source));
-        numbers.into_iter().map(lock).collect()
+        let packages = numbers.iter().copied().map(lock).collect::<Result<Vec<_>, _>>()?;
+        let by_number: BTreeMap<usize, &PackageName> =
+            numbers.iter().copied().zip(packages.iter().map(|package| &package.name)).collect();
+        let named =
+            |(to, from): (usize, usize)| Some(((*by_number.get(&to)?).clone(), (*by_number.get(&from)?).clone()));
+        let needed_by = parents.into_iter().filter_map(named).collect();
+        Ok((packages, needed_by))
     }
 
     /// The packages in the `.deb` files; each must be for this architecture, and no two the same.

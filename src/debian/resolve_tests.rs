@@ -125,6 +125,8 @@ fn a_closure_is_locked_with_everything_that_identifies_it() {
         [("trixie", &Base::Debian), ("trixie-updates", &Base::Debian), ("trixie-security", &Base::DebianSecurity)]
     );
     assert_eq!(lock, fixture.resolve().unwrap(), "the same answer every time");
+    let needed: Vec<_> = lock.needed_by.iter().map(|(name, by)| format!("{name} for {by}")).collect();
+    assert_eq!(needed, ["libc for base", "mta for web"]);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read};
+use std::ops::Range;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::Path;
 
@@ -22,6 +23,27 @@ pub fn digest(path: impl AsRef<Path>) -> Result<(Digest, u64)> {
         Digest::of_reader(&mut Sparse { file: &file, length, at: 0, run: Run::Data(known) })
     };
     context("read", &path, hash())
+}
+
+/// The parts of a file that are no holes, in order.
+pub fn data(path: impl AsRef<Path>) -> Result<Vec<Range<u64>>> {
+    let file = open(&path)?;
+    let find = || -> io::Result<Vec<Range<u64>>> {
+        let mut sparse = Sparse { file: &file, length: file.metadata()?.len(), at: 0, run: Run::Data(0) };
+        let mut runs = Vec::new();
+        while sparse.at < sparse.length {
+            let start = sparse.at;
+            sparse.at = match sparse.next()? {
+                Run::Hole(end) => end,
+                Run::Data(end) => {
+                    runs.push(start..end);
+                    end
+                }
+            };
+        }
+        Ok(runs)
+    };
+    context("read", &path, find())
 }
 
 /// What a file has from some place on, and where that ends.
@@ -92,6 +114,9 @@ mod tests {
             file.write_all_at(bytes, *offset).unwrap();
         }
         let plain = std::fs::read(&path).unwrap();
+        let mut rest = plain.clone();
+        data(&path).unwrap().into_iter().for_each(|run| rest[run.start as usize..run.end as usize].fill(0));
+        assert!(rest.iter().all(|&byte| byte == 0), "what is outside of the data must be zeros: {length}");
         assert_eq!(digest(&path).unwrap(), (Digest::of(&plain), plain.len() as u64), "{length}");
     }
 

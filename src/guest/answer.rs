@@ -7,6 +7,8 @@
 mod dm;
 mod kernel;
 mod scan;
+mod secrets;
+mod services;
 mod sockets;
 mod systemd;
 
@@ -17,7 +19,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::disk;
 use crate::name::GuestPath;
-use crate::probe::{Answer, Answered, Ended, Probe};
+use crate::probe::{Answer, Answered, Ended, Probe, Service};
 use crate::tool::Tool;
 
 /// The longest list of probes that is read, in bytes.
@@ -26,6 +28,9 @@ const QUESTIONS: u64 = 1 << 20;
 /// How long one program may run, and how much of its output is kept, in bytes.
 const TIME: Duration = Duration::from_secs(60);
 const OUTPUT: usize = 16 * 1024;
+
+/// Between two looks at a service that is waited for.
+const PAUSE: Duration = Duration::from_millis(200);
 
 /// A public key file is shorter than this, in bytes.
 const KEY: u64 = 16 * 1024;
@@ -42,6 +47,14 @@ pub enum Error {
     /// The answers could not be written.
     #[error("cannot write the answers")]
     Write(#[source] io::Error),
+    /// A service that was waited for did not answer in time.
+    #[error("{service} does not answer: {reason}")]
+    Silence {
+        /// Where it should.
+        service: String,
+        /// What happened the last time.
+        reason: String,
+    },
 }
 
 /// Reads a JSON array of [`Probe`] and writes one of [`Answered`], in the same order.
@@ -57,6 +70,23 @@ pub fn serve(input: impl Read, mut output: impl Write) -> Result<(), Error> {
 /// [`Answer::Unavailable`].
 pub fn answer(probes: &[Probe]) -> Vec<Answered> {
     Machine::this().answer_all(probes)
+}
+
+/// Waits until a service answers: HTTP with a status of success, other services by accepting a connection. May run in
+/// the sandbox of that service, which sees the files that the service does.
+pub fn wait(service: &Service, time: Duration) -> Result<(), Error> {
+    let machine = Machine { root: "/".into(), ..Machine::this() };
+    let deadline = Instant::now() + time;
+    loop {
+        let reason = match services::answers(&machine, service) {
+            Ok(()) => return Ok(()),
+            Err(reason) => reason,
+        };
+        if Instant::now() >= deadline {
+            return Err(Error::Silence { service: service.to_string(), reason });
+        }
+        std::thread::sleep(PAUSE);
+    }
 }
 
 /// Why one probe could not be answered.
@@ -128,6 +158,9 @@ impl Machine {
             Probe::Clock => self.clock()?,
             Probe::Scan => scan::scan(&self.root)?,
             Probe::HostKey { path } => self.host_key(path)?,
+            Probe::Secrets { names } => secrets::files(self, names)?,
+            Probe::Http { url } => services::http(self, url),
+            Probe::Connect { place, send, listen } => services::connect(self, place, send.as_deref(), *listen),
             Probe::Run { command } => run(command)?,
             Probe::SshOffer | Probe::SshLogin { .. } | Probe::SshRefusal { .. } | Probe::HostClock => {
                 return Err("this has to be asked from outside".to_owned().into());

@@ -96,4 +96,11 @@ mod tests {
         assert_eq!(seconds("panic=many"), Some(10));
         assert_eq!(seconds(&format!("panic={}", i64::MAX)), Some(86_400));
     }
+
+    proptest::proptest! {
+        #[test]
+        fn no_line_makes_it_panic(text in "(roothash=|panic=|\"| |--|-?[0-9a-f]{0,70}|\\PC){0,12}") {
+            let _ = (root_hash(&text), reboot_delay(&text));
+        }
+    }
 }

@@ -1,11 +1,14 @@
-//! What runs inside a machine: init and the answers to probes.
+//! What runs inside a machine: init, its secrets and the answers to probes.
 
+mod accounts;
+pub mod answer;
 mod cmdline;
 mod dm;
 mod gpt;
 pub mod init;
 mod log;
 mod root;
+pub mod secrets;
 mod switch;
 mod verity;
 
@@ -13,4 +16,3 @@ mod verity;
 pub fn is_init() -> bool {
     std::process::id() == 1 && std::env::args_os().next().is_some_and(|name| name == "/init")
 }
-pub mod answer;

@@ -14,11 +14,12 @@ use crate::store::{Kind, Store};
 use crate::system::System;
 
 use super::archive::Archive;
+use super::contents::{Pieces, Searched};
 use super::error::Error;
 use super::esp::{self, EspFile};
 use super::manifest::{Blob, Manifest, Partition, RootRecord, VerityRecord};
 use super::plan::{Inputs, Piece, Plan};
-use super::{erofs, gpt, initrd, layout, uki, union, verity};
+use super::{erofs, gpt, initrd, layout, owned, uki, union, verity};
 
 /// zstd's level for the initrd. Level 15 takes ten times as long and saves two percent.
 const INITRD_LEVEL: i32 = 9;
@@ -77,7 +78,8 @@ impl Assembly<'_> {
         let uki = self.piece(Piece::Uki, |to| self.make_uki(&initrd, &record, to))?;
         let esp = self.piece(Piece::Esp, |to| self.make_esp(&uki, to))?;
         let disk = self.piece(Piece::Disk, |to| self.make_disk(&root, &record, &tree, &esp, to))?;
-        let manifest = self.piece(Piece::Manifest, |to| self.make_manifest(&root, &record, &uki, to))?;
+        let manifest =
+            self.piece(Piece::Manifest, |to| self.make_manifest([&root, &initrd, &uki, &disk], &record, to))?;
         let qcow2 = match self.plan.digest(Piece::Qcow2) {
             Some(_) => Some(self.piece(Piece::Qcow2, |to| self.make_qcow2(&disk, to))?),
             None => None,
@@ -113,6 +115,7 @@ impl Assembly<'_> {
         let archive = self.archive()?;
         let finals = union::unite(&archive, self.system)?;
         disk::create_dir_all(to)?;
+        let units = owned::started(&self.system.starts, &archive, &finals)?;
         let tar = to.join("root.tar");
         let files = erofs::write_tar(&finals, &archive, self.rave, self.inputs.epoch, disk::create(&tar)?)?;
         let uuid = crate::uuid::Uuid::from_digest(&layout::identity("erofs", &self.digest(Piece::Root)?));
@@ -123,7 +126,7 @@ impl Assembly<'_> {
             .output()?;
         disk::remove_file(&tar)?;
         let image = blob(&to.join(ROOT))?;
-        write_record(to, &RootRecord { image, files })?;
+        write_record(to, &RootRecord { image, files, units })?;
         Ok(bytes(image.size))
     }
 
@@ -229,12 +232,19 @@ impl Assembly<'_> {
         Ok(bytes(disk::metadata(to)?.len()))
     }
 
-    fn make_manifest(&self, root: &Path, record: &VerityRecord, uki: &Path, to: &Path) -> Result<String, Error> {
+    /// The manifest, if there are no secrets in all that it describes.
+    fn make_manifest(&self, pieces: [&Path; 4], record: &VerityRecord, to: &Path) -> Result<String, Error> {
+        let [root, initrd, uki, raw] = pieces;
         let image = disk::read(uki)?;
         let sections = uki::sections(&image).map_err(|e| Error::format("manifest", e))?;
         let uname = sections.iter().find(|(name, _)| name == ".uname").map(|(_, bytes)| String::from_utf8_lossy(bytes));
         let system = self.system;
-        let manifest = Manifest {
+        let RootRecord { files, units, .. } = read_record(root)?;
+        let mut expect = system.expect.clone();
+        for (unit, option) in units {
+            expect.units.entry(unit).or_insert(option);
+        }
+        let mut manifest = Manifest {
             format: 1,
             image: system.name.clone(),
             version: system.version.clone(),
@@ -252,10 +262,15 @@ impl Assembly<'_> {
             options: system.options.clone(),
             machine: system.machine.clone(),
             disk_size: system.disk.size,
-            expect: system.expect.clone(),
-            files: read_record::<RootRecord>(root)?.files,
+            state: system.state.clone(),
+            expect,
+            leaks: Searched::default(),
+            files,
         };
-        let bytes = manifest.to_json().map_err(|e| Error::format("manifest", e))?;
+        let written = |manifest: &Manifest| manifest.to_json().map_err(|e| Error::format("manifest", e));
+        let pieces = Pieces { system, rootfs: self.rootfs, rave: self.rave, initrd, uki, disk: raw };
+        manifest.leaks = pieces.search(&written(&manifest)?, self.workers)?;
+        let bytes = written(&manifest)?;
         disk::write_atomic(to, &bytes, 0o644)?;
         Ok(format!("{} files", manifest.files.len()))
     }

@@ -31,53 +31,9 @@ pub fn first_difference(a: &Manifest, b: &Manifest) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
     use crate::digest::Digest;
-    use crate::images::erofs::FileRecord;
-    use crate::images::fixture;
-    use crate::images::manifest::{Blob, Partition};
-
-    fn manifest() -> Manifest {
-        let system = fixture::system();
-        let blob = |text: &str| Blob { sha256: Digest::of(text.as_bytes()), size: 1 };
-        let file = |text: &str| FileRecord {
-            sha256: Some(Digest::of(text.as_bytes())),
-            size: Some(1),
-            link: None,
-            mode: "0644".into(),
-            owner: (0, 0),
-            option: None,
-        };
-        Manifest {
-            format: 1,
-            image: system.name,
-            version: system.version,
-            mode: system.mode,
-            rave: "0".into(),
-            epoch: 0,
-            root_hash: Digest::of(b"root"),
-            kernel: "6".into(),
-            cmdline: String::new(),
-            disk: blob("disk"),
-            uki: blob("uki"),
-            initrd: blob("initrd"),
-            partitions: vec![Partition {
-                label: "esp".into(),
-                kind: String::new(),
-                uuid: String::new(),
-                size: 1,
-                content: blob("esp"),
-            }],
-            packages: BTreeMap::new(),
-            options: BTreeMap::new(),
-            machine: system.machine,
-            disk_size: 1,
-            expect: system.expect,
-            files: [("/a".to_owned(), file("a")), ("/b".to_owned(), file("b"))].into(),
-        }
-    }
+    use crate::images::fixture::manifest;
 
     #[test]
     fn the_first_difference_is_named() {

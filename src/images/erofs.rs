@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 use crate::disk;
+use crate::name::PackageName;
 use crate::system::Compression;
 use crate::tool::Tool;
 
@@ -35,6 +36,9 @@ pub struct FileRecord {
     /// The option that put it there; nothing for what packages brought.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub option: Option<String>,
+    /// The package that brought it; nothing for what maintainer scripts or rave made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub package: Option<PackageName>,
 }
 
 /// Writes the tree as a tar archive in which every time is `epoch`; returns what it wrote.
@@ -56,6 +60,7 @@ pub fn write_tar(
             mode: format!("{:04o}", item.mode),
             owner: (item.uid, item.gid),
             option: item.option.clone(),
+            package: item.package.clone(),
         };
         let name = format!("./{}", path.trim_start_matches('/'));
         match &item.node {

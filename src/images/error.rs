@@ -40,6 +40,9 @@ pub enum Error {
         /// Bytes there.
         available: u64,
     },
+    /// The image has private keys or password hashes.
+    #[error("there are secrets in the image: {}", .0.join("; "))]
+    Leaks(Vec<String>),
     /// A format could not be written.
     #[error("cannot make the {what}")]
     Format {

@@ -5,10 +5,13 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
-use crate::name::{ImageName, OptionPath, PackageName, Version};
-use crate::system::{Expect, Machine, Mode, OptionValue};
+use crate::name::{GuestPath, ImageName, OptionPath, PackageName, Version};
+use crate::system::{Expect, Machine, Mode, OptionValue, State};
 
+use super::archive::resolve;
+use super::contents::Searched;
 use super::erofs::FileRecord;
+use super::union::FACTORY;
 
 /// A built image.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -47,8 +50,13 @@ pub struct Manifest {
     pub machine: Machine,
     /// Size in bytes that the disk should have where the machine runs.
     pub disk_size: u64,
+    /// Directories that outlive a version, and whether a backup takes them.
+    pub state: BTreeMap<GuestPath, State>,
     /// What the running machine is held against.
     pub expect: Expect,
+    /// The search of all the above for private keys and password hashes.
+    #[serde(default)]
+    pub leaks: Searched,
     /// Files of the root file system.
     pub files: BTreeMap<String, FileRecord>,
 }
@@ -84,6 +92,8 @@ pub struct RootRecord {
     pub image: Blob,
     /// Files in it.
     pub files: BTreeMap<String, FileRecord>,
+    /// Units that packages start by themselves and that must be active, with the option that asked for each package.
+    pub units: BTreeMap<String, OptionPath>,
 }
 
 /// What the verity step found out, kept beside its tree.
@@ -96,10 +106,49 @@ pub struct VerityRecord {
 }
 
 impl Manifest {
+    /// A file by its path in the machine, through links in its directories and in the copy of what packages ship in
+    /// /var, with its path in the root file system.
+    pub fn file(&self, path: &str) -> Option<(String, &FileRecord)> {
+        let (folder, name) = path.rsplit_once('/')?;
+        let folder = resolve(folder, |path| self.files.get(path)?.link.as_deref())?;
+        let real = format!("{}/{name}", folder.trim_end_matches('/'));
+        [real.clone(), format!("{FACTORY}{real}")].into_iter().find_map(|path| {
+            let record = self.files.get(&path)?;
+            Some((path, record))
+        })
+    }
+
     /// The manifest as JSON text.
     pub fn to_json(&self) -> Result<Vec<u8>, serde_json::Error> {
         let mut bytes = serde_json::to_vec_pretty(self)?;
         bytes.push(b'\n');
         Ok(bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::images::fixture::manifest;
+
+    #[test]
+    fn a_file_is_found_by_its_path_in_the_machine() {
+        let mut manifest = manifest();
+        let file = manifest.files["/a"].clone();
+        for path in ["/usr/bin/sh", "/usr/share/factory/var/lib/state"] {
+            manifest.files.insert(path.to_owned(), file.clone());
+        }
+        let bin = super::FileRecord { link: Some("usr/bin".to_owned()), ..file };
+        manifest.files.insert("/bin".to_owned(), bin);
+        for (path, found) in [
+            ("/usr/bin/sh", Some("/usr/bin/sh")),
+            ("/bin/sh", Some("/usr/bin/sh")),
+            ("/bin", Some("/bin")),
+            ("/var/lib/state", Some("/usr/share/factory/var/lib/state")),
+            ("/usr/bin/none", None),
+            ("sh", None),
+            ("/", None),
+        ] {
+            assert_eq!(manifest.file(path).map(|(path, _)| path).as_deref(), found, "{path}");
+        }
     }
 }

@@ -3,6 +3,7 @@
 pub mod archive;
 pub mod assemble;
 pub mod compare;
+pub mod contents;
 pub mod cpio;
 pub mod erofs;
 pub mod error;
@@ -15,7 +16,9 @@ pub mod initrd;
 pub mod kmod;
 pub mod layout;
 pub mod manifest;
+pub mod owned;
 pub mod plan;
+pub mod reason;
 pub mod uki;
 pub mod union;
 pub mod verity;

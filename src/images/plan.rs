@@ -157,6 +157,7 @@ fn own_inputs(piece: Piece, system: &System, inputs: &Inputs, hash: &mut Canonic
         Piece::Root => {
             hash.field(inputs.rave.as_bytes()).field(inputs.epoch.to_le_bytes());
             hash.json(&(&system.name, &system.version, &system.exclude, &system.build_only, &system.set_id))?;
+            hash.json(&system.starts)?;
             hash.json(&system.disk.compression)?;
             for (path, entry) in &system.tree {
                 hash.field(path.as_str()).field(entry.mode.to_le_bytes()).field(&entry.owner).field(&entry.group);
@@ -182,7 +183,8 @@ fn own_inputs(piece: Piece, system: &System, inputs: &Inputs, hash: &mut Canonic
         }
         Piece::Manifest => {
             hash.json(&(system.mode, &system.machine, system.disk.size, &system.expect, &system.options))?;
-            hash.json(&inputs.packages)?;
+            hash.json(&system.state)?;
+            hash.json(&(&inputs.packages, &system.key_allow))?;
             for (path, entry) in &system.tree {
                 hash.field(path.as_str()).json(&entry.option)?;
             }

@@ -10,6 +10,7 @@ use crate::tree::{Content, Entry};
 use super::archive::{Archive, Kind, Member, resolve};
 use super::error::Error;
 use super::glob::Globs;
+use super::owned::Owned;
 
 /// Where the state that packages ship in /var is kept, to be copied to an empty /var by systemd-tmpfiles.
 pub const FACTORY: &str = "/usr/share/factory";
@@ -70,6 +71,8 @@ pub struct Final {
     pub xattrs: BTreeMap<String, Vec<u8>>,
     /// The option that put it there.
     pub option: Option<String>,
+    /// The package that brought it.
+    pub package: Option<PackageName>,
 }
 
 /// The finished root file system by absolute path.
@@ -77,7 +80,7 @@ pub type Finals = BTreeMap<String, Final>;
 
 /// Puts everything together.
 pub fn unite(archive: &Archive, system: &System) -> Result<Finals, Error> {
-    let mut finals = shipped(archive, system)?;
+    let mut finals = shipped(archive, &Owned::read(archive)?, system)?;
     let owners = Owners::read(archive)?;
     for (path, entry) in &system.tree {
         place(&mut finals, path.as_str(), entry, &owners)?;
@@ -103,22 +106,26 @@ pub fn os_release(archive: &Archive, system: &System) -> Result<Vec<u8>, Error> 
 
 impl Final {
     fn root(node: Node, mode: u32) -> Self {
-        Self { node, mode, uid: 0, gid: 0, xattrs: BTreeMap::new(), option: None }
+        Self { node, mode, uid: 0, gid: 0, xattrs: BTreeMap::new(), option: None, package: None }
     }
 
-    fn of(member: &Member, node: Node) -> Self {
-        Self { node, mode: member.mode, uid: member.uid, gid: member.gid, xattrs: member.xattrs.clone(), option: None }
+    fn of(member: &Member, node: Node, package: Option<PackageName>) -> Self {
+        let Member { mode, uid, gid, ref xattrs, .. } = *member;
+        Self { node, mode, uid, gid, xattrs: xattrs.clone(), option: None, package }
     }
 }
 
 /// The archive's members that ship.
-fn shipped(archive: &Archive, system: &System) -> Result<Finals, Error> {
+fn shipped(archive: &Archive, owned: &Owned, system: &System) -> Result<Finals, Error> {
     let excluded = Globs::new(&system.exclude);
-    let build_only = build_only(archive, &system.build_only)?;
+    let build_only = owned.only(&system.build_only, archive)?;
+    let started = owned.starts(&system.starts, archive);
+    let owners = owned.owners();
     let mut finals = Finals::new();
     let mut bereft = BTreeSet::new();
     for (path, member) in &archive.members {
-        if excluded.matches(path) || build_only.contains(path) {
+        let starts = started.get(path).is_some_and(|(unit, _)| !excluded.matches(unit));
+        if (excluded.matches(path) && !starts) || build_only.contains(path) {
             bereft.insert(parent(path).to_owned());
             continue;
         }
@@ -131,7 +138,7 @@ fn shipped(archive: &Archive, system: &System) -> Result<Finals, Error> {
                 _ => return Err(Error::Root { what: format!("{path} is a second name of {first}, which is no file") }),
             },
         };
-        let mut item = Final::of(member, node);
+        let mut item = Final::of(member, node, owners.get(path.as_str()).and_then(|name| name.parse().ok()));
         if !system.set_id.iter().any(|kept| kept.as_str() == path) && item.node != Node::Directory {
             item.mode &= !SET_ID;
         }
@@ -139,42 +146,6 @@ fn shipped(archive: &Archive, system: &System) -> Result<Finals, Error> {
     }
     remove_bereft(&mut finals, bereft);
     Ok(finals)
-}
-
-/// Files that belong only to packages that do not ship. dpkg lists paths as packages name them, before
-/// /bin and its like became links, so each is resolved first.
-fn build_only(archive: &Archive, packages: &BTreeSet<PackageName>) -> Result<BTreeSet<String>, Error> {
-    let mut gone = BTreeSet::new();
-    let mut kept = BTreeSet::new();
-    let link = |path: &str| match &archive.members.get(path)?.kind {
-        Kind::Symlink(target) => Some(target.as_str()),
-        _ => None,
-    };
-    let lists: Vec<&str> = archive.below("/var/lib/dpkg/info/").filter(|path| path.ends_with(".list")).collect();
-    let owner = |list: &str| -> String {
-        let name = list.rsplit('/').next().unwrap_or("").trim_end_matches(".list");
-        name.split(':').next().unwrap_or("").to_owned()
-    };
-    for package in packages {
-        if !lists.iter().any(|list| owner(list) == package.as_str()) {
-            return Err(Error::Root { what: format!("the build-only package {package} is not installed") });
-        }
-    }
-    if packages.is_empty() {
-        return Ok(gone);
-    }
-    for list in lists {
-        let target = if packages.iter().any(|package| package.as_str() == owner(list)) { &mut gone } else { &mut kept };
-        for line in String::from_utf8_lossy(&archive.read(list)?).lines() {
-            // The last part is not followed: a package owns its links, not what they point at.
-            let (folder, name) = line.rsplit_once('/').unwrap_or(("", line));
-            if let Some(folder) = resolve(folder, link) {
-                target.insert(format!("{}/{name}", folder.trim_end_matches('/')));
-            }
-        }
-    }
-    let directory = |path: &String| archive.members.get(path).is_some_and(|member| member.kind == Kind::Directory);
-    Ok(gone.into_iter().filter(|path| !kept.contains(path) && !directory(path)).collect())
 }
 
 /// Directories that are empty only because what they held does not ship do not ship either.
@@ -207,7 +178,7 @@ fn place(finals: &mut Finals, path: &str, entry: &Entry, owners: &Owners) -> Res
     };
     let uid = owners.user(&entry.owner).ok_or_else(|| error(format!("there is no user {:?}", entry.owner)))?;
     let gid = owners.group(&entry.group).ok_or_else(|| error(format!("there is no group {:?}", entry.group)))?;
-    insert(finals, path, Final { node, mode: entry.mode, uid, gid, xattrs: BTreeMap::new(), option })
+    insert(finals, path, Final { node, mode: entry.mode, uid, gid, xattrs: BTreeMap::new(), option, package: None })
 }
 
 /// Puts a node at a path, through links in its parents, replacing what was there.

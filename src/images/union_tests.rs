@@ -93,6 +93,71 @@ fn what_does_not_ship_takes_its_empty_directories_along() {
 }
 
 #[test]
+fn only_packages_that_an_image_names_start_their_units() {
+    let wants = "etc/systemd/system/multi-user.target.wants";
+    let archive = archive(&[
+        ("lib", 'l', "usr/lib"),
+        ("usr/lib/systemd/system/named.service", 'f', "[Service]\nType=exec\n"),
+        ("usr/lib/systemd/system/other.service", 'f', "[Service]\nType=exec\n"),
+        (&format!("{wants}/named.service"), 'l', "/lib/systemd/system/named.service"),
+        (&format!("{wants}/other.service"), 'l', "/lib/systemd/system/other.service"),
+        ("var/lib/dpkg/info/named.list", 'f', "/lib/systemd/system/named.service\n"),
+        ("var/lib/dpkg/info/other:amd64.list", 'f', "/lib/systemd/system/other.service\n"),
+    ]);
+    let mut system = system(&[]);
+    system.exclude = vec!["/etc/systemd/system/**".into()];
+    system.starts = [("named".parse().unwrap(), "system.packages".parse().unwrap())].into();
+    let started = |system: &System| {
+        let finals = unite(&archive, system).unwrap();
+        let links: Vec<String> = children(&finals, &format!("/{wants}")).map(str::to_owned).collect();
+        (
+            links,
+            crate::images::owned::started(&system.starts, &archive, &finals).unwrap().into_keys().collect::<Vec<_>>(),
+        )
+    };
+    let named = (vec![format!("/{wants}/named.service")], vec!["named.service".to_owned()]);
+    assert_eq!(started(&system), named);
+    let mask = ("/etc/systemd/system/named.service".parse().unwrap(), Entry::symlink("/dev/null"));
+    system.tree = [mask].into();
+    assert_eq!(started(&system), (named.0, vec![]), "a masked unit need not run");
+    system.exclude.push("/usr/lib/systemd/system/named.*".into());
+    assert_eq!(started(&system), (vec![], vec![]), "a unit that does not ship is not linked");
+}
+
+#[test]
+fn what_a_package_brought_names_it() {
+    let archive = archive(&[
+        ("usr/bin/tool", 'f', "tool"),
+        ("usr/bin/other", 'l', "tool"),
+        ("usr/bin/made-by-a-script", 'f', ""),
+        ("usr/bin/diverted", 'f', ""),
+        ("etc/tool.conf", 'f', "theirs"),
+        ("var/lib/tool/state", 'f', ""),
+        (
+            "var/lib/dpkg/info/tool:amd64.list",
+            'f',
+            "/.\n/bin\n/bin/tool\n/bin/other\n/bin/diverted\n/etc/tool.conf\n/var/lib/tool/state\n",
+        ),
+        ("var/lib/dpkg/info/diverter.list", 'f', "/bin\n/usr/bin/diverted\n"),
+    ]);
+    let mut system = system(&[("/etc/tool.conf", Entry::file("ours", 0o644))]);
+    system.exclude = vec!["/var/lib/dpkg/**".into()];
+    let finals = unite(&archive, &system).unwrap();
+    for (path, package) in [
+        ("/usr/bin/tool", Some("tool")),
+        ("/usr/bin/other", Some("tool")),
+        ("/usr/share/factory/var/lib/tool/state", Some("tool")),
+        ("/usr/bin/made-by-a-script", None),
+        ("/usr/bin/diverted", None),
+        ("/etc/tool.conf", None),
+        ("/usr/bin/rave", None),
+        ("/usr/bin", None),
+    ] {
+        assert_eq!(finals[path].package.as_ref().map(PackageName::as_str), package, "{path}");
+    }
+}
+
+#[test]
 fn var_moves_to_the_factory_copy_and_is_made_by_tmpfiles() {
     let archive = archive(&[
         ("var/lib/a b", 'd', ""),

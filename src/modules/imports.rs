@@ -8,20 +8,27 @@ use super::Level;
 use super::fields::nearest;
 use super::merge::{Def, Rank};
 use super::module::Module;
-use super::template::Scope;
+use super::template::{Scope, is_template};
 use super::types::Declared;
 use super::yaml::{self, Key, Kind, Node, shorten};
 use crate::origin::{Diagnostic, Origin, Source};
 
 /// Every option of every module of a project.
 #[derive(Debug, Default)]
-pub(super) struct Catalogue(BTreeMap<String, Declared>);
+pub(super) struct Catalogue {
+    options: BTreeMap<String, Declared>,
+    /// Dotted names of rave's own modules, and of the project's.
+    library: BTreeSet<String>,
+    project: BTreeSet<String>,
+}
 
 impl Catalogue {
     /// Collects declarations; two modules that claim one name are told in the errors of the later.
     pub fn new(modules: &mut BTreeMap<String, Module>) -> Self {
         let mut all = Self::default();
         for module in modules.values_mut() {
+            let names = if module.library { &mut all.library } else { &mut all.project };
+            names.insert(module.path.replace('/', "."));
             for (path, declared) in &module.options {
                 match all.rival(path) {
                     Some((other, first)) => {
@@ -32,7 +39,7 @@ impl Catalogue {
                         let error = Diagnostic::error(&declared.origin, message).label(&first.origin, "also declared");
                         module.errors.push(error);
                     }
-                    None => drop(all.0.insert(path.clone(), declared.clone())),
+                    None => drop(all.options.insert(path.clone(), declared.clone())),
                 }
             }
         }
@@ -41,19 +48,20 @@ impl Catalogue {
 
     fn rival(&self, path: &str) -> Option<(String, &Declared)> {
         let above = path.match_indices('.').map(|(at, _)| &path[..at]);
-        let found = above.chain([path]).find_map(|path| self.0.get_key_value(path)).or_else(|| self.first_below(path));
+        let found =
+            above.chain([path]).find_map(|path| self.options.get_key_value(path)).or_else(|| self.first_below(path));
         found.map(|(path, declared)| (path.clone(), declared))
     }
 
     fn first_below(&self, path: &str) -> Option<(&String, &Declared)> {
         let from = format!("{path}.");
-        let next = self.0.range::<str, _>((Bound::Included(from.as_str()), Bound::Unbounded)).next();
+        let next = self.options.range::<str, _>((Bound::Included(from.as_str()), Bound::Unbounded)).next();
         next.filter(|(option, _)| option.starts_with(&from))
     }
 
     /// The declaration of an option.
     pub fn get(&self, path: &str) -> Option<&Declared> {
-        self.0.get(path)
+        self.options.get(path)
     }
 
     /// Whether options stand below that name.
@@ -61,15 +69,32 @@ impl Catalogue {
         self.first_below(path).is_some()
     }
 
+    /// Whether a module of that dotted name is one of rave's own.
+    pub fn is_library(&self, module: &str) -> bool {
+        self.library.contains(module)
+    }
+
+    /// Whether a name belongs to a module of the project. Rave's own modules name such an option only if the module
+    /// stands in the place of one of theirs, which declared it.
+    pub fn is_projects(&self, path: &str) -> bool {
+        let ends = path.match_indices('.').map(|(at, _)| at).chain([path.len()]);
+        ends.map(|end| &path[..end]).any(|module| self.project.contains(module))
+    }
+
+    /// Whether a dotted name is that of a module of the project.
+    pub fn is_projects_module(&self, name: &str) -> bool {
+        self.project.contains(name)
+    }
+
     /// Options by name.
     pub fn iter(&self) -> impl Iterator<Item = (&String, &Declared)> {
-        self.0.iter()
+        self.options.iter()
     }
 
     /// The names right below a group.
     pub fn below(&self, path: &str) -> BTreeSet<String> {
         let from = format!("{path}.");
-        let range = self.0.range::<str, _>((Bound::Included(from.as_str()), Bound::Unbounded));
+        let range = self.options.range::<str, _>((Bound::Included(from.as_str()), Bound::Unbounded));
         let names = range.map_while(|(option, _)| option.strip_prefix(&from));
         names.filter_map(|rest| rest.split('.').next()).map(str::to_owned).collect()
     }
@@ -83,6 +108,7 @@ struct From<'a> {
     rank: Rank,
     scope: &'a Scope,
     module: Option<&'a str>,
+    library: bool,
 }
 
 /// Modules that are taken in, and all definitions.
@@ -132,7 +158,8 @@ impl<'a> Closure<'a> {
 
     /// Adds the definitions of an image file, the `depth`th of its chain.
     pub fn image(&mut self, config: &Node, depth: usize) {
-        let from = From { rank: Rank { level: Level::Image, depth }, scope: &Scope::default(), module: None };
+        let from =
+            From { rank: Rank { level: Level::Image, depth }, scope: &Scope::default(), module: None, library: false };
         self.flatten("", config, &from);
     }
 
@@ -146,7 +173,7 @@ impl<'a> Closure<'a> {
             Err(errors) => return self.errors.extend(errors),
         };
         let key = Key { text: option.to_owned(), origin: Origin::new(&source, 0..option.len()) };
-        let from = From { rank: Rank::of(Level::CommandLine), scope: &Scope::default(), module: None };
+        let from = From { rank: Rank::of(Level::CommandLine), scope: &Scope::default(), module: None, library: false };
         self.define("", &key, node, &from);
     }
 
@@ -159,7 +186,8 @@ impl<'a> Closure<'a> {
             }
             if let Some(set) = module.get("set") {
                 let level = if path == mode { Level::Mode } else { Level::Module };
-                let from = From { rank: Rank::of(level), scope: &Scope::module(&path), module: Some(&path) };
+                let scope = Scope::module(&path);
+                let from = From { rank: Rank::of(level), scope: &scope, module: Some(&path), library: module.library };
                 self.flatten("", set, &from);
             }
         }
@@ -197,13 +225,19 @@ impl<'a> Closure<'a> {
     }
 
     fn define(&mut self, prefix: &str, key: &Key, node: Node, from: &From<'_>) {
+        if is_template(&key.text) {
+            let error = Diagnostic::error(&key.origin, "the name of an option cannot be a template");
+            return self
+                .errors
+                .push(error.help("a template may name an entry of a map: `option: { \"{{ name }}\": ... }`"));
+        }
         let full = if prefix.is_empty() { key.text.clone() } else { format!("{prefix}.{}", key.text) };
         let ends = full.match_indices('.').map(|(at, _)| at).chain([full.len()]);
         let option = ends.map(|end| full.split_at(end)).find(|(path, _)| self.catalogue.get(path).is_some());
         let Some((option, rest)) = option else {
             if self.catalogue.is_group(&full) {
                 self.flatten(&full, &node, from);
-            } else {
+            } else if !(from.library && self.catalogue.is_projects(&full)) {
                 self.errors.push(self.unknown(&full, key));
             }
             return;

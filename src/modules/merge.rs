@@ -3,6 +3,7 @@
 //! A scalar takes its strongest definition; two of one strength must agree. Lists append and maps merge, from
 //! weak to strong and within a level by module name and place: module, image, mode, command line. Defaults count
 //! only when nothing else is said, `!force` replaces everything weaker. Fields of submodules are options of their own.
+//! `!before` and `!after` put the entries of a list before or after those of the other definitions of its level.
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -10,7 +11,7 @@ use std::collections::BTreeMap;
 use super::template::Scope;
 use super::types::{Declared, Type, order};
 use super::value::Value;
-use super::yaml::{Kind, Node, Tag};
+use super::yaml::{Key, Kind, Node, Style, Tag};
 use super::{Failed, Level, fields};
 use crate::origin::{Diagnostic, Origin};
 
@@ -31,26 +32,43 @@ impl Rank {
         match tag {
             Some(Tag::Force) => Self { level: Level::Force, ..self },
             Some(Tag::Default) => Self { level: Level::WeakDefault, ..self },
-            None => self,
+            Some(Tag::Before | Tag::After) | None => self,
         }
     }
+}
+
+/// Where the entries of a list stand among those of its level.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Turn {
+    Before,
+    Between,
+    After,
 }
 
 /// One definition: a node that may hold templates, and the names these may use.
 #[derive(Debug, Clone)]
 pub(super) struct Def {
     pub rank: Rank,
+    pub turn: Turn,
     pub node: Node,
     pub scope: Scope,
 }
 
 impl Def {
     pub fn new(rank: Rank, node: Node, scope: Scope) -> Self {
-        Self { rank: rank.tagged(node.tag), node, scope }
+        let turn = match node.tag {
+            Some(Tag::Before) => Turn::Before,
+            Some(Tag::After) => Turn::After,
+            Some(Tag::Default | Tag::Force) | None => Turn::Between,
+        };
+        Self { rank: rank.tagged(node.tag), turn, node, scope }
     }
 
+    /// A value inside this one, which has its turn unless it says otherwise.
     fn inner(&self, node: &Node) -> Self {
-        Self::new(self.rank, node.clone(), self.scope.clone())
+        let inner = Self::new(self.rank, node.clone(), self.scope.clone());
+        let turn = if inner.turn == Turn::Between { self.turn } else { inner.turn };
+        Self { turn, ..inner }
     }
 }
 
@@ -59,6 +77,11 @@ pub(super) trait Surroundings {
     /// The node with its templates evaluated, on all levels.
     fn expand(&self, node: &Node, scope: &Scope) -> Result<Node, Failed>;
     fn report(&self, diagnostic: Diagnostic);
+
+    /// Tells of a field of a submodule that nothing gives a value.
+    fn report_missing(&self, diagnostic: Diagnostic) {
+        self.report(diagnostic);
+    }
 }
 
 /// The definitions that make the value of a list or map.
@@ -103,35 +126,49 @@ impl Merger<'_> {
         read: impl Fn(&Node) -> Result<Value, Failed>,
     ) -> Result<Value, Failed> {
         let top = defs.iter().map(|def| def.rank).max().ok_or(Failed)?;
-        let mut winner: Option<(Value, &Origin)> = None;
+        let mut winners: Vec<(Value, &Origin)> = Vec::new();
         let mut failed = false;
         for def in defs {
+            if let Some(Tag::Before | Tag::After) = def.node.tag {
+                failed = true;
+                self.no_list(at, &def.node.origin);
+            }
             if def.rank != top && super::template::is_dynamic(&def.node) {
                 continue;
             }
-            let value = self.around.expand(&def.node, &def.scope).and_then(|node| read(&node));
-            match (value, &winner) {
-                (Err(Failed), _) => failed = true,
-                (Ok(_), _) if def.rank != top => {}
-                (Ok(value), None) => winner = Some((value, &def.node.origin)),
-                (Ok(value), Some((first, place))) if value != *first => {
-                    failed = true;
-                    self.conflict(at, place, &def.node.origin, top.level);
-                }
-                (Ok(_), Some(_)) => {}
+            match self.around.expand(&def.node, &def.scope).and_then(|node| read(&node)) {
+                Err(Failed) => failed = true,
+                Ok(value) if def.rank == top => winners.push((value, &def.node.origin)),
+                Ok(_) => {}
             }
         }
-        match winner {
+        if winners.iter().any(|(value, _)| winners.first().is_some_and(|(first, _)| value != first)) {
+            failed = true;
+            self.conflict(at, &winners, top.level);
+        }
+        match winners.into_iter().next() {
             Some((value, _)) if !failed => Ok(value),
             _ => Err(Failed),
         }
     }
 
-    fn conflict(&self, at: At<'_>, first: &Origin, second: &Origin, level: Level) {
-        let message = format!("`{}` is given two values, both {}", at.path, level.describe());
-        let help = if level == Level::Force { "remove one" } else { "remove one, or mark the one that counts !force" };
-        let error = Diagnostic::error(second, message).remark("here").label(first, "and here");
+    /// Tells of definitions that disagree, with every one of them.
+    fn conflict(&self, at: At<'_>, values: &[(Value, &Origin)], level: Level) {
+        let Some(((_, last), others)) = values.split_last() else { return };
+        let count = if others.len() == 1 { "two values, both".into() } else { format!("{} values, all", values.len()) };
+        let message = format!("`{}` is given {count} {}", at.path, level.describe());
+        let help = match level {
+            Level::Force => "leave one of them",
+            _ => "leave one of them, or mark the one that counts !force",
+        };
+        let error = Diagnostic::error(last, message).remark("here");
+        let error = others.iter().fold(error, |error, (_, place)| error.label(place, "and here"));
         self.around.report(describe(error, at).help(help));
+    }
+
+    fn no_list(&self, at: At<'_>, place: &Origin) {
+        let error = Diagnostic::error(place, format!("`{}` is no list: !before and !after order lists", at.path));
+        self.around.report(describe(error, at).help("!default and !force say which value counts"));
     }
 
     fn leaf(&self, ty: &Type, node: &Node, at: At<'_>) -> Result<Value, Failed> {
@@ -139,6 +176,13 @@ impl Merger<'_> {
     }
 
     fn wrong(&self, ty: &Type, node: &Node, at: At<'_>, help: Option<String>) -> Failed {
+        if holds_private_key(node) {
+            // Told at the declaration, for the line of the value would show the key.
+            let message = format!("`{}` is given a private key at {}", at.path, node.origin);
+            let error = describe(Diagnostic::error(&at.declared.origin, message), at);
+            self.around.report(error.help("keep it in secrets/, and write its public part here"));
+            return Failed;
+        }
         let message = format!("`{}` must be {}, not {}", at.path, ty.describe(), node.describe());
         let error = describe(Diagnostic::error(&node.origin, message), at);
         self.around.report(match help {
@@ -164,7 +208,7 @@ impl Merger<'_> {
             let node = if is_whole_template { self.around.expand(&def.node, &def.scope)? } else { def.node.clone() };
             match node.is_null() {
                 true => strongest_null = strongest_null.max(Some(def.rank)),
-                false => some.push(Def { rank: def.rank, node, scope: def.scope.clone() }),
+                false => some.push(Def { node, ..def.clone() }),
             }
         }
         match some.iter().map(|def| def.rank).max() {
@@ -176,7 +220,10 @@ impl Merger<'_> {
     fn list(&self, of: &Type, unique: bool, defs: &[Def], at: At<'_>) -> Result<Value, Failed> {
         let mut values = Vec::new();
         let mut failed = false;
-        for def in active(defs) {
+        let mut defs: Vec<&Def> = active(defs).collect();
+        // Stable: those of one turn stay in their order.
+        defs.sort_by_key(|def| (def.rank.level, def.turn));
+        for def in defs {
             let Ok(node) = self.expand_top(def) else {
                 failed = true;
                 continue;
@@ -188,6 +235,11 @@ impl Merger<'_> {
                 continue;
             };
             for item in items {
+                if item.tag.is_some() {
+                    failed = true;
+                    let error = Diagnostic::error(&item.origin, "a tag says nothing of one entry of a list");
+                    self.around.report(error.help("write it before the list, where it counts for all entries"));
+                }
                 match self.merge(of, &[def.inner(item)], at) {
                     Ok(value) => values.push(value),
                     Err(Failed) => failed = true,
@@ -249,11 +301,31 @@ impl Merger<'_> {
                 continue;
             };
             for (key, node) in entries {
-                if let Err(error) = take(&key.text, def.inner(node)) {
+                let Ok(text) = self.key(key, &def.scope) else {
+                    *failed = true;
+                    continue;
+                };
+                if let Err(error) = take(&text, def.inner(node)) {
                     *failed = true;
                     let labels = vec![(key.origin.clone(), String::new())];
                     self.around.report(Diagnostic { labels, ..error });
                 }
+            }
+        }
+    }
+
+    /// The name of an entry with its templates evaluated.
+    fn key(&self, key: &Key, scope: &Scope) -> Result<String, Failed> {
+        if !super::template::is_template(&key.text) {
+            return Ok(key.text.clone());
+        }
+        let name = self.around.expand(&Node::scalar(key.text.clone(), Style::Quoted, &key.origin), scope)?;
+        match name.kind {
+            Kind::Scalar { text, .. } => Ok(text),
+            Kind::List(_) | Kind::Map(_) => {
+                let message = format!("the name of an entry must be a text, not {}", name.describe());
+                self.around.report(Diagnostic::error(&key.origin, message));
+                Err(Failed)
             }
         }
     }
@@ -272,13 +344,18 @@ impl Merger<'_> {
         for (name, field) in fields {
             let path = format!("{}.{name}", at.path);
             let mut given = inner.remove(name).unwrap_or_default();
-            if let Some(default) = &field.default {
+            // What a default of the whole says of a field replaces the field's own.
+            let said = given.iter().any(|def| def.rank.level == Level::Default);
+            if let Some(default) = field.default.as_ref().filter(|_| !said) {
                 let scope = Scope::module(&field.module);
                 given.push(Def::new(Rank::of(Level::Default), default.clone(), scope));
             }
             given.sort_by_key(|def| def.rank);
             let value = match (&field.ty, given.is_empty()) {
+                (_, true) if field.broken => Err(Failed),
                 (Type::Nullable(_), true) => Ok(Value::Null),
+                // It may be what was refused under another name.
+                (_, true) if failed => Err(Failed),
                 (_, true) => Err(self.missing(&path, field, defs)),
                 (ty, false) => self.merge(ty, &given, At { path: &path, declared: field }),
             };
@@ -293,10 +370,17 @@ impl Merger<'_> {
     fn missing(&self, path: &str, field: &Declared, defs: &[Def]) -> Failed {
         if let Some(def) = defs.last() {
             let error = Diagnostic::error(&def.node.origin, format!("`{path}` is missing"));
-            self.around.report(describe(error, At { path, declared: field }));
+            self.around.report_missing(describe(error, At { path, declared: field }));
         }
         Failed
     }
+}
+
+/// Whether a text is, or holds, what nobody else may see.
+fn holds_private_key(node: &Node) -> bool {
+    let Kind::Scalar { text, .. } = &node.kind else { return false };
+    let text = text.to_ascii_uppercase();
+    text.contains("AGE-SECRET-KEY-") || text.contains("PRIVATE KEY-----")
 }
 
 fn unknown_field(key: &str, fields: &BTreeMap<String, Declared>, at: At<'_>, def: &Def) -> Diagnostic {

@@ -1,28 +1,47 @@
 //! YAML modules and images: parse, resolve, render. Pure: texts come in, a [`System`] or all that is wrong
 //! with the texts comes out.
 
+mod calendar;
 mod compare;
+mod declare;
+mod escape;
 mod fields;
+mod format;
+mod gathered;
 mod image;
 mod imports;
+mod lint;
 mod merge;
 mod module;
+mod names;
+mod provenance;
+mod recipient;
+mod reference;
 mod render;
 mod resolve;
 mod scalars;
+mod schema;
 mod shape;
 mod template;
 mod types;
 mod value;
+mod write;
 mod yaml;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
+pub use format::format;
 use image::Image;
 use imports::{Catalogue, Closure};
+pub use lint::{Finding, LINTS, lint};
 use module::Module;
+pub use provenance::{Contribution, Provenance};
+pub use reference::{Reference, descriptions, reference, search};
+use render::Rendered;
 use resolve::Evaluator;
+pub use schema::{image_schema, module_schema};
+pub use write::write;
 
 use crate::name::OptionPath;
 use crate::origin::{Diagnostic, Origin, Source};
@@ -49,6 +68,8 @@ pub struct Evaluation {
     pub warnings: Vec<Diagnostic>,
     /// Every option of the imported modules: where it is declared and who set it.
     pub settings: BTreeMap<OptionPath, Trail>,
+    /// What each part of the machine was made from.
+    pub provenance: Provenance,
 }
 
 /// How one option came to its value.
@@ -93,6 +114,19 @@ pub enum Level {
 }
 
 impl Level {
+    /// Its name, for programs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::WeakDefault => "weak-default",
+            Self::Default => "default",
+            Self::Module => "module",
+            Self::Image => "image",
+            Self::Mode => "mode",
+            Self::CommandLine => "command-line",
+            Self::Force => "force",
+        }
+    }
+
     /// Where such a definition stands, for people.
     pub fn describe(self) -> &'static str {
         match self {
@@ -141,8 +175,7 @@ fn run(
     mode: Option<Mode>,
 ) -> Result<Evaluation, Vec<Diagnostic>> {
     let mut errors = Vec::new();
-    let mut modules: BTreeMap<String, Module> =
-        project.modules.iter().map(|(path, source)| (path.clone(), Module::parse(path, source))).collect();
+    let mut modules = Module::parse_all(project);
     let catalogue = Catalogue::new(&mut modules);
     let Some(image) = image::read(project, name, &mut errors) else { return Err(tidy(errors)) };
     let asked = mode.or(image.mode);
@@ -175,6 +208,7 @@ fn run(
     let around = Arc::new(Evaluator {
         conditions: conditions.collect(),
         globals: globals(&image, mode),
+        gathered: OnceLock::new(),
         engine: template::engine(),
         state: Mutex::default(),
         definitions,
@@ -182,11 +216,15 @@ fn run(
     });
     let settings = settings(&around, &taken);
     errors.append(&mut around.state().errors);
-    if !errors.is_empty() {
-        return Err(tidy(errors));
-    }
-    match render::render(&around, project, &image, mode, &taken, &mut errors) {
-        Some((system, warnings)) => Ok(Evaluation { system, warnings, settings }),
+    // What is wrong with the rest is told in the same round.
+    let sound: Vec<&Module> = taken.into_iter().filter(|module| module.errors.is_empty()).collect();
+    match render::render(&around, project, &image, mode, &sound, &mut errors) {
+        Some(Rendered { system, mut warnings, made }) => {
+            let agrees = |option: &OptionPath, set: &Origin| around.comes_to(option, set, &system);
+            warnings.extend(lint::lost_to_mode(&settings, agrees));
+            let provenance = around.state().notes.provenance(made);
+            Ok(Evaluation { system, warnings, settings, provenance })
+        }
         None => Err(tidy(errors)),
     }
 }

@@ -3,9 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use rayon::prelude::*;
+
+use super::Project;
+use super::declare::{Reader, bad_name, is_word};
 use super::fields::{self, find};
 use super::shape;
-use super::types::{Declared, Reader, bad_name, is_word};
+use super::types::Declared;
 use super::yaml::{self, Key, Kind, Node};
 use crate::origin::{Diagnostic, Origin, Source};
 
@@ -14,6 +18,8 @@ use crate::origin::{Diagnostic, Origin, Source};
 pub(super) struct Module {
     /// Path below modules/, without `.yaml`.
     pub path: String,
+    /// Whether it is one of rave's own, not the project's.
+    pub library: bool,
     /// Imported modules, each with the place of the import.
     pub imports: Vec<(String, Origin)>,
     /// Declared options by full name.
@@ -25,10 +31,16 @@ pub(super) struct Module {
 }
 
 impl Module {
+    /// Reads every module of a project, by path. Most of an evaluation goes into this, so that all processors share it.
+    pub fn parse_all(project: &Project) -> BTreeMap<String, Self> {
+        project.modules.par_iter().map(|(path, source)| (path.clone(), Self::parse(path, source))).collect()
+    }
+
     /// Reads a module file; what is wrong with it is kept in the result.
     pub fn parse(path: &str, source: &Arc<Source>) -> Self {
         let mut module = Self {
             path: path.to_owned(),
+            library: source.is_library(),
             imports: Vec::new(),
             options: BTreeMap::new(),
             body: Vec::new(),
@@ -82,7 +94,7 @@ impl Module {
             let path = format!("{prefix}.{}", key.text);
             if is_option(node) {
                 let mut reader = Reader { module: &self.path, errors: &mut self.errors };
-                if let Some(declared) = reader.declared(key, node, 0) {
+                if let Some(declared) = reader.declared(&path, key, node, 0) {
                     self.options.insert(path, declared);
                 }
             } else if matches!(node.kind, Kind::Map(_)) {

@@ -1,19 +1,25 @@
 //! Evaluates options on demand: an option when something asks for it, its templates' options before it.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use minijinja::Environment;
-use minijinja::value::{Enumerator, Object};
+use minijinja::value::ValueKind;
 
+use super::escape::{Cursor, Format, Sink};
 use super::imports::{Catalogue, Definitions};
 use super::merge::{At, Def, Merger, Rank, Surroundings, active};
+use super::names::{Names, Outcome};
+use super::provenance::{Notes, Read};
+use super::reference::plain;
 use super::template::{self, Scope, Template, is_dynamic, is_template};
 use super::types::{Declared, Type};
 use super::value::Value;
 use super::yaml::{Key, Kind, Node, Style};
 use super::{Definition, Failed, Level, fields};
+use crate::name::OptionPath;
 use crate::origin::{Diagnostic, Origin};
+use crate::system::System;
 
 /// Longest chain of options that refer to each other.
 const MAX_CHAIN: usize = 64;
@@ -22,7 +28,8 @@ const MAX_CHAIN: usize = 64;
 #[derive(Debug)]
 pub(super) struct Setting {
     pub value: Value,
-    seen: minijinja::Value,
+    /// The value as templates see it.
+    pub seen: minijinja::Value,
     /// Strongest first.
     pub definitions: Vec<Definition>,
 }
@@ -35,6 +42,8 @@ pub(super) struct Evaluator {
     pub conditions: BTreeMap<String, Node>,
     /// Names besides options: `image`, `mode`.
     pub globals: BTreeMap<String, minijinja::Value>,
+    /// What all modules together ask for; there once those sections are rendered.
+    pub gathered: OnceLock<BTreeMap<&'static str, minijinja::Value>>,
     pub engine: Environment<'static>,
     pub state: Mutex<State>,
 }
@@ -47,18 +56,8 @@ pub(super) struct State {
     /// What is being evaluated, outermost first, and the template that each is at.
     trail: Vec<(String, Option<Origin>)>,
     pub errors: Vec<Diagnostic>,
-}
-
-/// The names that a template sees.
-#[derive(Debug)]
-struct Names {
-    around: Arc<Evaluator>,
-    /// The options that a bare name may mean; for a group, those below it.
-    prefix: Option<String>,
-    /// Whether only options below `prefix` are meant.
-    group: bool,
-    /// Set when a name's value could not be had, which has been reported.
-    failed: Arc<Mutex<bool>>,
+    /// What is read for what.
+    pub notes: Notes,
 }
 
 impl std::fmt::Debug for Evaluator {
@@ -67,55 +66,8 @@ impl std::fmt::Debug for Evaluator {
     }
 }
 
-impl Names {
-    fn lookup(&self, name: &str) -> Option<minijinja::Value> {
-        let inner = self.prefix.as_ref().and_then(|prefix| self.either(&format!("{prefix}."), name));
-        if self.group || inner.is_some() {
-            return inner;
-        }
-        self.around.globals.get(name).cloned().or_else(|| self.either("", name))
-    }
-
-    /// The name as it is, or with `-` where a template has to write `_`.
-    fn either(&self, prefix: &str, name: &str) -> Option<minijinja::Value> {
-        self.path(format!("{prefix}{name}"))
-            .or_else(|| name.contains('_').then(|| self.path(format!("{prefix}{}", name.replace('_', "-"))))?)
-    }
-
-    fn path(&self, path: String) -> Option<minijinja::Value> {
-        if self.around.catalogue.get(&path).is_some() {
-            return Some(match self.around.setting(&path) {
-                Ok(setting) => setting.seen.clone(),
-                Err(Failed) => {
-                    *lock(&self.failed) = true;
-                    minijinja::Error::new(minijinja::ErrorKind::InvalidOperation, "told elsewhere").into()
-                }
-            });
-        }
-        self.around.catalogue.is_group(&path).then(|| {
-            let (around, failed) = (Arc::clone(&self.around), Arc::clone(&self.failed));
-            minijinja::Value::from_object(Self { around, prefix: Some(path), group: true, failed })
-        })
-    }
-}
-
-impl Object for Names {
-    fn get_value(self: &Arc<Self>, key: &minijinja::Value) -> Option<minijinja::Value> {
-        self.lookup(key.as_str()?)
-    }
-
-    fn get_value_by_str(self: &Arc<Self>, key: &str) -> Option<minijinja::Value> {
-        self.lookup(key)
-    }
-
-    fn enumerate(self: &Arc<Self>) -> Enumerator {
-        let names = self.prefix.as_ref().filter(|_| self.group).map(|prefix| self.around.catalogue.below(prefix));
-        Enumerator::Values(names.unwrap_or_default().into_iter().map(minijinja::Value::from).collect())
-    }
-}
-
 /// A lock that another thread's panic does not break; there is no other thread.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -124,11 +76,13 @@ impl Evaluator {
         lock(&self.state)
     }
 
-    fn names(self: &Arc<Self>, scope: &Scope) -> (minijinja::Value, Arc<Mutex<bool>>) {
-        let failed = Arc::new(Mutex::new(false));
+    fn names(self: &Arc<Self>, scope: &Scope, sink: Option<&Arc<Sink>>) -> (minijinja::Value, Arc<Mutex<Outcome>>) {
+        let outcome = Arc::new(Mutex::new(Outcome::default()));
         let prefix = scope.prefix().map(str::to_owned);
-        let names = Names { around: Arc::clone(self), prefix, group: false, failed: Arc::clone(&failed) };
-        (minijinja::Value::from_object(names), failed)
+        let library = prefix.as_ref().is_some_and(|module| self.catalogue.is_library(module));
+        let (around, scope, sink) = (Arc::clone(self), scope.clone(), sink.cloned());
+        let names = Names { around, scope, prefix, group: false, library, outcome: Arc::clone(&outcome), sink };
+        (minijinja::Value::from_object(names), outcome)
     }
 
     /// Every name that a template of that scope could have meant.
@@ -145,30 +99,82 @@ impl Evaluator {
         text: &str,
         scope: &Scope,
         locate: &dyn Fn(std::ops::Range<usize>) -> Origin,
+        sink: Option<&Arc<Sink>>,
         run: impl FnOnce(&Template<'_>, minijinja::Value) -> Result<T, Diagnostic>,
     ) -> Result<T, Failed> {
         if let Some((_, at)) = self.state().trail.last_mut() {
             *at = Some(locate(0..text.len()));
         }
-        let (names, failed) = self.names(scope);
+        let (names, outcome) = self.names(scope, sink);
         let known = || self.known(scope);
         let template = Template { engine: &self.engine, text, locate, names: &known };
         run(&template, names).map_err(|diagnostic| {
-            if !*lock(&failed) {
+            let Outcome { failed, absent } = std::mem::take(&mut *lock(&outcome));
+            if !failed {
+                let refused = sink.is_some_and(|sink| sink.refused());
+                let diagnostic = if refused { self.blame(diagnostic, scope) } else { diagnostic };
+                let must = |path: String| {
+                    let who = "the project's module, which stands in the place of rave's, must declare it";
+                    format!("`{path}` is read here: {who}")
+                };
+                let diagnostic = Diagnostic { help: absent.map(must).or(diagnostic.help), ..diagnostic };
                 self.state().errors.push(diagnostic);
             }
             Failed
         })
     }
 
-    /// A text file rendered as a template.
+    /// Adds who set the option whose value cannot be written where the template has it.
+    fn blame(self: &Arc<Self>, diagnostic: Diagnostic, scope: &Scope) -> Diagnostic {
+        let diagnostic = diagnostic.help("every value is written by the rules of its file; `format` names others");
+        let Some((place, _)) = diagnostic.labels.first() else { return diagnostic };
+        let text = place.source.text.get(place.span.clone()).unwrap_or("");
+        let text = text.trim_start_matches(|c: char| !c.is_ascii_alphabetic());
+        let name: String = text.chars().take_while(|c| c.is_ascii_alphanumeric() || "_.".contains(*c)).collect();
+        let own = scope.prefix().map(|prefix| format!("{prefix}.{name}"));
+        let named = own.into_iter().chain([name]).flat_map(|path| [path.replace('_', "-"), path]);
+        let set = named.filter_map(|path| self.setting(self.catalogue.get(&path).map(|_| path.as_str())?).ok());
+        match set.filter_map(|setting| setting.definitions.first().map(|set| set.origin.clone())).next() {
+            Some(origin) => diagnostic.label(&origin, "the value is given here"),
+            None => diagnostic,
+        }
+    }
+
+    /// A text rendered as a template. What becomes a file has a format, by whose rules values are written.
     pub fn render(
         self: &Arc<Self>,
         text: &str,
         scope: &Scope,
         locate: &dyn Fn(std::ops::Range<usize>) -> Origin,
+        format: Option<Format>,
     ) -> Result<String, Failed> {
-        self.run(text, scope, locate, |template, names| template.render(names))
+        let sink = format.map(|format| Sink::new(Cursor::new(format)));
+        self.run(text, scope, locate, sink.as_ref(), |template, names| template.render(names, sink.as_deref()))
+    }
+
+    /// The value of a unit's directive, or a list of values, written by the rules of units.
+    pub fn directive(self: &Arc<Self>, name: &str, node: &Node, scope: &Scope) -> Result<Node, Failed> {
+        let text = match &node.kind {
+            Kind::Scalar { text, .. } if is_template(text) => text,
+            Kind::List(items) => {
+                let mut values = Vec::with_capacity(items.len());
+                for item in items {
+                    match self.directive(name, item, scope)? {
+                        Node { kind: Kind::List(inner), .. } => values.extend(inner),
+                        value => values.push(value),
+                    }
+                }
+                return Ok(Node { kind: Kind::List(values), ..node.clone() });
+            }
+            _ => return Ok(node.clone()),
+        };
+        let sink = Sink::new(Cursor::after(Format::Systemd, &format!("{name}=")));
+        self.run(text, scope, &|range| node.locate(range), Some(&sink), |template, names| {
+            match template.value(names.clone()) {
+                Some(value) => template::written(&value?, &node.origin, &sink),
+                None => Ok(Node::scalar(template.render(names, Some(&sink))?, Style::Rendered, &node.origin)),
+            }
+        })
     }
 
     /// A node in which no template is left.
@@ -203,21 +209,50 @@ impl Evaluator {
         Ok(expanded)
     }
 
+    /// The entries of the map or list that an expression gives, each with its key or position.
+    pub fn entries(
+        self: &Arc<Self>,
+        node: &Node,
+        scope: &Scope,
+    ) -> Result<Vec<(minijinja::Value, minijinja::Value)>, Failed> {
+        let Kind::Scalar { text, .. } = &node.kind else { return Err(self.no_entries(node)) };
+        let value = self.run(text, scope, &|range| node.locate(range), None, |template, names| {
+            template.value(names).unwrap_or_else(|| Ok(minijinja::Value::UNDEFINED))
+        })?;
+        let list = match value.kind() {
+            ValueKind::Map => false,
+            ValueKind::Seq | ValueKind::Iterable => true,
+            _ => return Err(self.no_entries(node)),
+        };
+        let items = value.try_iter().map_err(|_| self.no_entries(node))?.enumerate();
+        let entry = |(at, item): (usize, minijinja::Value)| match list {
+            true => Ok((minijinja::Value::from(at), item)),
+            false => value.get_item(&item).map(|inner| (item, inner)).map_err(|_| self.no_entries(node)),
+        };
+        items.map(entry).collect()
+    }
+
+    fn no_entries(&self, node: &Node) -> Failed {
+        let error = Diagnostic::error(&node.origin, format!("`each` must be a map or a list, not {}", node.describe()));
+        self.state().errors.push(error.help("write one expression in braces, such as \"{{ sites }}\""));
+        Failed
+    }
+
     /// A key with its templates evaluated.
     pub fn expand_key(self: &Arc<Self>, key: &Key, scope: &Scope) -> Result<Key, Failed> {
         if !is_template(&key.text) {
             return Ok(key.clone());
         }
         let place = Node::scalar(key.text.clone(), Style::Quoted, &key.origin);
-        let text = self.render(&key.text, scope, &|range| place.locate(range))?;
+        let text = self.render(&key.text, scope, &|range| place.locate(range), None)?;
         Ok(Key { text, origin: key.origin.clone() })
     }
 
     fn expand_scalar(self: &Arc<Self>, node: &Node, text: &str, scope: &Scope) -> Result<Node, Failed> {
-        let expanded = self.run(text, scope, &|range| node.locate(range), |template, names| {
+        let expanded = self.run(text, scope, &|range| node.locate(range), None, |template, names| {
             match template.value(names.clone()) {
                 Some(value) => template::node(&value?, &node.origin, 0),
-                None => Ok(Node::scalar(template.render(names)?, Style::Rendered, &node.origin)),
+                None => Ok(Node::scalar(template.render(names, None)?, Style::Rendered, &node.origin)),
             }
         })?;
         Ok(Node { tag: node.tag, ..expanded })
@@ -228,7 +263,7 @@ impl Evaluator {
     pub fn holds(self: &Arc<Self>, node: &Node, scope: &Scope) -> Result<bool, Failed> {
         let node = match &node.kind {
             Kind::Scalar { text, .. } if !is_template(text) => {
-                let value = self.run(text, scope, &|range| node.locate(range), |template, names| {
+                let value = self.run(text, scope, &|range| node.locate(range), None, |template, names| {
                     template::node(&template.expression(names)?, &node.origin, 0)
                 });
                 value?
@@ -252,11 +287,12 @@ impl Evaluator {
     /// Whether a module's condition holds; one without has none to fail.
     pub fn active(self: &Arc<Self>, module: &str) -> Result<bool, Failed> {
         let Some(when) = self.conditions.get(module) else { return Ok(true) };
+        let read = Read::Condition(module.to_owned());
+        self.state().notes.read(read.clone());
         if let Some(known) = self.state().conditions.get(module) {
             return *known;
         }
-        let name = format!("the condition of {module}");
-        let result = self.within(&name, &when.origin, || self.holds(when, &Scope::module(module)));
+        let result = self.within(read, &when.origin, || self.holds(when, &Scope::module(module)));
         self.state().conditions.insert(module.to_owned(), result);
         result
     }
@@ -267,23 +303,28 @@ impl Evaluator {
             return known.clone();
         }
         let Some(declared) = self.catalogue.get(path) else { return Err(Failed) };
-        let result = self.within(path, &declared.origin, || self.evaluate(path, declared)).map(Arc::new);
+        let read = Read::Option(path.to_owned());
+        let result = self.within(read, &declared.origin, || self.evaluate(path, declared)).map(Arc::new);
         self.state().settings.insert(path.to_owned(), result.clone());
         result
     }
 
     /// Evaluates something that must not depend on itself.
-    fn within<T>(&self, name: &str, origin: &Origin, run: impl FnOnce() -> Result<T, Failed>) -> Result<T, Failed> {
+    fn within<T>(&self, what: Read, origin: &Origin, run: impl FnOnce() -> Result<T, Failed>) -> Result<T, Failed> {
         {
+            let name = what.describe();
             let mut state = self.state();
-            if let Some(error) = refuse_circle(&state.trail, name, origin) {
+            if let Some(error) = refuse_circle(&state.trail, &name, origin) {
                 state.errors.push(error);
                 return Err(Failed);
             }
-            state.trail.push((name.to_owned(), None));
+            state.trail.push((name, None));
+            state.notes.open();
         }
         let result = run();
-        self.state().trail.pop();
+        let mut state = self.state();
+        state.trail.pop();
+        state.notes.finish(what);
         result
     }
 
@@ -304,12 +345,22 @@ impl Evaluator {
         // Stable: within a rank, definitions keep the order of modules and places.
         defs.sort_by_key(|def| def.rank);
         let value = match (&declared.ty, defs.is_empty()) {
+            (_, true) if declared.broken => return Err(Failed),
             (Type::Nullable(_), true) => Value::Null,
             (_, true) => return Err(self.missing(path, declared)),
             (ty, false) => Merger { around: self }.merge(ty, &defs, At { path, declared })?,
         };
         let definitions = trail(&declared.ty, &defs);
         Ok(Setting { seen: value.template(), value, definitions })
+    }
+
+    /// Whether what is written at a place, templates aside, is what an option comes to in that machine.
+    pub fn comes_to(&self, option: &OptionPath, place: &Origin, system: &System) -> bool {
+        let defs = self.definitions.get(option.as_str()).into_iter().flatten();
+        let written = defs.map(|(def, _)| &def.node).find(|node| node.origin == *place);
+        let declared = self.catalogue.get(option.as_str());
+        let value = written.zip(declared).map(|(node, declared)| plain(&declared.ty, node));
+        value.is_some() && value.as_ref() == system.options.get(option).map(|option| &option.value)
     }
 
     /// Whether something gives the option a value.
@@ -344,7 +395,10 @@ fn default(declared: &Declared) -> Option<Node> {
 fn trail(ty: &Type, defs: &[Def]) -> Vec<Definition> {
     let top = defs.iter().map(|def| def.rank).max();
     let used: Vec<bool> = match ty.is_collection() {
-        true => defs.iter().map(|def| active(defs).any(|other| std::ptr::eq(def, other))).collect(),
+        true => {
+            let kept: BTreeSet<*const Def> = active(defs).map(std::ptr::from_ref).collect();
+            defs.iter().map(|def| kept.contains(&std::ptr::from_ref(def))).collect()
+        }
         false => defs.iter().map(|def| Some(def.rank) == top).collect(),
     };
     let definitions = defs.iter().zip(used).rev();

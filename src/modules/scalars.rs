@@ -4,7 +4,9 @@ use std::net::IpAddr;
 
 use super::value::{Quantity, Unit, Value};
 use super::yaml::Style;
+use super::{calendar, recipient};
 use crate::name::{GuestPath, PackageName};
+use crate::quantity;
 
 /// A type whose values are written as one scalar.
 pub(super) struct Scalar {
@@ -38,6 +40,22 @@ pub(super) static SCALARS: &[Scalar] = &[
     Scalar { name: "ssh-public-key", what: "an OpenSSH public key", bare: false, read: ssh_public_key },
     Scalar { name: "package-name", what: "the name of a Debian package", bare: false, read: package_name },
     Scalar { name: "unit-name", what: "the name of a systemd unit, such as foo.service", bare: false, read: unit_name },
+    Scalar { name: "user-name", what: "the name of a user or group", bare: false, read: user_name },
+    Scalar { name: "email", what: "an e-mail address, such as ops@example.org", bare: false, read: email },
+    Scalar {
+        name: "calendar",
+        what: "a calendar expression, such as daily, Mon..Fri 07:30 or cron's 30 7 * * *",
+        bare: false,
+        read: calendar,
+    },
+    Scalar {
+        name: "age-recipient",
+        what: "an age recipient (age1... or an SSH key)",
+        bare: false,
+        read: recipient::read,
+    },
+    Scalar { name: "secret", what: "the name of a secret", bare: false, read: secret },
+    Scalar { name: "config", what: "a piece of configuration", bare: false, read: config },
 ];
 
 impl Scalar {
@@ -136,60 +154,42 @@ fn port(text: &str) -> Result<Value, Refusal> {
     }
 }
 
-/// Splits the leading digits off.
-fn number(text: &str) -> Option<(u64, &str)> {
-    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    Some((text.get(..end)?.parse().ok()?, text.get(end..)?))
-}
-
 fn duration(text: &str) -> Result<Value, Refusal> {
-    let mut rest = text;
-    let mut total: u64 = 0;
-    if text.is_empty() {
-        return Err(None);
+    match quantity::milliseconds(text) {
+        Some(amount) => Ok(Value::Quantity(Quantity { unit: Unit::Time, amount })),
+        None => Err(duration_trap(text)),
     }
-    while !rest.is_empty() {
-        let (count, after) = number(rest).ok_or(None)?;
-        let end = after.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(after.len());
-        let (name, after) = after.split_at(end);
-        let unit = match name {
-            "" if text == "0" => 1,
-            "" => return Err(duration_trap(text)),
-            "min" => 60_000,
-            "w" => 7 * 86_400_000,
-            "M" | "mo" | "y" => return Err(Some("months and years have no fixed length; write days".into())),
-            _ => Unit::Time.names().iter().find(|(known, _)| *known == name).ok_or(None)?.1,
-        };
-        let part = count.checked_mul(unit).and_then(|part| total.checked_add(part));
-        total = part.ok_or_else(|| Some("it is too long".to_owned()))?;
-        rest = after;
-    }
-    Ok(Value::Quantity(Quantity { unit: Unit::Time, amount: total }))
 }
 
 fn duration_trap(text: &str) -> Refusal {
-    match text.contains(':') {
-        true => Some(format!("some readers take {text} for a number of base 60; write 1h30m")),
-        false => Some(format!("name the unit: {text}s, {text}m, {text}h or {text}d")),
+    let (count, name) = quantity::number(text)?;
+    match name {
+        "" => Some(format!("name the unit: {count}s, {count}m, {count}h or {count}d")),
+        "M" | "mo" | "y" => Some("months and years have no fixed length; write days".into()),
+        _ if name.starts_with(':') => Some(format!("some readers take {text} for a number of base 60; write 1h30m")),
+        _ => quantity::TIME.iter().any(|(known, _)| *known == name).then(|| "it is too long".to_owned()),
     }
 }
 
 fn size(text: &str) -> Result<Value, Refusal> {
-    let (count, name) = number(text).ok_or(None)?;
-    let name = name.strip_suffix("iB").filter(|name| !name.is_empty()).unwrap_or(name);
-    let unit = match name {
-        "B" => 1,
+    match quantity::bytes(text) {
+        Some(amount) => Ok(Value::Quantity(Quantity { unit: Unit::Bytes, amount })),
+        None => Err(size_trap(text)),
+    }
+}
+
+fn size_trap(text: &str) -> Refusal {
+    let (count, name) = quantity::number(text)?;
+    match name {
         "KB" | "kB" | "MB" | "GB" | "TB" => {
-            return Err(Some(format!("sizes count in powers of 1024: write {count}{}", &name[..1].to_uppercase())));
+            Some(format!("sizes count in powers of 1024: write {count}{}", &name[..1].to_uppercase()))
         }
-        _ => Unit::Bytes.names().iter().find(|(known, _)| *known == name).ok_or(None)?.1,
-    };
-    let amount = count.checked_mul(unit).ok_or_else(|| Some("it is too large".to_owned()))?;
-    Ok(Value::Quantity(Quantity { unit: Unit::Bytes, amount }))
+        _ => quantity::BYTES.iter().any(|(known, _)| *known == name).then(|| "it is too large".to_owned()),
+    }
 }
 
 fn percentage(text: &str) -> Result<Value, Refusal> {
-    match number(text).ok_or(None)? {
+    match quantity::number(text).ok_or(None)? {
         (amount, "%") if amount <= 1_000_000 => Ok(Value::Quantity(Quantity { unit: Unit::Percent, amount })),
         (amount, "") => Err(Some(format!("write {amount}%"))),
         _ => Err(None),
@@ -289,8 +289,68 @@ pub(super) fn unit_parts(text: &str) -> Option<(&str, &str)> {
 fn unit_name(text: &str) -> Result<Value, Refusal> {
     match unit_parts(text) {
         Some(_) => Ok(Value::Text(text.to_owned())),
-        None => Err(Some(format!("it ends with one of .{}", UNIT_KINDS.join(", .")))),
+        None => Err(Some(match UNIT_KINDS.iter().any(|kind| text.ends_with(&format!(".{kind}"))) {
+            true => "it is of letters, digits and :-_.\\@, at most 255 of them".into(),
+            false => format!("it ends with one of .{}", UNIT_KINDS.join(", .")),
+        })),
     }
+}
+
+/// Whether a text can name a user or group (systemd's strict rule, 31 characters).
+pub(super) fn is_user_name(text: &str) -> bool {
+    (1..=31).contains(&text.len())
+        && text.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')
+        && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || b == b'-')
+}
+
+/// The rule of [`is_user_name`], for people.
+pub(super) const USER_NAME_RULE: &str = "1 to 31 of a-z, 0-9, _ and -, beginning with a letter or _";
+
+fn user_name(text: &str) -> Result<Value, Refusal> {
+    match is_user_name(text) {
+        true => Ok(Value::Text(text.to_owned())),
+        false => Err(Some(USER_NAME_RULE.into())),
+    }
+}
+
+/// Whether a text can name a secret: it becomes the name of a file and of a systemd credential.
+pub(super) fn is_secret_name(text: &str) -> bool {
+    (1..=64).contains(&text.len())
+        && text.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
+}
+
+/// The rule of [`is_secret_name`], for people.
+pub(super) const SECRET_NAME_RULE: &str = "1 to 64 letters, digits, ., _ and -, beginning with a letter or digit";
+
+fn secret(text: &str) -> Result<Value, Refusal> {
+    match is_secret_name(text) {
+        true => Ok(Value::Text(text.to_owned())),
+        false => Err(Some(SECRET_NAME_RULE.into())),
+    }
+}
+
+/// An address as programs take it: a dot-atom of RFC 5322, `@`, and a host name, which becomes lower case.
+fn email(text: &str) -> Result<Value, Refusal> {
+    if text.contains('<') {
+        return Err(Some("write the address alone, without a name and < >".into()));
+    }
+    let (local, host) = text.rsplit_once('@').ok_or_else(|| Some(format!("add the domain: {text}@example.org")))?;
+    let atom = |atom: &str| {
+        !atom.is_empty() && atom.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-/=?^_`{|}~".contains(&b))
+    };
+    match local.len() <= 64 && local.split('.').all(atom) && is_host(host) {
+        true => Ok(Value::Text(format!("{local}@{}", host.to_ascii_lowercase()))),
+        false => Err(None),
+    }
+}
+
+fn calendar(text: &str) -> Result<Value, Refusal> {
+    calendar::canonical(text).map(Value::Text)
+}
+
+fn config(text: &str) -> Result<Value, Refusal> {
+    string(text).map(|_| Value::Config(text.to_owned()))
 }
 
 #[cfg(test)]

@@ -102,7 +102,7 @@ fn refused_values_say_what_to_write() {
         ("ssh-public-key", "ssh-ed25519 AAAA", ""),
         ("package-name", "Bad_Name", "a-z"),
         ("unit-name", "foo", ".service"),
-        ("unit-name", "a/b.service", ".service"),
+        ("unit-name", "a/b.service", "letters, digits"),
     ] {
         let refusal = read(name, text, Style::Plain).expect_err(&format!("{name} {text}"));
         assert!(refusal.clone().unwrap_or_default().contains(hint), "{name} {text}: {refusal:?}");

@@ -19,6 +19,8 @@ pub(super) enum Shape {
     Record(&'static [Key]),
     /// A text, nothing, or a list of texts: the value of a directive.
     Directive,
+    /// The first shape, or a record that says more.
+    Either(&'static Shape, &'static Shape),
     /// Read elsewhere.
     Any,
 }
@@ -38,10 +40,15 @@ const fn must(name: &'static str, shape: Shape) -> Key {
     Key { name, shape, required: true }
 }
 
-use Shape::{Any, Condition, Directive, Flag, List, Map, Record, Text};
+use Shape::{Any, Condition, Directive, Either, Flag, List, Map, Record, Text};
 
 static TEXTS: Shape = List(&Text);
 const WHEN: Key = may("when", Condition);
+/// An entry that is made once for each of a map or list.
+const EACH: Key = may("each", Any);
+
+/// A word, or one that counts under a condition: `{ value: WORD, when: CONDITION }`.
+static WORD: Shape = Either(&Text, &Record(&[must("value", Text), WHEN]));
 
 /// An image file.
 pub(super) static IMAGE: Shape = Record(&[
@@ -72,23 +79,30 @@ pub(super) static MODULE: Shape = Record(&[
     may("imports", List(&Text)),
     may("options", Any),
     WHEN,
-    may("packages", List(&Text)),
-    may("build-packages", List(&Text)),
-    may("exclude", List(&Text)),
-    may("set-id", List(&Text)),
+    may("packages", List(&WORD)),
+    may("build-packages", List(&WORD)),
+    may("exclude", List(&WORD)),
+    may("set-id", List(&WORD)),
     may("groups", Map(&Record(GROUP))),
     may("users", Map(&Record(USER))),
     may("files", Map(&FILE)),
     may("units", Map(&Record(UNIT))),
-    may("sysctl", Map(&Text)),
-    may("cmdline", List(&Text)),
-    may("initrd-modules", List(&Text)),
-    may("mounts", Map(&TEXTS)),
-    may("open", List(&Text)),
-    may("local", List(&Text)),
+    may("sysctl", Map(&WORD)),
+    may("cmdline", List(&WORD)),
+    may("kernel-modules", Record(KERNEL_MODULES)),
+    may("mounts", Map(&MOUNT)),
+    may("state", List(&Record(STATE))),
+    may("active", List(&WORD)),
+    may("open", List(&WORD)),
+    may("local", List(&WORD)),
+    may("behind-firewall", List(&WORD)),
+    may("secrets", Map(&Record(SECRET))),
+    may("secret-files", Map(&Record(SECRET_FILE))),
+    may("certificates", Map(&Record(CERTIFICATE))),
     may("ssh", Record(SSH)),
     may("journal-allow", List(&Record(ALLOW))),
-    may("stages", List(&Text)),
+    may("key-allow", List(&Record(ALLOW))),
+    may("stages", List(&WORD)),
     may("set", Any),
     may("assertions", List(&Record(CLAIM))),
     may("warnings", List(&Record(CLAIM))),
@@ -101,16 +115,18 @@ pub(super) static FILE: Shape = Record(&[
     may("text", Text),
     may("template", Text),
     may("source", Text),
+    may("format", Text),
     may("link", Text),
     may("directory", Flag),
     may("absent", Flag),
     may("mode", Text),
     may("owner", Text),
     may("group", Text),
+    EACH,
     WHEN,
 ]);
 
-const GROUP: &[Key] = &[must("gid", Text), WHEN];
+const GROUP: &[Key] = &[must("gid", Text), EACH, WHEN];
 
 const USER: &[Key] = &[
     must("uid", Text),
@@ -119,8 +135,42 @@ const USER: &[Key] = &[
     may("home", Text),
     may("shell", Text),
     may("description", Text),
+    EACH,
     WHEN,
 ];
+
+const KERNEL_MODULES: &[Key] = &[may("initrd", List(&WORD)), may("load", List(&WORD)), may("deny", List(&WORD))];
+
+/// Options that a mount must have, or what to mount there.
+static MOUNT: Shape =
+    Either(&TEXTS, &Record(&[may("type", Text), may("what", Text), may("options", List(&Text)), EACH, WHEN]));
+
+const SECRET: &[Key] = &[
+    may("kind", Text),
+    may("owner", Text),
+    may("group", Text),
+    may("mode", Text),
+    may("units", List(&Text)),
+    may("on-change", Text),
+    may("description", Text),
+    EACH,
+    WHEN,
+];
+
+/// A file in memory that is made of text and secrets.
+const SECRET_FILE: &[Key] = &[
+    may("text", Text),
+    may("template", Text),
+    may("owner", Text),
+    may("group", Text),
+    may("mode", Text),
+    may("units", List(&Text)),
+    may("on-change", Text),
+    EACH,
+    WHEN,
+];
+
+const CERTIFICATE: &[Key] = &[must("hosts", List(&Text)), must("key", Text), EACH, WHEN];
 
 const SECTION: Shape = Map(&Directive);
 
@@ -140,7 +190,9 @@ const UNIT: &[Key] = &[
     may("expect", Flag),
     may("dropin", Flag),
     may("wanted-by", List(&Text)),
+    may("credentials", List(&Text)),
     may("mask", Flag),
+    EACH,
     WHEN,
 ];
 
@@ -157,8 +209,29 @@ const SSH: &[Key] = &[
 const ALLOW: &[Key] = &[must("pattern", Text), must("reason", Text), WHEN];
 const CLAIM: &[Key] = &[must("that", Condition), must("message", Text), WHEN];
 
-const PROBE: &[Key] =
-    &[must("stage", Text), must("id", Text), must("command", List(&Text)), may("contains", Text), WHEN];
+/// A claim whose condition is held back.
+pub(super) static CLAIM_EXPANDED: Shape = Record(&[must("message", Text)]);
+
+const STATE: &[Key] =
+    &[must("path", Text), may("owner", Text), may("group", Text), may("mode", Text), may("backup", Flag), EACH, WHEN];
+
+const PROBE: &[Key] = &[
+    must("stage", Text),
+    must("id", Text),
+    may("command", List(&Text)),
+    may("http", Text),
+    may("http_json", Text),
+    may("tcp", Text),
+    may("unix", Text),
+    may("status", Text),
+    may("headers", Map(&Text)),
+    may("at", Text),
+    may("equals", Text),
+    may("send", Text),
+    may("contains", Text),
+    EACH,
+    WHEN,
+];
 
 /// The shape of one entry of a module's section; of the whole section if it has no entries.
 pub(super) fn section(name: &str) -> Option<&'static Shape> {
@@ -171,8 +244,14 @@ pub(super) fn check(node: &Node, shape: &Shape, what: &str, errors: &mut Vec<Dia
     if matches!(&node.kind, Kind::Scalar { text, .. } if is_template(text)) {
         return;
     }
+    if node.tag.is_some() && !matches!(shape, Any) {
+        let error = Diagnostic::error(&node.origin, format!("{what} has a tag, which would say nothing"));
+        errors.push(error.help("tags count in `config` of images and in `set` of modules"));
+    }
     match shape {
         Any => {}
+        Either(_, record) if matches!(node.kind, Kind::Map(_)) => check(node, record, what, errors),
+        Either(plain, _) => check(node, plain, what, errors),
         Text => drop(fields::text(node, what, errors)),
         Flag => drop(fields::flag(node, what, errors)),
         Condition if matches!(node.kind, Kind::Scalar { .. }) && !node.is_null() => {}

@@ -9,10 +9,11 @@ use minijinja::value::ValueKind;
 use minijinja::{Environment, Error, ErrorKind, State, UndefinedBehavior};
 
 use super::compare::{self, Rewritten};
+use super::escape::{SINK, Sink};
 use super::fields::nearest;
 use super::scalars::Scalar;
 use super::value::{Quantity, Unit};
-use super::yaml::{Key, Kind, Node, Style};
+use super::yaml::{Key, Kind, Node, Style, shorten};
 use crate::origin::{Diagnostic, Origin, Source};
 
 /// Instructions that one template may take.
@@ -27,18 +28,36 @@ const STATEMENTS: [&str; 8] = ["if", "elif", "else", "endif", "for", "endfor", "
 const MAX_DEPTH: usize = 32;
 
 /// Whose names a template may use bare.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Scope(Option<Arc<str>>);
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct Scope {
+    module: Option<Arc<str>>,
+    item: Option<(minijinja::Value, minijinja::Value)>,
+}
 
 impl Scope {
     /// The options of the module at that path.
     pub fn module(path: &str) -> Self {
-        Self(Some(path.replace('/', ".").into()))
+        Self { module: Some(path.replace('/', ".").into()), item: None }
+    }
+
+    /// The same, with one entry of what `each` goes through as `key` and `value`.
+    pub fn with_item(&self, key: minijinja::Value, value: minijinja::Value) -> Self {
+        Self { item: Some((key, value)), ..self.clone() }
     }
 
     /// The dotted name of the module.
     pub fn prefix(&self) -> Option<&str> {
-        self.0.as_deref()
+        self.module.as_deref()
+    }
+
+    /// The value of a name that `each` gives.
+    pub fn item(&self, name: &str) -> Option<&minijinja::Value> {
+        let (key, value) = self.item.as_ref()?;
+        match name {
+            "key" => Some(key),
+            "value" => Some(value),
+            _ => None,
+        }
     }
 }
 
@@ -69,8 +88,14 @@ pub(super) fn engine() -> Environment<'static> {
         engine.set_syntax(syntax);
     }
     engine.add_function(compare::LIKE, like);
+    engine.add_function("secret", |name: &str| crate::system::placeholder(name));
+    // These let a text pass as one that is written already.
+    for filter in ["safe", "escape", "e"] {
+        engine.remove_filter(filter);
+    }
     engine.add_filter("join", join);
     engine.add_filter("replace", replace);
+    engine.add_filter("prefix", prefix);
     engine.add_filter("bytes", |value: minijinja::Value| amount(&value, Unit::Bytes, 1));
     engine.add_filter("kib", |value: minijinja::Value| amount(&value, Unit::Bytes, 1 << 10));
     engine.add_filter("mib", |value: minijinja::Value| amount(&value, Unit::Bytes, 1 << 20));
@@ -83,8 +108,38 @@ pub(super) fn engine() -> Environment<'static> {
     engine
 }
 
-/// Writes a value into text; lists, maps and null have no text of their own.
+/// The file that a template is written into, if it is one.
+fn sink(state: &State) -> Option<Arc<Sink>> {
+    state.lookup(SINK)?.downcast_object::<Sink>()
+}
+
+/// A value that cannot be written where it stands.
+fn unfit(value: &str, why: &str) -> Error {
+    Error::new(ErrorKind::BadEscape, cannot(value, why))
+}
+
+fn cannot(value: &str, why: &str) -> String {
+    format!("{:?} cannot be written here: {why}", shorten(value))
+}
+
+/// Writes a value into text; lists, maps and null have no text of their own but where the file's format has one.
 fn write(out: &mut minijinja::Output, state: &mut State, value: &minijinja::Value) -> Result<(), Error> {
+    if let Some(sink) = sink(state) {
+        if matches!(value.kind(), ValueKind::Seq | ValueKind::Iterable | ValueKind::Map | ValueKind::None)
+            && sink.takes_lists()
+        {
+            let text = serde_json::to_string(value).map_err(|error| unfit("", &error.to_string()))?;
+            return out.write_str(&text).map_err(Error::from);
+        }
+        let text = match value.kind() {
+            ValueKind::Plain if sink.quotes_amounts() => Some(value.to_string()),
+            _ => value.as_str().filter(|_| !value.is_safe()).map(str::to_owned),
+        };
+        if let Some(text) = text {
+            let escaped = sink.value(&text).map_err(|why| unfit(&text, &why))?;
+            return out.write_str(&escaped).map_err(Error::from);
+        }
+    }
     let refused = match value.kind() {
         ValueKind::Undefined => return minijinja::escape_formatter(out, state, value),
         ValueKind::Bool => return std::fmt::Write::write_str(out, truth(value)).map_err(Error::from),
@@ -105,23 +160,44 @@ fn too_long() -> Error {
     Error::new(ErrorKind::InvalidOperation, format!("the text is longer than {MAX_TEXT} bytes"))
 }
 
-/// The entries of a list as one text.
-fn join(list: minijinja::Value, between: Option<String>) -> Result<String, Error> {
+/// The text of an entry of a list.
+fn entry(item: &minijinja::Value) -> Result<String, Error> {
+    match item.kind() {
+        ValueKind::Bool => Ok(truth(item).to_owned()),
+        ValueKind::String | ValueKind::Number | ValueKind::Plain => Ok(item.to_string()),
+        kind => Err(Error::new(ErrorKind::InvalidOperation, format!("{kind} cannot be joined"))),
+    }
+}
+
+/// The entries of a list as one text. Within a file each entry is written as its format asks.
+fn join(state: &State, list: minijinja::Value, between: Option<String>) -> Result<minijinja::Value, Error> {
+    let mut cursor = sink(state).map(|sink| sink.cursor());
+    let between = between.as_deref().unwrap_or("");
     let mut text = String::new();
     for (index, item) in list.try_iter()?.enumerate() {
         if index > 0 {
-            text += between.as_deref().unwrap_or("");
+            text += between;
+            cursor.iter_mut().for_each(|cursor| cursor.feed(between));
         }
-        match item.kind() {
-            ValueKind::Bool => text += truth(&item),
-            ValueKind::String | ValueKind::Number | ValueKind::Plain => text += &item.to_string(),
-            kind => return Err(Error::new(ErrorKind::InvalidOperation, format!("{kind} cannot be joined"))),
+        let mut part = entry(&item)?;
+        if let Some(cursor) = &mut cursor
+            && item.kind() == ValueKind::String
+            && !item.is_safe()
+        {
+            part = cursor.escape(&part).map_err(|why| unfit(&part, &why))?;
+            cursor.skip(&part);
         }
+        text += &part;
         if text.len() > MAX_TEXT {
             return Err(too_long());
         }
     }
-    Ok(text)
+    Ok(if cursor.is_some() { minijinja::Value::from_safe_string(text) } else { text.into() })
+}
+
+/// A list of texts, each entry with the same words before it.
+fn prefix(list: minijinja::Value, before: String) -> Result<Vec<String>, Error> {
+    list.try_iter()?.map(|item| Ok(format!("{before}{}", entry(&item)?))).collect()
 }
 
 fn replace(text: String, from: String, to: String) -> Result<String, Error> {
@@ -129,15 +205,21 @@ fn replace(text: String, from: String, to: String) -> Result<String, Error> {
     if longest > MAX_TEXT { Err(too_long()) } else { Ok(text.replace(&from, &to)) }
 }
 
-/// Takes text until it is too long.
-struct Limited(Vec<u8>);
+/// Takes text until it is too long, and tells the file's sink of it.
+struct Limited<'a> {
+    text: Vec<u8>,
+    sink: Option<&'a Sink>,
+}
 
-impl std::io::Write for Limited {
+impl std::io::Write for Limited<'_> {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        if self.0.len() + bytes.len() > MAX_TEXT {
+        if self.text.len() + bytes.len() > MAX_TEXT {
             return Err(std::io::ErrorKind::FileTooLarge.into());
         }
-        self.0.extend_from_slice(bytes);
+        self.text.extend_from_slice(bytes);
+        if let Some(sink) = self.sink {
+            sink.wrote(&String::from_utf8_lossy(bytes));
+        }
         Ok(bytes.len())
     }
 
@@ -212,17 +294,17 @@ impl Template<'_> {
         }
     }
 
-    /// Renders the text.
-    pub fn render(&self, names: minijinja::Value) -> Result<String, Diagnostic> {
+    /// Renders the text, which becomes a file if there is a sink.
+    pub fn render(&self, names: minijinja::Value, sink: Option<&Sink>) -> Result<String, Diagnostic> {
         let rewritten = compare::template(self.text);
         if let Some((word, at)) = rewritten.statements.iter().find(|(word, _)| !STATEMENTS.contains(&word.as_str())) {
             let error = Diagnostic::error(&(self.locate)(at.clone()), format!("templates have no statement `{word}`"));
             return Err(error.help("there are if, for and raw; give names to values by options"));
         }
-        let mut out = Limited(Vec::new());
+        let mut out = Limited { text: Vec::new(), sink };
         let template = self.engine.template_from_str(&rewritten.text);
         let done = template.and_then(|template| template.render_captured_to(names, &mut out).map(drop));
-        match (done, String::from_utf8(out.0)) {
+        match (done, String::from_utf8(out.text)) {
             (Ok(()), Ok(text)) => Ok(text),
             (Err(error), _) => Err(self.explain(&error, &rewritten, 0)),
             (Ok(()), Err(_)) => {
@@ -242,6 +324,7 @@ impl Template<'_> {
         }
         let message = match (error.kind(), detail) {
             (ErrorKind::WriteFailure, _) => format!("the template gives more than {MAX_TEXT} bytes"),
+            (ErrorKind::BadEscape, detail) if !detail.is_empty() => detail.to_owned(),
             (ErrorKind::OutOfFuel, _) => "the template computes too long".to_owned(),
             (kind, "") => format!("the template fails: {kind}"),
             (_, detail) => format!("the template fails: {}", detail.replace(compare::LIKE, "a comparison")),
@@ -287,6 +370,25 @@ pub(super) fn node(value: &minijinja::Value, origin: &Origin, depth: usize) -> R
         _ => Kind::Scalar { text: value.to_string(), style: Style::Rendered },
     };
     Ok(Node { kind, origin: origin.clone(), tag: None })
+}
+
+/// A value of a directive or a list of such, each written as the cursor's place asks.
+pub(super) fn written(value: &minijinja::Value, origin: &Origin, sink: &Sink) -> Result<Node, Diagnostic> {
+    match value.kind() {
+        ValueKind::Seq | ValueKind::Iterable => {
+            let items = value.try_iter().map_err(|error| Diagnostic::error(origin, error.to_string()))?;
+            let kind = Kind::List(items.map(|item| written(&item, origin, sink)).collect::<Result<_, _>>()?);
+            Ok(Node { kind, origin: origin.clone(), tag: None })
+        }
+        ValueKind::String if !value.is_safe() => {
+            let text = value.as_str().unwrap_or("");
+            match sink.escape(text) {
+                Ok(text) => Ok(Node::scalar(text, Style::Rendered, origin)),
+                Err(why) => Err(Diagnostic::error(origin, cannot(text, &why))),
+            }
+        }
+        _ => node(value, origin, 0),
+    }
 }
 
 /// The place of a part of a template file.

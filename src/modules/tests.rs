@@ -4,16 +4,23 @@ use super::*;
 use crate::tree::Content;
 
 mod bad;
+mod checks;
+mod docs;
+mod faults;
 mod good;
 mod hostile;
+mod keys;
+mod replaced;
+mod units;
 
 /// Reads a project; an image `x` and a module `a` with a few options are always there unless the text has its own.
-fn project(text: &str) -> Project {
+/// A path below `<rave>/` is that of a file of rave's own.
+pub(super) fn project(text: &str) -> Project {
     let mut project = Project::default();
     let defaults = "--- images/x.yaml\nname: x\nversion: 1.0\n--- modules/a.yaml\ndescription: A.\n";
     for file in defaults.split("--- ").chain(text.split("--- ")).skip(1).filter(|file| !file.is_empty()) {
         let (path, content) = file.split_once('\n').expect("a file's path ends with its line");
-        let yaml = path.strip_suffix(".yaml");
+        let yaml = path.strip_suffix(".yaml").map(|path| path.strip_prefix("<rave>/").unwrap_or(path));
         if let Some(name) = yaml.and_then(|path| path.strip_prefix("images/")) {
             project.images.insert(name.into(), Source::new(path, content));
         } else if let Some(name) = yaml.and_then(|path| path.strip_prefix("modules/")) {
@@ -38,7 +45,7 @@ fn told(errors: &[Diagnostic]) -> String {
 }
 
 /// The evaluation of image x.
-fn good(text: &str) -> Evaluation {
+pub(super) fn good(text: &str) -> Evaluation {
     evaluate(&project(text), "x", &[], None).unwrap_or_else(|errors| panic!("{}\n{text}", told(&errors)))
 }
 

@@ -18,6 +18,8 @@ pub(super) enum Value {
     Int(i64),
     Float(f64),
     Text(String),
+    /// A piece of configuration, which goes into files as it is.
+    Config(String),
     Quantity(Quantity),
     List(Vec<Value>),
     Map(BTreeMap<String, Value>),
@@ -73,7 +75,7 @@ impl Value {
             Self::Bool(flag) => (*flag).into(),
             Self::Int(number) => (*number).into(),
             Self::Float(number) => (*number).into(),
-            Self::Text(text) => text.as_str().into(),
+            Self::Text(text) | Self::Config(text) => text.as_str().into(),
             Self::Quantity(quantity) => quantity.to_string().into(),
             Self::List(items) => items.iter().map(Self::json).collect(),
             Self::Map(map) => map.iter().map(|(key, value)| (key.clone(), value.json())).collect(),
@@ -88,6 +90,7 @@ impl Value {
             Self::Int(number) => (*number).into(),
             Self::Float(number) => (*number).into(),
             Self::Text(text) => text.as_str().into(),
+            Self::Config(text) => minijinja::Value::from_safe_string(text.clone()),
             Self::Quantity(quantity) => minijinja::Value::from_object(*quantity),
             Self::List(items) => items.iter().map(Self::template).collect(),
             Self::Map(map) => minijinja::Value::from_object(Record(
@@ -99,7 +102,7 @@ impl Value {
     /// The text of a value that is one.
     pub fn as_text(&self) -> Option<&str> {
         match self {
-            Self::Text(text) => Some(text),
+            Self::Text(text) | Self::Config(text) => Some(text),
             _ => None,
         }
     }
@@ -112,7 +115,7 @@ impl Value {
             Self::Bool(flag) => scalar(flag.to_string()),
             Self::Int(number) => scalar(number.to_string()),
             Self::Float(number) => scalar(number.to_string()),
-            Self::Text(text) => scalar(text.clone()),
+            Self::Text(text) | Self::Config(text) => scalar(text.clone()),
             Self::Quantity(quantity) => scalar(quantity.to_string()),
             Self::List(items) => {
                 let items = items.iter().map(|item| item.node(origin)).collect();

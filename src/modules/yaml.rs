@@ -1,7 +1,7 @@
 //! Text to a tree of nodes, each with its place. Scalars keep their text and style: types decide what they mean.
 //!
 //! Of YAML 1.2 everything is read that a configuration needs. Anchors, aliases, directives, several documents
-//! and tags other than `!default` and `!force` are refused.
+//! and tags other than `!default`, `!force`, `!before` and `!after` are refused.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -50,11 +50,13 @@ pub(super) struct Key {
     pub origin: Origin,
 }
 
-/// The tags that change how strong a definition is.
+/// The tags that change how strong a definition is, or where the entries of a list stand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Tag {
     Default,
     Force,
+    Before,
+    After,
 }
 
 impl Node {
@@ -204,16 +206,21 @@ impl Reader<'_> {
         match tag.original().as_str() {
             "!default" => Ok(Some(Tag::Default)),
             "!force" => Ok(Some(Tag::Force)),
+            "!before" => Ok(Some(Tag::Before)),
+            "!after" => Ok(Some(Tag::After)),
             other => {
                 let place = span.tag_span().map_or_else(|| self.place(span), |span| self.place(&span));
                 Err(Diagnostic::error(&place, format!("unknown tag `{}`", shorten(other)))
-                    .help("the tags are !default and !force; quote a text that begins with !"))
+                    .help("the tags are !default, !force, !before and !after; quote a text that begins with !"))
             }
         }
     }
 
     fn scalar(&mut self, text: String, style: ScalarStyle, tag: Option<Tag>, place: Origin) -> Result<(), Diagnostic> {
         if let Some(Open::Map { key: key @ None, entries, .. }) = self.open.last_mut() {
+            if text == "<<" && style == ScalarStyle::Plain {
+                return Err(Diagnostic::error(&place, "merge keys are not read").help("write the values out"));
+            }
             if tag.is_some() {
                 return Err(Diagnostic::error(&place, "a key has no tag").help("write the tag before the value"));
             }
@@ -230,13 +237,25 @@ impl Reader<'_> {
 
     fn begin(&mut self, place: &Origin, open: impl FnOnce(usize) -> Open) -> Result<(), Diagnostic> {
         if let Some(Open::Map { key: None, .. }) = self.open.last() {
-            return Err(Diagnostic::error(place, "a key is a list or a map").help("quote the key if it is a text"));
+            return Err(self.bare_template(place).unwrap_or_else(|| {
+                Diagnostic::error(place, "a key is a list or a map").help("quote the key if it is a text")
+            }));
         }
         if self.open.len() >= MAX_DEPTH {
             return Err(Diagnostic::error(place, format!("values are nested deeper than {MAX_DEPTH} levels")));
         }
         self.open.push(open(place.span.start));
         Ok(())
+    }
+
+    /// A template without quotes, which YAML takes for a map in a map; the inner one begins at `place`.
+    fn bare_template(&self, place: &Origin) -> Option<Diagnostic> {
+        let start = place.span.start.checked_sub(1)?;
+        let rest = self.source.text.get(start..)?.lines().next()?;
+        let end = rest.strip_prefix("{{")?.find("}}").map_or(rest.len(), |at| at + 4);
+        let whole = Origin::new(self.source, start..start + end);
+        let quoted = format!("quote what holds it: \"{}\"", shorten(&rest[..end]));
+        Some(Diagnostic::error(&whole, "a template must stand in quotes").help(quoted))
     }
 
     fn end(&mut self, place: &Origin) -> Result<(), Diagnostic> {
@@ -282,24 +301,61 @@ impl Reader<'_> {
             }
             _ => {}
         }
-        if let Some(tab) = self.tab_near(at) {
-            return Diagnostic::error(&tab, "a tab is used for indentation").help("YAML is indented with spaces only");
+        if let Some(told) = self.tab_near(at, error).or_else(|| self.bare_sign(at)) {
+            return told;
         }
         Diagnostic::error(&place, format!("this is not YAML: {}", error.kind()))
     }
 
-    /// The tab that indents the line of byte `at`, or a line next to it.
-    fn tab_near(&self, at: usize) -> Option<Origin> {
+    /// The tab that indents the line of byte `at` or a line next to it, or that the error at `at` is about.
+    fn tab_near(&self, at: usize, error: &ScanError) -> Option<Diagnostic> {
         let text = &self.source.text;
         let at = Origin::new(self.source, at..at).span.start;
-        let line_start = text[..at].rfind('\n').map_or(0, |at| at + 1);
-        let before = text[..line_start.saturating_sub(1)].rfind('\n').map_or(0, |at| at + 1);
-        [line_start, before].into_iter().find_map(|start| {
+        let line_start = self.line_of(at);
+        let before = self.line_of(line_start.saturating_sub(1));
+        let indented = [line_start, before].into_iter().find_map(|start| {
             let line = text[start..].lines().next()?;
             let indent = line.len() - line.trim_start().len();
-            let tab = line[..indent].find('\t')?;
-            Some(Origin::new(self.source, start + tab..start + tab + 1))
+            Some(start + line[..indent].find('\t')?)
+        });
+        let about_tabs = error.kind().to_string().contains("tab");
+        let behind_colon = || Some(line_start + text[line_start..at.max(line_start)].find(":\t")? + 1);
+        let about = || Some(line_start + text[line_start..].find('\t').filter(|_| about_tabs)?);
+        let tab = indented.or_else(about).or_else(behind_colon)?;
+        let indents = text[self.line_of(tab)..tab].trim().is_empty();
+        let place = Origin::new(self.source, tab..tab + 1);
+        Some(match indents {
+            true => {
+                Diagnostic::error(&place, "a tab is used for indentation").help("YAML is indented with spaces only")
+            }
+            false => Diagnostic::error(&place, "a tab stands where YAML takes spaces only").help("write a space"),
         })
+    }
+
+    /// A value without quotes, on the line of byte `at`, that begins with a sign of YAML's own.
+    fn bare_sign(&self, at: usize) -> Option<Diagnostic> {
+        let start = self.line_of(at);
+        let line = self.source.text[start..].lines().next()?;
+        let begins = line.match_indices([' ', '[', ',']).map(|(at, _)| at + 1).chain([0]);
+        let behind_sign = |at: &usize| {
+            let before = line[..*at].trim_end();
+            before.is_empty() || before.ends_with([':', '-', '[', ',', '{'])
+        };
+        let is_sign = |at: &usize| line[*at..].starts_with(['*', '&', '@', '`', '%']) || line[*at..].starts_with("{%");
+        let found = begins.filter(behind_sign).find(is_sign)?;
+        let place = Origin::new(self.source, start + found..start + found + 1);
+        let sign = line[found..].chars().next()?;
+        Some(match sign {
+            '*' | '&' => refused_alias(&place),
+            '{' => Diagnostic::error(&place, "a template must stand in quotes").help("quote the whole text"),
+            _ => Diagnostic::error(&place, format!("a text that begins with {sign} must stand in quotes")),
+        })
+    }
+
+    /// Where the line of byte `at` begins.
+    fn line_of(&self, at: usize) -> usize {
+        let at = Origin::new(self.source, at..at).span.start;
+        self.source.text[..at].rfind('\n').map_or(0, |at| at + 1)
     }
 }
 

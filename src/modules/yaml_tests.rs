@@ -59,6 +59,21 @@ fn hostile_texts_are_refused_at_their_place() {
         ("a: 1\n---\nb: 2\n", "a.yaml:2:1: a file holds one document"),
         ("%YAML 1.1\n---\na: 1\n", "a.yaml:1:1: YAML directives are not read"),
         ("? [a]\n: 1\n", "a.yaml:1:3: a key is a list or a map"),
+        (
+            "description: M.\n\tpackages: [x]\n",
+            "a.yaml:2:1: a tab is used for indentation (YAML is indented with spaces only)",
+        ),
+        ("a: 1\nkey:\tb: c\n", "a.yaml:2:5: a tab stands where YAML takes spaces only"),
+        (
+            "a: {{ image.name }}\n",
+            "a.yaml:1:4: a template must stand in quotes (quote what holds it: \"{{ image.name }}\")",
+        ),
+        ("a: { b: [{{ x }}] }\n", "a.yaml:1:10: a template must stand in quotes"),
+        ("a: {% if x %}y{% endif %}\n", "a.yaml:1:4: a template must stand in quotes"),
+        ("a: */5 * * * *\n", "a.yaml:1:4: anchors and aliases are not read"),
+        ("a: @daily\n", "a.yaml:1:4: a text that begins with @ must stand in quotes"),
+        ("- `x`\n", "a.yaml:1:3: a text that begins with ` must stand in quotes"),
+        ("a: { <<: x }\n", "a.yaml:1:6: merge keys are not read"),
         ("a: [1, 2\n", "this is not YAML"),
         ("a: 'x\n", "this is not YAML"),
     ] {

@@ -112,6 +112,23 @@ pub enum Answer {
         /// As in the file, without the comment.
         key: String,
     },
+    /// Files of secrets; one that is not there is absent.
+    Secrets {
+        /// By the name that was asked for.
+        files: BTreeMap<String, SecretFile>,
+    },
+    /// What a service inside the machine answered.
+    Http(HttpReply),
+    /// A service inside the machine accepted a connection.
+    Connected {
+        /// Beginning of what it said.
+        said: String,
+    },
+    /// A service inside the machine does not answer: nothing listens, or it says nothing in time, or nonsense.
+    Silence {
+        /// What happened instead.
+        reason: String,
+    },
     /// How a command ended.
     Run(Ended),
 }
@@ -132,6 +149,19 @@ pub struct Ended {
     pub stdout: String,
     /// Beginning of standard error.
     pub stderr: String,
+}
+
+/// A response to a GET request (RFC 9112).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HttpReply {
+    /// Status code.
+    pub status: u16,
+    /// Headers by name in lower case; values of one name joined by a comma.
+    pub headers: BTreeMap<String, String>,
+    /// Beginning of the body.
+    pub body: String,
+    /// Whether the body goes on.
+    pub truncated: bool,
 }
 
 /// What an SSH server says before anybody logs in (RFC 4253, 4.2 and 7.1).
@@ -268,6 +298,21 @@ pub struct FileSystem {
     pub inodes: u64,
     /// Free inodes.
     pub inodes_free: u64,
+}
+
+/// What is known of a secret without looking into it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SecretFile {
+    /// Owning user, by name if it has one.
+    pub owner: String,
+    /// Owning group, by name if it has one.
+    pub group: String,
+    /// Permission bits.
+    pub mode: u32,
+    /// Type of the file system that holds it; empty if it is none of the machine's mounts.
+    pub fs: String,
+    /// Options of that mount.
+    pub options: BTreeSet<String>,
 }
 
 /// The device-mapper table below `/`.

@@ -9,6 +9,7 @@ use std::io::{self, IsTerminal as _, Write as _};
 use std::sync::{Mutex, PoisonError};
 
 use serde::Serialize;
+use zeroize::Zeroizing;
 
 use crate::event::{Event, Report};
 use crate::origin::Diagnostic;
@@ -66,13 +67,21 @@ pub struct Ui {
     /// Why results could not be written, the first time.
     lost: Mutex<Option<io::Error>>,
     progress: Mutex<Progress>,
+    /// What was said so far, up to [`SAID`].
+    said: Mutex<Zeroizing<Vec<u8>>>,
 }
+
+/// The most diagnostics that are shown at once.
+const DIAGNOSTICS: usize = 50;
+
+/// How much is kept of what was said, in bytes.
+const SAID: usize = 4 << 20;
 
 impl Ui {
     /// A user interface on the process's own streams.
     pub fn new(style: Style) -> Self {
         let bars = std::io::stderr().is_terminal() && !style.quiet && !style.json;
-        Self { style, lost: Mutex::default(), progress: Mutex::new(Progress::new(bars)) }
+        Self { style, lost: Mutex::default(), progress: Mutex::new(Progress::new(bars)), said: Mutex::default() }
     }
 
     /// Whether the result is wanted as JSON.
@@ -83,6 +92,8 @@ impl Ui {
     /// One line of a result, to standard output. The work goes on where a reader went away: to stop here
     /// would leave it half done.
     pub fn print(&self, text: impl Display) {
+        let text = text.to_string();
+        self.note(&text);
         self.with_progress(|progress| {
             progress.suspend(|| {
                 let mut out = anstream::stdout().lock();
@@ -145,15 +156,34 @@ impl Ui {
         self.line(&format!("{}{text}", Tone::Strong.paint("hint: ")));
     }
 
-    /// All that is wrong with the input, each with its lines of source.
+    /// What is wrong with the input, each with its lines of source; the first 50 if there are many, since nobody mends
+    /// more at once and a source may have thousands.
     pub fn diagnostics(&self, diagnostics: &[Diagnostic]) {
-        for diagnostic in diagnostics {
+        let (shown, more) = diagnostics.split_at(diagnostics.len().min(DIAGNOSTICS));
+        for diagnostic in shown {
             self.line(snippet::render(diagnostic).trim_end());
             self.line("");
+        }
+        if !more.is_empty() {
+            self.line(&format!("and {} more", more.len()));
+        }
+    }
+
+    /// All lines of both streams so far, for the search for secrets; the first megabytes if there are many.
+    pub fn said(&self) -> Vec<u8> {
+        self.said.lock().unwrap_or_else(PoisonError::into_inner).to_vec()
+    }
+
+    fn note(&self, text: &str) {
+        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        if said.len() < SAID {
+            said.extend_from_slice(text.as_bytes());
+            said.push(b'\n');
         }
     }
 
     fn line(&self, text: &str) {
+        self.note(text);
         self.with_progress(|progress| {
             progress.suspend(|| {
                 // Nobody is left to tell where standard error is closed.

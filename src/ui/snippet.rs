@@ -10,7 +10,7 @@ pub fn render(diagnostic: &Diagnostic) -> String {
         Severity::Error => Level::ERROR,
         Severity::Warning => Level::WARNING,
     };
-    let mut group = Group::with_title(level.primary_title(clean(&diagnostic.message)));
+    let mut group = Group::with_title(level.primary_title(one_line(&diagnostic.message)));
     for (number, (origin, text)) in diagnostic.labels.iter().enumerate() {
         let kind = if number == 0 { AnnotationKind::Primary } else { AnnotationKind::Context };
         let mut annotation = kind.span(origin.span.clone());
@@ -23,6 +23,11 @@ pub fn render(diagnostic: &Diagnostic) -> String {
         group = group.element(Level::HELP.message(clean(help)));
     }
     Renderer::styled().render(&[group])
+}
+
+/// The head of a diagnostic is one line, whatever name or message is in it: the lines below are rave's own.
+fn one_line(text: &str) -> String {
+    clean(&text.split('\n').map(str::trim).collect::<Vec<_>>().join(" "))
 }
 
 /// Control characters from hostile input must not reach the terminal.
@@ -52,6 +57,14 @@ mod tests {
         ] {
             assert!(text.contains(part), "{part:?} in\n{text}");
         }
+    }
+
+    #[test]
+    fn a_name_of_several_lines_makes_no_line_of_its_own() {
+        let source = Source::new("a", "x");
+        let diagnostic = Diagnostic::error(&Origin::new(&source, 0..1), "`kernel.y\n  error: z` is unknown");
+        let text = anstream::adapter::strip_str(&render(&diagnostic)).to_string();
+        assert_eq!(text.lines().next(), Some("error: `kernel.y error: z` is unknown"));
     }
 
     #[test]

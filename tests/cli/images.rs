@@ -80,3 +80,67 @@ fn files_that_are_no_text_or_far_too_large_are_refused() {
     world.write("project/images/web.yaml", vec![b'#'; (4 << 20) + 1]);
     world.run(&["build", "web"]).refused(1, &["web.yaml is too large"]);
 }
+
+/// Nobody mends thousands of faults at once; those that are shown are shown at once.
+#[test]
+fn of_thousands_of_errors_only_the_first_are_shown() {
+    let world = World::new();
+    let options: String = (0..5_000).map(|number| format!("  nosuch{number}: 1\n")).collect();
+    world.write("project/images/web.yaml", format!("name: web\nversion: 1.0.0\nconfig:\n{options}"));
+    let ran = world.run(&["eval", "web"]);
+    ran.refused(1, &["there is no option `nosuch0`", "and 4950 more\n"]);
+    assert_eq!(ran.stderr.matches("there is no option").count(), 50);
+}
+
+/// The module that the design of the language shows.
+const PROMETHEUS: &str = r#"description: Prometheus, metrics collection and alerting.
+options:
+  enable:    { type: bool, default: false, description: Run Prometheus. }
+  port:      { type: port, default: 9090, description: Port on the loopback interface. }
+  retention: { type: duration, default: 15d, example: 7d, description: How long samples are kept. }
+  memory:    { type: size, default: 512M, description: Memory limit of the service. }
+when: "{{ enable }}"
+packages: [prometheus]
+files:
+  /etc/prometheus/prometheus.yml: { template: prometheus.yml }   # beside the module
+units:
+  prometheus.service:
+    sandbox: strict                       # a named profile, every directive overridable
+    service: { MemoryMax: "{{ memory }}" }
+state: [{ path: /var/lib/prometheus, owner: prometheus, backup: false }]
+set:                                      # values for other modules' options
+  services.alertmanager.enable: true
+assertions:
+  - { that: "{{ retention >= '1h' }}", message: retention below an hour loses every restart }
+probes:
+  - { stage: monitoring, id: prometheus.ready, http: "http://127.0.0.1:{{ port }}/-/ready", status: 200 }
+  - { stage: monitoring, id: prometheus.retention, http_json: "http://127.0.0.1:{{ port }}/api/v1/status/flags",
+      at: data."storage.tsdb.retention.time", equals: "{{ retention }}" }
+"#;
+
+#[test]
+fn a_module_of_the_project_replaces_one_of_raves_without_breaking_the_others() {
+    let world = World::new();
+    world.write("project/modules/services/prometheus.yaml", PROMETHEUS);
+    world.write("project/modules/services/prometheus.yml", "global: { scrape_interval: 15s }\n");
+    let others = "  services.alertmanager.enable: true\n  services.node-exporter.enable: true\n";
+    world.write(
+        "project/images/web.yaml",
+        format!(
+            "name: web\nversion: 1.0.0\nextends: minimal\nconfig:\n  services.prometheus: {{ enable: true, retention: !force 7d }}\n{others}"
+        ),
+    );
+    let evaluated = world.run(&["eval", "web", "--json"]);
+    assert_eq!(evaluated.status, 0, "{}", evaluated.stderr);
+    assert!(evaluated.stdout.contains("\"services.prometheus.memory\""), "{}", evaluated.stdout);
+    for module in ["base/ssh", "base/journald", "base/systemd", "services/nginx", "services/redis", "services/caddy"] {
+        let world = World::new();
+        world.write(&format!("project/modules/{module}.yaml"), "description: Ours.\n");
+        world.write(
+            "project/images/web.yaml",
+            format!("name: web\nversion: 1.0.0\nextends: minimal\nconfig:\n{others}"),
+        );
+        let evaluated = world.run(&["eval", "web"]);
+        assert_eq!(evaluated.status, 0, "{module}: {}", evaluated.stderr);
+    }
+}

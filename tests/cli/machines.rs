@@ -47,14 +47,17 @@ fn a_qemu_that_is_not_there_is_told_at_once() {
 fn what_is_no_identity_is_refused_without_showing_it() {
     let world = World::new();
     world.lock("minimal", &[]);
-    let secrets =
-        ["hunter2-very-secret\n", "AGE-SECRET-KEY-1HUNTER2\n", "-----BEGIN OPENSSH PRIVATE KEY-----\nhunter2\n"];
-    for secret in secrets {
+    for (secret, said) in [
+        ("hunter2-very-secret\n", "home/keys.txt: line 1 is not an age identity"),
+        ("AGE-SECRET-KEY-1HUNTER2\n", "home/keys.txt: line 1 is not an age identity"),
+        ("-----BEGIN OPENSSH PRIVATE KEY-----\nhunter2\n", "home/keys.txt: it is not an SSH private key"),
+        ("# none\n", "home/keys.txt holds no age identity"),
+    ] {
         let path = world.write("home/keys.txt", secret);
         let before = world.files();
         for verb in ["run", "up", "check"] {
             let ran = world.run(&[verb, "minimal", "--verbose", "--verbose", "--identity", text(&path)]);
-            ran.refused(1, &["home/keys.txt holds no age identity", "hint: `age-keygen -o FILE` makes an identity"]);
+            ran.refused(1, &[said, "hint: `rave secrets keygen --output FILE` makes one"]);
             assert!(!ran.stderr.to_lowercase().contains("hunter2"), "{}", ran.stderr);
         }
         assert_eq!(world.files(), before);

@@ -2,7 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::Value;
+use rave::digest::{Canonical, Digest};
+use rave::images::assemble::kind;
+use rave::images::plan::Piece;
+use rave::store::Store;
+use rave::system::Expect;
+use serde_json::{Value, json};
 
 use super::world::{Ran, World, ran, text};
 
@@ -134,4 +139,58 @@ fn a_locked_package_moves_what_is_made_of_it() {
     assert_eq!(swap("tools"), ["disk", "esp", "manifest", "root", "tools", "uki", "verity"]);
     assert_eq!(swap("minimal"), ["disk", "esp", "initrd", "manifest", "root", "rootfs", "uki", "verity"]);
     assert_eq!(digests(&world.run(&PLAN)), base);
+}
+
+/// A store that holds a build of the minimal image in which only /etc/hostname and one package were other.
+fn build_before(world: &World) {
+    let none = Digest::of(b"");
+    let blob = json!({"sha256": none, "size": 1});
+    let options = &world.run(&["options", "--image", "minimal", "--json"]).json();
+    let set = options.as_array().unwrap().iter().filter(|option| option.get("value").is_some());
+    let options: serde_json::Map<String, Value> = set
+        .map(|option| {
+            (option["name"].as_str().unwrap().to_owned(), json!({"value": option["value"], "origin": "before"}))
+        })
+        .collect();
+    let manifest = json!({
+        "format": 1, "image": "minimal", "version": "1.0.0", "mode": "safe", "rave": "0", "epoch": 0,
+        "root_hash": none, "kernel": "6", "cmdline": "roothash=0 before", "disk": blob, "uki": blob, "initrd": blob,
+        "partitions": [], "packages": {"base-files": "0.9"}, "options": options,
+        "machine": {"memory": 2048, "vcpus": 2}, "disk_size": 1, "state": {}, "expect": Expect::default(),
+        "files": {"/etc/hostname": {"sha256": none, "size": 0, "mode": "0644", "owner": [0, 0], "option": "system"}},
+    });
+    let store = Store::open(world.path("cache/rave")).unwrap();
+    let written = store.put(kind(Piece::Manifest), none, |to| std::fs::write(to, manifest.to_string()));
+    written.unwrap_or_else(|_| panic!("the store takes no manifest"));
+    // As builds name it: by the place of the lock, which tells images of one name apart.
+    let lock = world.path("project/images/minimal.lock");
+    let place = Canonical::new("rave pin").field(text(&lock)).finish();
+    store.pin(&format!("minimal-{}", place.short()), &[none]).unwrap();
+}
+
+#[test]
+fn a_plan_says_what_is_other_than_in_the_newest_build() {
+    let world = locked();
+    assert_eq!(world.run(&PLAN).json()["steps"][2]["reasons"], json!([]), "nothing was built before");
+    build_before(&world);
+    let plan = world.run(&[&PLAN[..], &["--set", "disk.esp-size=256M"]].concat()).json();
+    let reasons = |piece: &str| {
+        let steps = plan["steps"].as_array().unwrap();
+        steps.iter().find(|step| step["piece"] == piece).unwrap()["reasons"].to_string()
+    };
+    for (piece, part) in [
+        ("tools", "the lock of the tools changed"),
+        ("rootfs", "base-files 0.9 -> 1"),
+        ("root", "rootfs is new"),
+        ("root", "is new\""),
+        ("verity", "root is new"),
+        ("uki", "- before"),
+        ("esp", "disk.esp-size \\\"128M\\\" -> \\\"256M\\\""),
+        ("manifest", "disk.esp-size"),
+    ] {
+        assert!(reasons(piece).contains(part), "{part:?} is not in the reasons for {piece}: {}", reasons(piece));
+    }
+    let shown = world.run(&["build", "minimal", "--plan"]);
+    let lines: Vec<&str> = shown.clean().lines().collect();
+    assert!(lines[0].ends_with("WHY") && lines[2].contains("base-files 0.9 -> 1"), "{}", shown.stdout);
 }

@@ -8,8 +8,10 @@ use std::time::Duration;
 
 use assert_cmd::Command;
 use rave::debian::{ArchiveRef, Base, Lock, LockedArchive, LockedPackage, Place};
-use rave::digest::Digest;
-use serde_json::Value;
+use rave::digest::{Canonical, Digest};
+use rave::images::Manifest;
+use rave::store::{Kind, Store};
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 /// An address at which nobody listens: port 1 of loopback is tcpmux, which nothing serves.
@@ -107,6 +109,39 @@ impl World {
         }
         assert_eq!(self.run(&["lock", image, "--check"]).status, 0);
     }
+
+    /// Puts the build of `web` of that number, with these files, into the store as the newest: path, package or nothing, target of a link or nothing.
+    pub fn build(&self, number: u32, files: &[(&str, Option<&str>, Option<&str>)]) {
+        let blob = json!({"sha256": Digest::of(b""), "size": 0});
+        let file = |(path, package, link): &(&str, Option<&str>, Option<&str>)| {
+            let mut record = json!({"mode": "0755", "owner": [0, 0], "package": package, "link": link});
+            if link.is_none() {
+                record["sha256"] = json!(Digest::of(path.as_bytes()));
+            }
+            ((*path).to_owned(), record)
+        };
+        let manifest = json!({
+            "format": 1, "image": "web", "version": "1.0.0", "mode": "safe", "rave": "0", "epoch": 0,
+            "root_hash": Digest::of(b""), "kernel": "6", "cmdline": "", "disk": blob, "uki": blob, "initrd": blob,
+            "partitions": [], "packages": {"jq": "1.7"}, "options": {}, "machine": {"memory": 1, "vcpus": 1},
+            "disk_size": 1, "state": {}, "files": files.iter().map(file).collect::<serde_json::Map<_, _>>(),
+            "expect": {
+                "units": {}, "open": {}, "local": {}, "set_id": [], "sysctl": {}, "mounts": {}, "secrets": {}, "limits": {},
+                "ssh": null, "journal_allow": [], "probes": [], "stages": [],
+            },
+        });
+        let manifest: Manifest = serde_json::from_value(manifest).unwrap();
+        let bytes = manifest.to_json().unwrap();
+        let store = Store::open(self.path("cache/rave")).unwrap();
+        let put = |to: &Path| std::fs::write(to, &bytes);
+        store.put(Kind::step("manifest"), Digest::of(&bytes), put).unwrap();
+        let lock = self.path("project/images/web.lock");
+        let place = Canonical::new("rave pin").field(text(&lock).as_bytes()).finish();
+        let pin = format!("web-{}", place.short());
+        for name in [format!("{pin}.{number}"), pin] {
+            store.pin(&name, &[Digest::of(&bytes)]).unwrap();
+        }
+    }
 }
 
 /// A lock of `names`, as if Debian had them.
@@ -132,6 +167,7 @@ fn locked(names: BTreeSet<rave::name::PackageName>, packages: &[LockedPackage]) 
         requested: names,
         recommends: false,
         packages: all.into_values().collect(),
+        needed_by: BTreeMap::new(),
     }
 }
 
@@ -188,6 +224,15 @@ impl Ran {
     #[track_caller]
     pub fn refused(&self, status: i32, parts: &[&str]) {
         assert_eq!(self.stdout, "", "{}", self.stderr);
+        for part in parts {
+            assert!(self.stderr.contains(part), "{part:?} is not in\n{}", self.stderr);
+        }
+        assert_eq!(self.status, status, "{}", self.stderr);
+    }
+
+    /// Ended with `status`, and said each of `parts` on standard error, whatever the result was.
+    #[track_caller]
+    pub fn refused_with_output(&self, status: i32, parts: &[&str]) {
         for part in parts {
             assert!(self.stderr.contains(part), "{part:?} is not in\n{}", self.stderr);
         }

@@ -20,7 +20,7 @@ static ONE: Mutex<()> = Mutex::new(());
 static BUILT: OnceLock<()> = OnceLock::new();
 
 /// Kept from run to run, so that packages are fetched once.
-fn shared(name: &str) -> PathBuf {
+pub fn shared(name: &str) -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join("machine").join(name)
 }
 
@@ -28,6 +28,13 @@ fn shared(name: &str) -> PathBuf {
 pub struct Lab {
     root: TempDir,
     _one: MutexGuard<'static, ()>,
+}
+
+/// One thing wrong in a machine: what breaks it, what mends it, and the checks that must see it.
+pub struct Fault {
+    pub breaks: &'static str,
+    pub mends: &'static str,
+    pub seen_by: &'static [&'static str],
 }
 
 /// How a command ended.
@@ -57,6 +64,7 @@ impl Lab {
         for folder in ["images", "modules"] {
             copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join(folder), &shared("project").join(folder));
         }
+        copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/library"), &shared("project").join("images"));
         // Earlier builds of rave itself leave images in the store that nobody asks for any more.
         self.good(&["store", "gc", "--days", "1"]);
         self.good(&["lock", "minimal"]);
@@ -142,6 +150,27 @@ impl Lab {
         (ended.status, report)
     }
 
+    /// Breaks a machine in all these ways; the checks that must see it turn, and no others. `arguments` name the
+    /// machine first. Returns the report.
+    pub fn broken(&self, arguments: &[&str], faults: &[Fault]) -> Value {
+        let machine = arguments.first().expect("a machine");
+        self.root(machine, &faults.iter().map(|fault| fault.breaks).collect::<Vec<_>>().join("; "));
+        let (status, report) = self.check(arguments);
+        let expected: BTreeSet<&str> = faults.iter().flat_map(|fault| fault.seen_by).copied().collect();
+        assert_eq!(with_verdict(&report, "unhealthy"), expected);
+        assert_eq!((status, &report["healthy"]), (Some(1), &Value::Bool(false)));
+        report
+    }
+
+    /// Mends what was broken; returns the report, in which all is well again.
+    pub fn mended(&self, machine: &str, faults: &[Fault]) -> Value {
+        self.root(machine, &faults.iter().map(|fault| fault.mends).collect::<Vec<_>>().join("; "));
+        let (status, report) = self.check(&[machine]);
+        let unwell = checks(&report).into_iter().filter(|check| check["verdict"] == "unhealthy");
+        assert_eq!(status, Some(0), "{:?}", unwell.collect::<Vec<_>>());
+        report
+    }
+
     /// What is left in the directories of state and temporary files, but for locks and what was learnt of the host.
     pub fn left(&self) -> Vec<PathBuf> {
         let state: Vec<PathBuf> = disk::list(self.machines()).unwrap_or_default();
@@ -199,6 +228,20 @@ pub fn lines(text: &str) -> Vec<Value> {
 pub fn verdicts(report: &Value) -> Vec<(&str, &str)> {
     let stages = report["stages"].as_array().unwrap().iter();
     stages.map(|stage| (stage["stage"].as_str().unwrap(), stage["verdict"].as_str().unwrap())).collect()
+}
+
+/// All stages are healthy but the `idle` ones, which have nothing to check. A host that is busy itself keeps the machine waiting: that may warn.
+pub fn assert_well(report: &Value, idle: &[&str]) {
+    let stages = ["ssh", "https", "services", "monitoring", "resources", "security"];
+    assert_eq!(verdicts(report).iter().map(|(stage, _)| *stage).collect::<Vec<_>>(), stages);
+    for (stage, verdict) in verdicts(report) {
+        assert_eq!(verdict == "not-applicable", idle.contains(&stage), "{stage}");
+    }
+    let warnings = with_verdict(report, "warning");
+    assert!(warnings.iter().all(|id| id.starts_with("resources.pressure.")), "{warnings:?}");
+    assert_eq!(with_verdict(report, "unhealthy"), BTreeSet::new());
+    assert_eq!(with_verdict(report, "skipped"), BTreeSet::new());
+    assert_eq!(report["healthy"], Value::Bool(true));
 }
 
 /// All checks of a report.

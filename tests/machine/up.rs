@@ -5,17 +5,13 @@ use std::io::{Read as _, Write as _};
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use crate::lab::{Lab, checks, lines, verdicts, wait_for, with_verdict};
+use crate::lab::{Fault, Lab, assert_well, checks, lines, verdicts, wait_for, with_verdict};
 use crate::processes;
 
-/// One thing wrong in a machine: what breaks it, what mends it, and the checks that must see it.
-struct Fault {
-    breaks: &'static str,
-    mends: &'static str,
-    seen_by: &'static [&'static str],
-}
+/// Stages that the minimal image has nothing for.
+const IDLE: [&str; 2] = ["https", "monitoring"];
 
 const FAULTS: [Fault; 9] = [
     Fault {
@@ -87,7 +83,7 @@ fn raise(lab: &Lab) -> Vec<processes::Process> {
     let mut told = lines(&ended.stdout);
     let report = told.pop().unwrap();
     assert_shape(&report);
-    assert_well(&report);
+    assert_well(&report, &IDLE);
     for id in ["ssh.login", "ssh.root.refused", "services.journal", "security.root.verity", "security.write./etc"] {
         assert!(with_verdict(&report, "healthy").contains(id), "{id}");
     }
@@ -101,21 +97,6 @@ fn raise(lab: &Lab) -> Vec<processes::Process> {
     let family = processes::family(u32::try_from(state["process"]["pid"].as_u64().unwrap()).unwrap());
     assert!(processes::has_qemu(&family), "{family:?}");
     family
-}
-
-/// All stages are healthy that apply. A host that is busy itself keeps the machine waiting: that may warn.
-fn assert_well(report: &Value) {
-    let idle = ["https", "monitoring"];
-    let stages = ["ssh", "https", "services", "monitoring", "resources", "security"];
-    assert_eq!(verdicts(report).iter().map(|(stage, _)| *stage).collect::<Vec<_>>(), stages);
-    for (stage, verdict) in verdicts(report) {
-        assert_eq!(verdict == "not-applicable", idle.contains(&stage), "{stage}");
-    }
-    let warnings = with_verdict(report, "warning");
-    assert!(warnings.iter().all(|id| id.starts_with("resources.pressure.")), "{warnings:?}");
-    assert_eq!(with_verdict(report, "unhealthy"), BTreeSet::new());
-    assert_eq!(with_verdict(report, "skipped"), BTreeSet::new());
-    assert_eq!(report["healthy"], json!(true));
 }
 
 /// Holds a report against the contract of `rave check --json`.
@@ -226,21 +207,14 @@ fn select(lab: &Lab) {
 
 fn break_and_mend(lab: &Lab) {
     println!("each of {} faults is seen by its checks and by no others", FAULTS.len());
-    lab.root("minimal", &FAULTS.map(|fault| fault.breaks).join("; "));
     let junit = lab.path().join("report.xml");
-    let (status, report) = lab.check(&["minimal", "--junit", junit.to_str().unwrap()]);
-    assert_eq!(status, Some(1));
-    assert_eq!(report["healthy"], json!(false));
-    let expected: BTreeSet<&str> = FAULTS.iter().flat_map(|fault| fault.seen_by).copied().collect();
-    assert_eq!(with_verdict(&report, "unhealthy"), expected);
+    let report = lab.broken(&["minimal", "--junit", junit.to_str().unwrap()], &FAULTS);
     assert_eq!(with_verdict(&report, "skipped"), BTreeSet::new());
     assert_junit(&rave::disk::read_to_string(&junit).unwrap(), &report);
 
     println!("once mended, all is well again");
-    lab.root("minimal", &FAULTS.map(|fault| fault.mends).join("; "));
-    let (status, report) = lab.check(&["minimal"]);
-    assert_eq!(status, Some(0));
-    assert_well(&report);
+    let report = lab.mended("minimal", &FAULTS);
+    assert_well(&report, &IDLE);
 }
 
 /// The file is well-formed and tells of every check what the report does.

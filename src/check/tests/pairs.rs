@@ -46,6 +46,35 @@ fn module(world: &mut World, stage: &str, change: impl Fn(&mut Ended)) {
     change(found.unwrap());
 }
 
+/// Gives `change` the answer to the probe that names `word`.
+fn service(world: &mut World, word: &str, change: impl Fn(&mut Answer)) {
+    let asked = |probe: &Probe| match probe {
+        Probe::Http { url } => url.to_string().contains(word),
+        Probe::Connect { place, .. } => place.to_string().contains(word),
+        _ => false,
+    };
+    change(world.iter_mut().find_map(|(probe, answer)| asked(probe).then_some(answer)).unwrap());
+}
+
+fn reply(world: &mut World, word: &str, change: impl Fn(&mut HttpReply)) {
+    service(world, word, |answer| match answer {
+        Answer::Http(reply) => change(reply),
+        other => panic!("{other:?}"),
+    });
+}
+
+fn secret(world: &mut World, change: impl Fn(&mut SecretFile)) {
+    let found = world.values_mut().find_map(|answer| match answer {
+        Answer::Secrets { files } => files.get_mut("db"),
+        _ => None,
+    });
+    change(found.unwrap());
+}
+
+fn silence(answer: &mut Answer) {
+    *answer = Answer::Silence { reason: "connection refused".to_owned() };
+}
+
 fn logged_in(refusal: &mut SshRefusal) {
     refusal.refused = false;
 }
@@ -253,5 +282,36 @@ pub const PAIRS: &[Pair] = &[
         spoil!(Answer::Scan(scan) => { scan.passwords.insert("shadow:root".to_owned()); }),
     ),
     ("security.set-id", Unhealthy, spoil!(Answer::Scan(scan) => { scan.set_id.insert("/usr/bin/su".to_owned()); })),
+    ("security.secrets.db", Unhealthy, spoil!(Answer::Secrets { files } => files.clear())),
+    ("security.secrets.db", Unhealthy, |world| secret(world, |file| file.owner = "root".to_owned())),
+    ("security.secrets.db", Unhealthy, |world| secret(world, |file| file.group = "root".to_owned())),
+    ("security.secrets.db", Unhealthy, |world| secret(world, |file| file.mode = 0o444)),
+    ("security.secrets.db", Unhealthy, |world| secret(world, |file| file.fs = "ext4".to_owned())),
+    ("security.secrets.db", Unhealthy, |world| secret(world, |file| file.options.retain(|option| option != "noswap"))),
+    ("security.secrets.db", Unhealthy, |world| secret(world, |file| file.options.retain(|option| option != "noexec"))),
+    ("services.web.headers", Unhealthy, |world| service(world, "web.sock", silence)),
+    ("services.web.headers", Unhealthy, |world| reply(world, "web.sock", |r| r.status = 404)),
+    ("services.web.headers", Unhealthy, |world| reply(world, "web.sock", |r| r.body.clear())),
+    ("services.web.headers", Unhealthy, |world| reply(world, "web.sock", |r| r.headers.clear())),
+    ("services.web.headers", Skipped, |world| {
+        reply(world, "web.sock", |r| {
+            r.body.clear();
+            r.truncated = true;
+        })
+    }),
+    ("services.web.headers", Unhealthy, |world| {
+        reply(world, "web.sock", |r| drop(r.headers.insert("server".to_owned(), "nginx/1.26".to_owned())))
+    }),
+    ("services.web.retention", Unhealthy, |world| service(world, "flags", silence)),
+    ("services.web.retention", Unhealthy, |world| reply(world, "flags", |r| r.status = 500)),
+    ("services.web.retention", Unhealthy, |world| reply(world, "flags", |r| r.body = r.body.replace("1w", "15d"))),
+    ("services.web.retention", Unhealthy, |world| reply(world, "flags", |r| r.body = "{}".to_owned())),
+    ("services.web.retention", Unhealthy, |world| reply(world, "flags", |r| r.body.push('x'))),
+    ("services.web.retention", Skipped, |world| reply(world, "flags", |r| r.truncated = true)),
+    ("services.web.ping", Unhealthy, |world| service(world, "redis", silence)),
+    ("services.web.ping", Unhealthy, |world| {
+        service(world, "redis", |answer| *answer = Answer::Connected { said: "-NOAUTH".to_owned() })
+    }),
+    ("services.web.port", Unhealthy, |world| service(world, "5432", silence)),
     ("security.nftables.security", Unhealthy, |world| module(world, "security", |ended| ended.code = Some(1))),
 ];

@@ -7,7 +7,7 @@ use super::super::*;
 use crate::digest::Digest;
 use crate::name::OptionPath;
 use crate::probe::*;
-use crate::system::{Expect, Machine, Mode, ModuleProbe, Ssh};
+use crate::system::{Expect, ExpectedSecret, Machine, Mode, ModuleProbe, Query, Ssh};
 
 pub const HOST_KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIO";
 
@@ -29,8 +29,10 @@ pub fn target() -> Target {
     let probe = |stage: &str, id: &str, contains: Option<&str>| ModuleProbe {
         stage: stage.to_owned(),
         id: id.to_owned(),
-        command: strings(&["/usr/sbin/nft", "list", "ruleset", stage]),
-        contains: contains.map(str::to_owned),
+        query: Query::Command {
+            command: strings(&["/usr/sbin/nft", "list", "ruleset", stage]),
+            contains: contains.map(str::to_owned),
+        },
         option: option("services.nftables.enable"),
     };
     let ssh = Ssh {
@@ -54,6 +56,7 @@ pub fn target() -> Target {
         set_id: ["/usr/bin/sudo".parse().unwrap()].into(),
         sysctl: [("kernel.sysrq".to_owned(), ("0".to_owned(), option("kernel.sysrq")))].into(),
         mounts: [("/tmp".parse().unwrap(), (set(&["nosuid", "nodev"]), option("filesystem.tmp")))].into(),
+        secrets: [("db".to_owned(), secret())].into(),
         limits: [("ssh.service".to_owned(), limits.into())].into(),
         ssh: Some(ssh),
         journal_allow: vec![("^kernel: harmless [0-9]+$".to_owned(), "known".to_owned())],
@@ -61,8 +64,8 @@ pub fn target() -> Target {
         stages: set(&["https", "monitoring"]),
     };
     // The id of a module's probe names one probe.
-    let expect =
-        Expect { probes: expect.probes.into_iter().filter(|p| p.stage != "ssh").map(unique).collect(), ..expect };
+    let commands = expect.probes.into_iter().filter(|p| p.stage != "ssh").map(unique);
+    let expect = Expect { probes: commands.chain(service_probes()).collect(), ..expect };
     Target {
         image: "minimal".parse().unwrap(),
         version: "1.0".parse().unwrap(),
@@ -72,6 +75,52 @@ pub fn target() -> Target {
         root_hash: Digest::of(b"root"),
         expect,
     }
+}
+
+fn secret() -> ExpectedSecret {
+    let (owner, group) = ("postgres".to_owned(), "web".to_owned());
+    ExpectedSecret { owner, group, mode: 0o440, option: option("services.postgresql.password") }
+}
+
+/// One probe of each way to ask a service.
+fn service_probes() -> Vec<ModuleProbe> {
+    let queries = [
+        (
+            "headers",
+            Query::Http {
+                url: "http://unix:/run/web.sock:/".parse().unwrap(),
+                status: 200,
+                headers: [("x-frame-options", "DENY"), ("server", "")]
+                    .map(|(k, v)| (k.to_owned(), v.to_owned()))
+                    .into(),
+                contains: Some("welcome".to_owned()),
+            },
+        ),
+        (
+            "retention",
+            Query::HttpJson {
+                url: "http://127.0.0.1:9090/flags".parse().unwrap(),
+                at: "data.\"storage.tsdb.retention.time\"".parse().unwrap(),
+                equals: "7d".to_owned(),
+            },
+        ),
+        (
+            "ping",
+            Query::Connect {
+                place: "/run/redis.sock".parse().unwrap(),
+                send: Some("PING\r\n".to_owned()),
+                contains: Some("PONG".to_owned()),
+            },
+        ),
+        ("port", Query::Connect { place: "127.0.0.1:5432".parse().unwrap(), send: None, contains: None }),
+    ];
+    let probe = |(id, query): (&str, Query)| ModuleProbe {
+        stage: "services".to_owned(),
+        id: format!("web.{id}"),
+        query,
+        option: option("services.web.enable"),
+    };
+    queries.map(probe).into()
 }
 
 fn unique(probe: ModuleProbe) -> ModuleProbe {
@@ -122,8 +171,29 @@ fn answer(probe: &Probe, target: &Target) -> Answer {
             Answer::Scan(Scan { files: 9000, searched: 700, set_id: set(&["/usr/bin/sudo"]), ..Scan::default() })
         }
         Probe::HostKey { .. } => Answer::HostKey { key: HOST_KEY.to_owned() },
+        Probe::Secrets { .. } => Answer::Secrets { files: [("db".to_owned(), secret_file())].into() },
+        Probe::Http { url } if url.target == "/flags" => Answer::Http(HttpReply {
+            status: 200,
+            body: r#"{"data":{"storage.tsdb.retention.time":"1w"}}"#.to_owned(),
+            ..HttpReply::default()
+        }),
+        Probe::Http { .. } => Answer::Http(HttpReply {
+            status: 200,
+            headers: [("x-frame-options".to_owned(), "DENY".to_owned())].into(),
+            body: "welcome".to_owned(),
+            truncated: false,
+        }),
+        Probe::Connect { listen, .. } => {
+            Answer::Connected { said: if *listen { "+PONG\r\n".to_owned() } else { String::new() } }
+        }
         Probe::Run { .. } => Answer::Run(ended("chain input { policy drop; }")),
     }
+}
+
+fn secret_file() -> SecretFile {
+    let ExpectedSecret { owner, group, mode, .. } = secret();
+    let options = set(&["rw", "nosuid", "nodev", "noexec", "noswap"]);
+    SecretFile { owner, group, mode, fs: "tmpfs".to_owned(), options }
 }
 
 fn offer() -> SshOffer {

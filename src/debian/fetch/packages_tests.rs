@@ -53,7 +53,13 @@ impl Bench {
             place: Place::Archive { archive: "trixie".to_owned(), path: format!("pool/{name}.deb") },
         };
         let packages = packages.iter().map(package).collect();
-        let lock = Lock { archives: vec![archive], requested: Default::default(), recommends: false, packages };
+        let lock = Lock {
+            archives: vec![archive],
+            requested: Default::default(),
+            recommends: false,
+            packages,
+            needed_by: Default::default(),
+        };
         Self { dir, store, lock, events: Arc::default() }
     }
 

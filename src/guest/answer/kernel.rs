@@ -217,4 +217,11 @@ mod tests {
         assert_eq!(pressure("some avg10=1.00 avg60=2.50"), Some(Pressure { some: 2.5, full: 0.0 }));
         assert_eq!((pressure(""), pressure("some avg60=x")), (None, None));
     }
+
+    proptest::proptest! {
+        #[test]
+        fn no_line_of_the_kernel_makes_it_panic(text in "([0-9]{1,4}|:| - | |/|\\\\[0-7]{0,3}|avg60=|some|ro,|,|-|\\PC){0,24}") {
+            let _ = (mount(&text), unescape(&text), count_ranges(&text), pressure(&text), sysctl_path(&text));
+        }
+    }
 }

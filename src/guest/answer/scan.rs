@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use super::Trouble;
 use crate::disk;
+use crate::leaks::private_key;
 use crate::probe::{Answer, Scan};
 
 /// How long the walk may take, how many files it may see, and how much of each is searched, in bytes.
@@ -150,29 +151,6 @@ fn worth_reading(path: &str, mode: u32) -> bool {
         || KEY_ENDINGS.iter().any(|end| name.ends_with(end))
 }
 
-/// The kind of private key that a file holds. A program that only knows the header of one has no key below it.
-fn private_key(bytes: &[u8]) -> Option<String> {
-    let text = String::from_utf8_lossy(bytes);
-    let pem = text.split("-----BEGIN ").skip(1).find_map(|after| {
-        let (kind, rest) = after.split_once("-----")?;
-        let is_private = kind.contains("PRIVATE KEY") && kind.len() < 64;
-        // Headers (RFC 1421, RFC 9580) may stand between the first line and the key.
-        let has_key = rest.lines().skip(1).take(6).any(|line| is_base64(line.trim_end()));
-        (is_private && has_key).then(|| kind.to_owned())
-    });
-    pem.or_else(|| age_key(&text))
-}
-
-fn is_base64(line: &str) -> bool {
-    line.len() >= 32 && line.chars().all(|c| c.is_ascii_alphanumeric() || "+/=".contains(c))
-}
-
-fn age_key(text: &str) -> Option<String> {
-    let is_key = |rest: &str| rest.chars().take_while(|c| c.is_ascii_uppercase() || c.is_ascii_digit()).count() >= 50;
-    let found = ["AGE-SECRET-KEY-1", "AGE-SECRET-KEY-PQ-1"].iter().any(|start| text.split(start).skip(1).any(is_key));
-    found.then(|| "age identity".to_owned())
-}
-
 /// Accounts of a file such as shadow(5) that hold a password, locked or not, or that need none.
 fn with_password(text: &str, empty_is_open: bool) -> Vec<String> {
     let has = |field: &str| {
@@ -243,16 +221,6 @@ mod tests {
         let scan = scanned(dir.path());
         assert!(scan.keys.is_empty() && scan.passwords.is_empty() && scan.set_id.is_empty(), "{scan:?}");
         assert_eq!(scan.files, 5);
-    }
-
-    #[test]
-    fn headers_before_the_key_do_not_hide_it() {
-        for header in ["Proc-Type: 4,ENCRYPTED\nDEK-Info: AES,00\n\n", "\n", "Version: x\r\n\r\n"] {
-            let text = format!("x -----BEGIN RSA PRIVATE KEY-----\n{header}{BODY}\n");
-            assert_eq!(private_key(text.as_bytes()).as_deref(), Some("RSA PRIVATE KEY"));
-        }
-        assert_eq!(private_key(b"-----BEGIN "), None);
-        assert_eq!(private_key(b"\xff-----BEGIN PRIVATE KEY-----"), None);
     }
 
     #[test]

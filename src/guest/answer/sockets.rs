@@ -148,4 +148,11 @@ mod tests {
             assert!(found.process.is_some());
         }
     }
+
+    proptest::proptest! {
+        #[test]
+        fn no_row_makes_it_panic(text in "([0-9A-F]{0,33}|:| |\\PC){0,24}") {
+            let _ = (row(&text), parse_address(&text));
+        }
+    }
 }

@@ -109,3 +109,21 @@ fn a_machine_that_hides_everything_answers_nothing() {
         assert!(matches!(answered.answer, Answer::Unavailable { .. }), "{probe:?} {answered:?}");
     }
 }
+
+#[test]
+fn secrets_are_told_by_owner_mode_and_storage() {
+    let dir = tempfile::tempdir().unwrap();
+    let generation = dir.path().join("run/secrets.d/1");
+    for path in [&generation, &dir.path().join("etc")] {
+        disk::create_dir_all(path).unwrap();
+    }
+    let uid = rustix::process::getuid().as_raw();
+    disk::write(dir.path().join("etc/passwd"), format!("web:x:{uid}:9::/:\n").as_bytes(), 0o644).unwrap();
+    disk::write(dir.path().join("etc/group"), b"", 0o644).unwrap();
+    disk::write(generation.join("db"), b"hunter2", 0o440).unwrap();
+    disk::symlink("secrets.d/1", dir.path().join("run/secrets")).unwrap();
+    let names = ["db", "gone", "../secrets/db", ""].map(str::to_owned).into();
+    let Ok(Answer::Secrets { files }) = secrets::files(&machine(dir.path()), &names) else { panic!() };
+    assert_eq!(files.keys().collect::<Vec<_>>(), ["db"]);
+    assert_eq!((files["db"].owner.as_str(), files["db"].mode), ("web", 0o440));
+}

@@ -3,12 +3,12 @@
 use regex::Regex;
 
 use crate::modules::fields;
-use crate::modules::scalars::Scalar;
+use crate::modules::scalars::{Scalar, unit_parts};
 use crate::modules::value::{Quantity, Value};
-use crate::modules::yaml::{Key, Node, Style};
+use crate::modules::yaml::{Key, Node, Style, shorten};
 use crate::name::GuestPath;
 use crate::origin::{Diagnostic, Origin, Severity};
-use crate::system::{ModuleProbe, Ssh};
+use crate::system::Ssh;
 use crate::tree::Entry;
 
 use super::{By, Render};
@@ -17,11 +17,6 @@ use super::{By, Render};
 const SYSCTL: &str = "/etc/sysctl.d/50-rave.conf";
 
 const STAGES: [&str; 6] = ["ssh", "https", "services", "monitoring", "resources", "security"];
-
-/// Whether a text can name a kernel module.
-pub(super) fn is_kernel_module(text: &str) -> bool {
-    !text.is_empty() && text.len() < 64 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
-}
 
 /// The value that the kernel shows for a limit of a unit: bytes, counts, and cpu.max's quota and period in
 /// microseconds. None for other directives, and for amounts that depend on the machine.
@@ -43,7 +38,7 @@ pub(super) fn limit(directive: &str, value: &str) -> Option<String> {
 }
 
 impl Render<'_> {
-    /// A socket that may listen, on loopback only or not.
+    /// A socket that may listen: open to the outside, on loopback only, or on all addresses behind the firewall.
     pub(super) fn port(&mut self, section: &str, text: String, origin: &Origin, by: &By) {
         let good = text.split_once('/').is_some_and(|(protocol, port)| {
             ["tcp", "udp", "raw"].contains(&protocol)
@@ -59,8 +54,28 @@ impl Render<'_> {
             self.errors.push(error.label(&first, "and here"));
             return;
         }
-        let set = if section == "open" { &mut self.expect.open } else { &mut self.expect.local };
+        if section == "open" {
+            match text.split_once('/') {
+                Some(("raw", _)) => {
+                    let error = Diagnostic::error(origin, "a raw socket has no port that a firewall could open");
+                    self.errors.push(error.help("write it below `behind-firewall`"));
+                }
+                Some((protocol, port)) => {
+                    self.opened.entry(protocol.to_owned()).or_default().extend(port.parse::<u16>())
+                }
+                None => {}
+            }
+        }
+        let set = if section == "local" { &mut self.expect.local } else { &mut self.expect.open };
         set.insert(text, by.option.clone());
+    }
+
+    /// A unit that must be active although no module describes it.
+    pub(super) fn active_unit(&mut self, text: String, origin: &Origin, by: &By) {
+        match unit_parts(&text) {
+            Some(_) => drop(self.expect.units.insert(text, by.option.clone())),
+            None => self.refuse(origin, format!("{text:?} is not the name of a unit")),
+        }
     }
 
     pub(super) fn stage(&mut self, text: String, origin: &Origin) {
@@ -69,7 +84,7 @@ impl Render<'_> {
         }
     }
 
-    fn is_stage(&mut self, text: &str, origin: &Origin) -> bool {
+    pub(super) fn is_stage(&mut self, text: &str, origin: &Origin) -> bool {
         let known = STAGES.contains(&text);
         if !known {
             let error = Diagnostic::error(origin, format!("there is no stage `{text}`"));
@@ -82,9 +97,12 @@ impl Render<'_> {
     pub(super) fn kernel_setting(&mut self, key: &Key, node: &Node, by: &By) {
         let Some(value) = fields::text(node, "a setting of the kernel", &mut self.errors) else { return };
         let good = key.text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-/*:".contains(&b));
-        if !good || !key.text.contains(['.', '/']) || value.contains(char::is_control) {
-            self.refuse(&key.origin, format!("`{}` is not a setting of the kernel (sysctl)", key.text));
-            return;
+        if !good || !key.text.contains(['.', '/']) {
+            let name = shorten(&key.text);
+            return self.refuse(&key.origin, format!("`{name}` is not a setting of the kernel (sysctl)"));
+        }
+        if value.contains(char::is_control) {
+            return self.refuse(&node.origin, format!("the value of `{}` must be one line", key.text));
         }
         match self.sysctl.get(&key.text) {
             Some(((other, _), first)) if *other != value => {
@@ -94,6 +112,7 @@ impl Render<'_> {
             Some(_) => {}
             None => drop(self.sysctl.insert(key.text.clone(), ((value, by.option.clone()), key.origin.clone()))),
         }
+        self.made.add("files", SYSCTL, &key.origin);
     }
 
     /// Writes all settings of the kernel into one file.
@@ -104,18 +123,9 @@ impl Render<'_> {
         let by = By { scope: crate::modules::template::Scope::default(), option, folder: String::new() };
         if let Ok(path) = SYSCTL.parse::<GuestPath>() {
             self.put(path, entry, &origin, &by);
+            // Whoever set something has been noted as its maker.
+            self.made.forget();
         }
-    }
-
-    /// A mount point and options that it must have, besides those that other modules ask for.
-    pub(super) fn mount(&mut self, key: &Key, node: &Node, by: &By) {
-        let path = match key.text.parse::<GuestPath>() {
-            Ok(path) => path,
-            Err(error) => return self.refuse(&key.origin, error.to_string()),
-        };
-        let options = fields::texts(node, "mount options", &mut self.errors);
-        let entry = self.expect.mounts.entry(path).or_insert_with(|| (Default::default(), by.option.clone()));
-        entry.0.extend(options.into_iter().map(|(text, _)| text));
     }
 
     pub(super) fn ssh(&mut self, node: &Node, by: &By) {
@@ -150,25 +160,20 @@ impl Render<'_> {
         self.expect.journal_allow.push((pattern, reason));
     }
 
-    pub(super) fn probe(&mut self, node: &Node, by: &By) {
+    /// Files that may hold a key or hash which is no secret.
+    pub(super) fn allow_key(&mut self, node: &Node) {
         let errors = &mut self.errors;
-        let mut text = |key: &str| Some((fields::text(node.get(key)?, &format!("`{key}`"), errors)?, node.get(key)?));
-        let contains = text("contains").map(|(text, _)| text);
-        let (Some((stage, stage_node)), Some((id, id_node))) = (text("stage"), text("id")) else { return };
-        let command = node.get("command").map(|node| fields::texts(node, "`command`", errors)).unwrap_or_default();
-        let command: Vec<String> = command.into_iter().map(|(text, _)| text).collect();
-        if command.is_empty() {
-            return self.refuse(&node.origin, format!("probe `{id}` runs nothing"));
-        }
-        if !self.is_stage(&stage, &stage_node.origin) {
+        let mut text = |key: &str| fields::text(node.get(key)?, &format!("`{key}`"), errors);
+        let (Some(pattern), Some(reason)) = (text("pattern"), text("reason")) else { return };
+        if !pattern.starts_with('/') || pattern.split('/').all(|part| part.is_empty() || part.starts_with('*')) {
+            let origin = node.get("pattern").map_or(&node.origin, |node| &node.origin);
+            self.refuse(
+                origin,
+                "a pattern of files is an absolute path with a name in it, such as /usr/lib/**/libx.so.*",
+            );
             return;
         }
-        if let Some((_, first)) = self.probes.insert(id.clone(), ((), id_node.origin.clone())) {
-            let error = Diagnostic::error(&id_node.origin, format!("two probes are called `{id}`")).remark("here");
-            self.errors.push(error.label(&first, "and here"));
-            return;
-        }
-        self.expect.probes.push(ModuleProbe { stage, id, command, contains, option: by.option.clone() });
+        self.key_allow.push((pattern, reason));
     }
 
     /// An assertion or a warning: what `that` says should hold.
@@ -183,7 +188,10 @@ impl Render<'_> {
         };
         let told = Diagnostic::error(&that.origin, message.trim());
         match warning {
-            true => self.warnings.push(Diagnostic { severity: Severity::Warning, ..told }),
+            true => {
+                self.made.add("warnings", message.trim(), &node.origin);
+                self.warnings.push(Diagnostic { severity: Severity::Warning, ..told });
+            }
             false => self.errors.push(told.remark("this does not hold")),
         }
     }

@@ -1,17 +1,26 @@
 //! Files, directories and links.
 
+use crate::modules::escape::{FORMATS, Format};
 use crate::modules::fields;
-use crate::modules::template::locate_in;
+use crate::modules::shape::Shape;
+use crate::modules::template::{Scope, is_dynamic, locate_in};
 use crate::modules::value::Value;
-use crate::modules::yaml::{Key, Kind, Node, shorten};
+use crate::modules::yaml::{Key, Kind, Node, Style, shorten};
 use crate::name::GuestPath;
 use crate::origin::{Diagnostic, Origin, Source};
+use crate::system::parts;
 use crate::tree::{Content, Entry};
 
-use super::{By, Render};
+use super::{By, Render, formed};
 
 /// What a file may be made of; exactly one is given.
 const KINDS: [&str; 6] = ["text", "template", "source", "link", "directory", "absent"];
+
+/// Where files may be: all else is state, or a link of the base system.
+const ROOTS: [&str; 4] = ["/etc", "/usr", "/var", "/opt"];
+
+/// Links of a merged /usr.
+const MERGED: [&str; 4] = ["/bin", "/sbin", "/lib", "/lib64"];
 
 /// Places that are made anew at every boot, so that a file there would never be seen.
 const UNSEEN: [&str; 5] = ["/proc", "/sys", "/dev", "/run", "/tmp"];
@@ -49,7 +58,20 @@ impl<'a> Render<'a> {
             return;
         };
         let Some(value) = node.get(kind) else { return };
-        let Some(mut entry) = self.content(kind, value, by) else { return };
+        if let Some(format) = node.get("format").filter(|_| !["text", "template"].contains(&kind)) {
+            return self.refuse(&format.origin, format!("`format` says nothing of a {kind}: it holds no values"));
+        }
+        if ["text", "template", "source"].contains(&kind) && !self.is_allowed(&path, &key.origin) {
+            return;
+        }
+        let Some(format) = self.format(path.as_str(), node) else { return };
+        let Some(mut entry) = self.content(kind, value, format, by) else { return };
+        if let Content::File(bytes) = &entry.content
+            && let Some(fault) = formed::fault(bytes, format)
+        {
+            let error = Diagnostic::error(&value.origin, format!("{path} is not what its format says: {fault}"));
+            self.errors.push(error.help("the place is that in the finished file; `format: text` takes it as it is"));
+        }
         if let Some(mode) = node.get("mode") {
             let Some(mode) = self.mode(mode) else { return };
             entry.mode = mode;
@@ -66,24 +88,74 @@ impl<'a> Render<'a> {
                 self.refuse(&key.origin, error.to_string());
                 None
             }
-            Ok(path) => {
-                let within = |top: &str| path.as_str().strip_prefix(top).is_some_and(|rest| rest.starts_with('/'));
-                match UNSEEN.into_iter().find(|top| within(top)) {
-                    Some(top) => {
-                        let message = format!("{path} would never be seen: {top} is made anew at every boot");
-                        self.errors.push(Diagnostic::error(&key.origin, message).help("use tmpfiles.d for such files"));
-                        None
-                    }
-                    None => Some(path),
+            Ok(path) => match UNSEEN.into_iter().find(|top| is_within(&path, top)) {
+                Some(top) => {
+                    let message = format!("{path} would never be seen: {top} is made anew at every boot");
+                    self.errors.push(Diagnostic::error(&key.origin, message).help("use tmpfiles.d for such files"));
+                    None
                 }
-            }
+                None => Some(path),
+            },
         }
     }
 
-    fn content(&mut self, kind: &str, value: &Node, by: &By) -> Option<Entry> {
+    /// Refuses files outside of the folders that hold files.
+    fn is_allowed(&mut self, path: &GuestPath, origin: &Origin) -> bool {
+        if ROOTS.into_iter().any(|root| is_within(path, root)) {
+            return true;
+        }
+        if ROOTS.contains(&path.as_str()) {
+            self.refuse(origin, format!("{path} is a directory: a file cannot take its place"));
+            return false;
+        }
+        let error = Diagnostic::error(origin, format!("{path} is outside of {}", ROOTS.join(", ")));
+        self.errors.push(match MERGED.into_iter().find(|top| is_within(path, top)) {
+            Some(top) => error.help(format!("{top} is a link: write /usr{path}")),
+            None => error.help("what a machine keeps is below /var, what an image brings below /etc and /usr"),
+        });
+        false
+    }
+
+    /// The format that the file names, or that its path tells.
+    fn format(&mut self, path: &str, node: &Node) -> Option<Format> {
+        let Some(asked) = node.get("format") else { return Some(Format::of(path)) };
+        let name = fields::text(asked, "`format`", &mut self.errors)?;
+        let found = FORMATS.iter().find(|(known, _)| *known == name).map(|(_, format)| *format);
+        if found.is_none() {
+            let names: Vec<&str> = FORMATS.iter().map(|(name, _)| *name).collect();
+            let error = Diagnostic::error(&asked.origin, format!("there is no format `{}`", shorten(&name)));
+            self.errors.push(match fields::nearest(&name, names.iter().copied()) {
+                Some(near) => error.help(format!("did you mean `{near}`?")),
+                None => error.help(format!("the formats are {}", names.join(", "))),
+            });
+        }
+        found
+    }
+
+    /// A file's record without templates; its text is rendered by the rules of its format.
+    pub(super) fn written(&mut self, key: &Key, node: &Node, shape: &Shape, scope: &Scope) -> Option<Node> {
+        let what = format!("`{}`", key.text);
+        let template = node.get("text").filter(|text| is_dynamic(text)).cloned();
+        let mut rest = node.clone();
+        if let (Some(_), Kind::Map(entries)) = (&template, &mut rest.kind) {
+            entries.retain(|(key, _)| key.text != "text");
+        }
+        let mut node = self.expanded(&rest, shape, &what, scope)?;
+        if let (Some(template), Kind::Map(entries)) = (template, &mut node.kind) {
+            let Kind::Scalar { text, .. } = &template.kind else { return None };
+            let format = self.format(&key.text, &rest)?;
+            let text = self.around.render(text, scope, &|range| template.locate(range), Some(format)).ok()?;
+            let origin = &template.origin;
+            let key = Key { text: "text".to_owned(), origin: origin.clone() };
+            entries.push((key, Node::scalar(text, Style::Rendered, origin)));
+        }
+        Some(node)
+    }
+
+    fn content(&mut self, kind: &str, value: &Node, format: Format, by: &By) -> Option<Entry> {
         match kind {
             "text" => Some(Entry::file(fields::text(value, "`text`", &mut self.errors)?, 0o644)),
-            "template" => self.template(value, by),
+            "template" => self.template(value, format, by),
             "source" => Some(Entry::file(self.beside(value, by)?.1.to_vec(), 0o644)),
             "link" => {
                 let target = fields::text(value, "`link`", &mut self.errors)?;
@@ -103,7 +175,12 @@ impl<'a> Render<'a> {
         }
     }
 
-    fn template(&mut self, value: &Node, by: &By) -> Option<Entry> {
+    fn template(&mut self, value: &Node, format: Format, by: &By) -> Option<Entry> {
+        Some(Entry::file(self.rendered(value, format, by)?, 0o644))
+    }
+
+    /// The text of a template file, its values written by the rules of `format`.
+    pub(super) fn rendered(&mut self, value: &Node, format: Format, by: &By) -> Option<String> {
         let (name, bytes) = self.beside(value, by)?;
         let Ok(text) = std::str::from_utf8(bytes) else {
             let error = Diagnostic::error(&value.origin, format!("{name} is not text"));
@@ -111,8 +188,7 @@ impl<'a> Render<'a> {
             return None;
         };
         let source = Source::new(name, text);
-        let text = self.around.render(text, &by.scope, &locate_in(&source)).ok()?;
-        Some(Entry::file(text, 0o644))
+        self.around.render(text, &by.scope, &locate_in(&source), Some(format)).ok()
     }
 
     /// A file beside the module or image, by its name.
@@ -132,7 +208,7 @@ impl<'a> Render<'a> {
         Some((path, bytes?.as_slice()))
     }
 
-    fn mode(&mut self, node: &Node) -> Option<u32> {
+    pub(super) fn mode(&mut self, node: &Node) -> Option<u32> {
         let text = fields::text(node, "`mode`", &mut self.errors)?;
         let good = (3..=4).contains(&text.len()) && text.bytes().all(|b| (b'0'..=b'7').contains(&b));
         match u32::from_str_radix(&text, 8) {
@@ -148,6 +224,14 @@ impl<'a> Render<'a> {
     /// Adds an entry to the tree; two of one path must be the same link or directory.
     pub(super) fn put(&mut self, path: GuestPath, mut entry: Entry, origin: &Origin, by: &By) {
         entry.option = Some(by.option.clone());
+        self.made.add("files", path.as_str(), origin);
+        if let Content::File(bytes) = &entry.content
+            && path.as_str() != super::secrets::TEMPLATES
+            && std::str::from_utf8(bytes).is_ok_and(|text| parts(text).len() > 1)
+        {
+            let error = Diagnostic::error(origin, format!("{path} names a secret, whose value never is in an image"));
+            self.errors.push(error.help("`secret-files` makes files with secrets when the machine boots"));
+        }
         match self.files.get(&path) {
             None => drop(self.files.insert(path, (entry, origin.clone()))),
             Some((other, first)) => {
@@ -159,6 +243,19 @@ impl<'a> Render<'a> {
                 }
             }
         }
+    }
+
+    /// Refuses programs that keep set-id bits without being named in `set-id`.
+    pub(super) fn check_set_id(&mut self) {
+        let mut errors = Vec::new();
+        for (path, (entry, origin)) in &self.files {
+            if matches!(entry.content, Content::File(_)) && entry.mode & 0o6000 != 0 && !self.set_id.contains(path) {
+                let message = format!("{path} is a program with the rights of its owner or group");
+                errors
+                    .push(Diagnostic::error(origin, message).help("if it has to be, name it in `set-id` of a module"));
+            }
+        }
+        self.errors.append(&mut errors);
     }
 
     /// Refuses entries below files and links.
@@ -181,4 +278,9 @@ impl<'a> Render<'a> {
         }
         self.errors.append(&mut errors);
     }
+}
+
+/// Whether a path is below a folder.
+fn is_within(path: &GuestPath, folder: &str) -> bool {
+    path.as_str().strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'))
 }

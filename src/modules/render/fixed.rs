@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::modules::provenance::Read;
 use crate::modules::resolve::Evaluator;
 use crate::modules::value::{Quantity, Unit, Value};
 use crate::origin::Diagnostic;
@@ -62,6 +63,7 @@ impl Reader<'_> {
         read: impl Fn(&Value) -> Option<T>,
     ) -> Result<Option<T>, super::Failed> {
         let Some(declared) = self.around.catalogue.get(path) else { return Ok(None) };
+        self.around.state().notes.read(Read::Option(path.to_owned()));
         let setting = self.around.setting(path)?;
         match read(&setting.value) {
             Some(value) => Ok(Some(value)),

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::modules::fields;
+use crate::modules::scalars::{USER_NAME_RULE, is_user_name};
 use crate::modules::yaml::{Key, Node};
 use crate::name::GuestPath;
 use crate::origin::{Diagnostic, Origin};
@@ -10,11 +11,19 @@ use crate::system::{Group, User};
 
 use super::Render;
 
-/// A user or group that a unit runs as.
+/// A user or group that something names and that must exist.
 pub(super) struct Wanted {
-    pub name: String,
-    pub user: bool,
-    pub origin: Origin,
+    name: String,
+    user: bool,
+    /// What names it, and as what: `the unit runs as`.
+    role: String,
+    origin: Origin,
+}
+
+impl Wanted {
+    pub fn new(name: &str, user: bool, role: impl Into<String>, origin: &Origin) -> Self {
+        Self { name: name.to_owned(), user, role: role.into(), origin: origin.clone() }
+    }
 }
 
 /// Users that every Debian system has, with ids that never change (base-passwd).
@@ -81,15 +90,8 @@ const DEBIAN_GROUPS: [(&str, u32); 38] = [
     ("nogroup", 65534),
 ];
 
-/// Whether a text can name a user or group (systemd's strict rule, 31 characters).
-fn is_name(text: &str) -> bool {
-    (1..=31).contains(&text.len())
-        && text.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')
-        && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || b == b'-')
-}
-
 impl Render<'_> {
-    /// Adds a user; `node` is a record without templates.
+    /// Adds a user, which other modules may declare alike; `node` is a record without templates.
     pub(super) fn user(&mut self, key: &Key, node: &Node) {
         let errors = &mut self.errors;
         let mut text = |name: &str| fields::text(node.get(name)?, &format!("`{name}`"), errors);
@@ -108,27 +110,33 @@ impl Render<'_> {
             self.refuse(&node.origin, "what stands in /etc/passwd cannot hold `:` or a line break");
             return;
         }
+        let role = format!("user `{}` belongs to", key.text);
+        self.wanted.extend(groups.iter().map(|(name, origin)| Wanted::new(name, false, role.as_str(), origin)));
         let groups: BTreeSet<String> = groups.into_iter().map(|(name, _)| name).collect();
         let user = User { uid, group, groups, description, home, shell };
-        if let Some((_, first)) = self.users.insert(key.text.clone(), (user, key.origin.clone())) {
-            let error = Diagnostic::error(&key.origin, format!("user `{}` is declared twice", key.text));
+        if let Some((other, first)) = self.users.insert(key.text.clone(), (user.clone(), key.origin.clone()))
+            && other != user
+        {
+            let error = Diagnostic::error(&key.origin, format!("user `{}` is declared in two ways", key.text));
             self.errors.push(error.remark("here").label(&first, "and here"));
         }
     }
 
-    /// Adds a group; `node` is a record without templates.
+    /// Adds a group, which other modules may declare alike; `node` is a record without templates.
     pub(super) fn group(&mut self, key: &Key, node: &Node) {
         let Some(gid) = self.id(key, node, "gid") else { return };
-        if let Some((_, first)) = self.groups.insert(key.text.clone(), (Group { gid }, key.origin.clone())) {
-            let error = Diagnostic::error(&key.origin, format!("group `{}` is declared twice", key.text));
+        if let Some((other, first)) = self.groups.insert(key.text.clone(), (Group { gid }, key.origin.clone()))
+            && other.gid != gid
+        {
+            let error = Diagnostic::error(&key.origin, format!("group `{}` is declared in two ways", key.text));
             self.errors.push(error.remark("here").label(&first, "and here"));
         }
     }
 
     fn id(&mut self, key: &Key, node: &Node, name: &str) -> Option<u32> {
-        if !is_name(&key.text) {
+        if !is_user_name(&key.text) {
             let error = Diagnostic::error(&key.origin, format!("{:?} cannot name a user or group", key.text));
-            self.errors.push(error.help("1 to 31 of a-z, 0-9, _ and -, beginning with a letter or _"));
+            self.errors.push(error.help(USER_NAME_RULE));
             return None;
         }
         let value = node.get(name)?;
@@ -143,7 +151,7 @@ impl Render<'_> {
         }
     }
 
-    /// Refuses ids that are used twice, and units that run as somebody unknown.
+    /// Refuses ids that are used twice, and whatever names somebody unknown.
     pub(super) fn check_people(&mut self) {
         let mut errors = Vec::new();
         let users = self.users.iter().map(|(name, (user, origin))| (name.as_str(), user.uid, origin));
@@ -157,29 +165,43 @@ impl Render<'_> {
                 errors.push(error.help(format!("declare it: groups: {{ {}: {{ gid: {} }} }}", user.group, user.uid)));
             }
         }
-        for Wanted { name, user, origin } in &self.wanted {
-            errors.extend(self.stranger(name, *user, origin));
+        for (path, (entry, origin)) in &self.files {
+            for (name, user) in
+                [(&entry.owner, true), (&entry.group, false)].into_iter().filter(|who| !self.knows(*who))
+            {
+                errors.push(self.stranger(&Wanted::new(name, user, format!("{path} belongs to"), origin)));
+            }
         }
+        let strangers = self.wanted.iter().filter(|wanted| !self.knows((&wanted.name, wanted.user)));
+        errors.extend(strangers.map(|wanted| self.stranger(wanted)));
         self.errors.append(&mut errors);
     }
 
-    fn stranger(&self, name: &str, user: bool, origin: &Origin) -> Option<Diagnostic> {
+    /// Whether there is a user, or else a group, of that name; a number needs no name.
+    fn knows(&self, (name, user): (&String, bool)) -> bool {
+        let is_number = name.bytes().all(|b| b.is_ascii_digit()) && name.parse::<u32>().is_ok();
+        let declared = if user { self.users.contains_key(name) } else { self.groups.contains_key(name) };
+        is_number || declared || debian(user).iter().any(|(known, _)| known == name)
+    }
+
+    fn stranger(&self, Wanted { name, user, role, origin }: &Wanted) -> Diagnostic {
         let declared: Vec<&str> = match user {
             true => self.users.keys().map(String::as_str).collect(),
             false => self.groups.keys().map(String::as_str).collect(),
         };
-        let debian: &[(&str, u32)] = if user { &DEBIAN_USERS } else { &DEBIAN_GROUPS };
-        let known: Vec<&str> = declared.into_iter().chain(debian.iter().map(|(name, _)| *name)).collect();
-        if known.contains(&name) {
-            return None;
-        }
-        let what = if user { "user" } else { "group" };
-        let error = Diagnostic::error(origin, format!("the unit runs as {what} `{name}`, which is not declared"));
-        Some(match fields::nearest(name, known) {
+        let known = declared.into_iter().chain(debian(*user).iter().map(|(name, _)| *name));
+        let what = if *user { "user" } else { "group" };
+        let error = Diagnostic::error(origin, format!("{role} {what} `{name}`, which is not declared"));
+        match fields::nearest(name, known) {
             Some(near) => error.help(format!("did you mean `{near}`?")),
             None => error.help(format!("declare it with a static id in `{what}s`")),
-        })
+        }
     }
+}
+
+/// The users, or else the groups, of every Debian system.
+fn debian(user: bool) -> &'static [(&'static str, u32)] {
+    if user { &DEBIAN_USERS } else { &DEBIAN_GROUPS }
 }
 
 fn refuse_twins<'a>(

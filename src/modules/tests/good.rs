@@ -1,6 +1,7 @@
 //! What is accepted, and what it comes to.
 
 use super::*;
+use crate::system::Query;
 
 #[test]
 fn values_become_canonical_whatever_their_type() {
@@ -23,6 +24,11 @@ fn values_become_canonical_whatever_their_type() {
             "{\"one\":{\"n\":2,\"r\":\"/r\"}}",
         ),
         ("{ x: { type: submodule, options: { n: { type: int, default: 2 } } } }", "{}", "{\"n\":2}"),
+        (
+            "{ x: { type: map, of: { type: submodule, options: { n: { type: int, default: 2 } } }, default: { k: { n: 3 } } } }",
+            "{}",
+            "{\"k\":{\"n\":3}}",
+        ),
         ("{ type: { type: { type: bool, default: true } }, x: { type: int, default: 1 } }", "{}", "1"),
     ] {
         assert_eq!(value(&option(options, config), "a.x"), wanted, "{options} {config}");
@@ -243,7 +249,7 @@ fn units_become_files_links_and_expectations() {
         ("/etc/systemd/system/x.target.requires/foo.service", "-> /etc/systemd/system/foo.service"),
         ("/etc/systemd/system/multi-user.target.wants/ssh.service", "-> /usr/lib/systemd/system/ssh.service"),
         ("/etc/systemd/system/getty.target.wants/getty@tty1.service", "-> /usr/lib/systemd/system/getty@.service"),
-        ("/etc/systemd/system/ssh.service.d/50-rave.conf", "[Service]\nMemoryMax=64M\n"),
+        ("/etc/systemd/system/ssh.service.d/50-a.conf", "[Service]\nMemoryMax=64M\n"),
         ("/etc/systemd/system/apt-daily.timer", "-> /dev/null"),
     ] {
         assert_eq!(file(&evaluation, path), wanted);
@@ -262,7 +268,7 @@ fn the_rest_of_a_machine() {
     let evaluation = good(
         "--- modules/a.yaml\ndescription: A.\noptions: { port: { type: port, default: 22 }, extra: { type: list, of: string, default: [bb] } }\n\
          packages: [bash, '{{ extra }}']\nbuild-packages: [dpkg]\nexclude: [/usr/share/doc/**]\ncmdline: [a=1, b, a=1]\n\
-         initrd-modules: [virtio_scsi]\nsysctl: { kernel.x: '1', net.a: 0 }\nmounts: { /tmp: [nodev] }\nopen: ['tcp/{{ port }}']\n\
+         kernel-modules: { initrd: [virtio_scsi] }\nsysctl: { kernel.x: '1', net.a: 0 }\nmounts: { /tmp: [nodev] }\nopen: ['tcp/{{ port }}']\n\
          local: [udp/53]\nstages: [https]\njournal-allow: [{ pattern: 'a.*', reason: r }]\n\
          ssh: { user: agent, kex: '{{ extra }}', host-key-file: /k.pub }\n\
          probes: [{ stage: services, id: a.b, command: [x, '{{ port }}'], contains: y }, { stage: ssh, id: off, command: [x], when: false }]\n\
@@ -289,8 +295,69 @@ fn the_rest_of_a_machine() {
     );
     assert_eq!(system.expect.ssh.as_ref().unwrap().kex, ["bb"]);
     assert_eq!(system.expect.probes.len(), 1);
-    assert_eq!(system.expect.probes[0].command, ["x", "22"]);
+    let (command, contains) = (vec!["x".to_owned(), "22".to_owned()], Some("y".to_owned()));
+    assert_eq!(system.expect.probes[0].query, Query::Command { command, contains });
     assert_eq!(told(&evaluation.warnings), "modules/a.yaml:16:20: port 22 is scanned\n");
     assert_eq!((system.archive.suite.as_str(), system.archive.extra[0].key.as_str()), ("sid", "KEY\n"));
     assert_eq!(system.options[&"machine.vcpus".parse().unwrap()].origin, "images/x.yaml:5:49");
+}
+
+#[test]
+fn an_entry_is_made_once_for_each_of_a_map_or_list() {
+    let evaluation = good(
+        "--- modules/a.yaml\ndescription: A.\noptions:\n  jobs:\n    type: map\n    of: { type: submodule, options: { run-at: { type: string }, on: { type: bool, default: true } } }\n\
+         units:\n  'job-{{ key }}.timer': { each: '{{ jobs }}', when: '{{ value.on }}', timer: { OnCalendar: '{{ value.run_at }}' } }\n\
+         files: { '/etc/{{ value }}': { each: '{{ [1, 2] }}', text: 'number {{ key }} of {{ image.name }}' } }\n\
+         probes: [{ stage: services, id: 'a.{{ key }}', each: '{{ jobs }}', command: [x] }]\n\
+         --- images/x.yaml\nname: x\nversion: 1.0\nconfig: { a.jobs: { b: { run-at: daily }, c: { run-at: weekly, on: false } } }\n",
+    );
+    assert_eq!(file(&evaluation, "/etc/systemd/system/job-b.timer"), "[Timer]\nOnCalendar=*-*-* 00:00:00\n");
+    assert_eq!(evaluation.system.tree.len(), 3);
+    assert_eq!(file(&evaluation, "/etc/2"), "number 1 of x");
+    let probes: Vec<&str> = evaluation.system.expect.probes.iter().map(|probe| probe.id.as_str()).collect();
+    assert_eq!(probes, ["a.b", "a.c"]);
+}
+
+#[test]
+fn state_is_made_at_boot_and_kept_for_backups() {
+    let evaluation = good(
+        "--- modules/a.yaml\ndescription: A.\ngroups: { db: { gid: 900 } }\nusers: { db: { uid: 900, group: db } }\n\
+         state: [{ path: /var/lib/db, owner: db }, { path: /var/cache/db, mode: '0755', backup: false }]\nactive: [db.service]\n\
+         --- images/x.yaml\nname: x\nversion: 1.0\nimports: [a]\n",
+    );
+    assert_eq!(
+        file(&evaluation, "/etc/tmpfiles.d/30-rave-modules.conf"),
+        "d /var/cache/db 0755 root root -\nd /var/lib/db 0750 db db -\n"
+    );
+    let state = &evaluation.system.state;
+    let backed_up = state.iter().filter(|(_, state)| state.backup).map(|(path, _)| path.as_str());
+    assert_eq!((backed_up.collect::<Vec<_>>(), state.len()), (vec!["/var/lib/db"], 2));
+    assert!(evaluation.system.expect.units.contains_key("db.service"));
+}
+
+#[test]
+fn probes_ask_in_every_way() {
+    let evaluation = good(
+        "--- modules/a.yaml\ndescription: A.\noptions: { keep: { type: duration, default: 168h } }\nprobes:\n\
+         - { stage: https, id: a, http: 'http://127.0.0.1:80/x', status: 204, headers: { Server: '' } }\n\
+         - { stage: monitoring, id: b, http_json: 'http://unix:/run/s:/x', at: 'data.\"k.l\".0', equals: '{{ keep }}' }\n\
+         - { stage: services, id: c, tcp: '127.0.0.1:6379', send: 'PING', contains: PONG }\n\
+         - { stage: services, id: d, unix: /run/s }\n\
+         --- images/x.yaml\nname: x\nversion: 1.0\nimports: [a]\n",
+    );
+    let queries: Vec<&Query> = evaluation.system.expect.probes.iter().map(|probe| &probe.query).collect();
+    let headers = [("server".to_owned(), String::new())].into();
+    let url = "http://127.0.0.1/x".parse().unwrap();
+    assert_eq!(*queries[0], Query::Http { url, status: 204, headers, contains: None });
+    let (url, at) = ("http://unix:/run/s:/x".parse().unwrap(), "data.\"k.l\".0".parse().unwrap());
+    assert_eq!(*queries[1], Query::HttpJson { url, at, equals: "7d".to_owned() });
+    let (place, send) = ("127.0.0.1:6379".parse().unwrap(), Some("PING".to_owned()));
+    assert_eq!(*queries[2], Query::Connect { place, send, contains: Some("PONG".to_owned()) });
+    assert_eq!(*queries[3], Query::Connect { place: "/run/s".parse().unwrap(), send: None, contains: None });
+}
+
+#[test]
+fn a_default_of_a_whole_replaces_those_of_its_fields() {
+    let options = "{ m: { type: map, of: { type: submodule, options: { x: { type: int, default: 1 }, y: { type: int, default: 2 } } }, default: { k: { x: 5 } } } }";
+    assert_eq!(value(&option(options, "{}"), "a.m"), r#"{"k":{"x":5,"y":2}}"#);
 }

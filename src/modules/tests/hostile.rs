@@ -45,6 +45,101 @@ fn run(text: &str) {
     let _ = evaluate(&project(text), "x", &[], None);
 }
 
+/// Modules of the library, as they ship.
+const REAL: [(&str, &str); 6] = [
+    ("base/firewall", include_str!("../../../modules/base/firewall.yaml")),
+    ("base/kernel", include_str!("../../../modules/base/kernel.yaml")),
+    ("base/network", include_str!("../../../modules/base/network.yaml")),
+    ("base/ssh", include_str!("../../../modules/base/ssh.yaml")),
+    ("base/state", include_str!("../../../modules/base/state.yaml")),
+    ("environment", include_str!("../../../modules/environment.yaml")),
+];
+
+/// Pieces of the language, to be put where they do not belong.
+const PIECES: [&str; 16] = [
+    "{{ enable }}",
+    "{{",
+    "}}",
+    "{% for x in",
+    "!before ",
+    "!force",
+    "each: '{{ tcp }}'",
+    "when: no",
+    "- ",
+    ": ",
+    "[",
+    "{ ",
+    "\u{fdd0}",
+    "&a *a",
+    "type: submodule",
+    "99999999999999999999",
+];
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_damage_to_the_library_makes_it_panic(
+        victim in 0..REAL.len(), at in 0..4000usize, length in 0..60usize, piece in prop::sample::select(PIECES.to_vec()),
+    ) {
+        let mut project = project("--- images/x.yaml\nname: x\nversion: 1.0\nimports: [base/firewall, base/kernel, base/network, base/ssh, base/state]\n\
+                                   config: { environment.files: { /etc/x: { text: x } } }\n");
+        let mut text = REAL[victim].1.to_owned();
+        let from = (0..=at.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+        let to = (from + length..=text.len()).find(|at| text.is_char_boundary(*at)).unwrap_or(text.len());
+        text.replace_range(from..to, piece);
+        for (index, (path, whole)) in REAL.iter().enumerate() {
+            let text = if index == victim { &text } else { *whole };
+            project.modules.insert((*path).to_owned(), Source::new(*path, text));
+        }
+        let _ = evaluate(&project, "x", &[], None);
+    }
+
+    /// What modules say of maps, sets and scalars counts the same whoever says it, and in whichever file.
+    #[test]
+    fn merging_does_not_depend_on_who_says_what(
+        parts in prop::collection::vec(0..4usize, 8), tags in prop::collection::vec(prop::sample::select(vec!["", "!force ", "!default "]), 2),
+    ) {
+        let module = |names: [&str; 4], parts: &[usize]| {
+            let body = |at: usize| {
+                let own: Vec<usize> = (0..8).filter(|definition| parts[*definition] == at).collect();
+                let list = own.iter().map(usize::to_string).collect::<Vec<_>>().join(", ");
+                let map = own.iter().map(|d| format!("m{d}: {d}")).collect::<Vec<_>>().join(", ");
+                let one = if own.is_empty() { String::new() } else { format!(", a.one: {}7", tags[0]) };
+                if own.is_empty() { String::new() } else { format!("set: {{ a.set: {}[{list}], a.map: {{ {map} }}{one} }}\n", tags[1]) }
+            };
+            (0..4).map(|at| format!("--- modules/{}.yaml\ndescription: B.\n{}", names[at], body(at))).collect::<String>()
+        };
+        let a = "--- modules/a.yaml\ndescription: A.\noptions: { set: { type: set, of: int, default: [] }, map: { type: map, of: int, default: {} }, one: { type: int, default: 1 } }\n";
+        let image = "--- images/x.yaml\nname: x\nversion: 1.0\nimports: [a, b, c, d, e]\n";
+        let values = |modules: String| {
+            let text = format!("{a}{modules}{image}");
+            ["a.set", "a.map", "a.one"].map(|option| value(&text, option))
+        };
+        let one = values(module(["b", "c", "d", "e"], &[0; 8]));
+        prop_assert_eq!(&values(module(["b", "c", "d", "e"], &parts)), &one);
+        prop_assert_eq!(&values(module(["e", "d", "c", "b"], &parts)), &one);
+    }
+
+    /// Lists: before, between, after; within each by the names of modules.
+    #[test]
+    fn the_order_of_a_list_is_the_stated_one(
+        turns in prop::collection::vec(0..3usize, 4), imports in Just(vec!["b", "c", "d", "e"]).prop_shuffle(),
+    ) {
+        let tags = ["!before ", "", "!after "];
+        let names = ["b", "c", "d", "e"];
+        let modules: String = (0..4)
+            .map(|at| format!("--- modules/{}.yaml\ndescription: B.\nset: {{ a.list: {}[{}] }}\n", names[at], tags[turns[at]], names[at]))
+            .collect();
+        let a = "--- modules/a.yaml\ndescription: A.\noptions: { list: { type: list, of: string, default: [] } }\n";
+        let text = format!("{a}{modules}--- images/x.yaml\nname: x\nversion: 1.0\nimports: [{}]\n", imports.join(", "));
+        let mut wanted: Vec<(usize, &str)> = turns.iter().copied().zip(names).collect();
+        wanted.sort_unstable();
+        let wanted: Vec<&str> = wanted.into_iter().map(|(_, name)| name).collect();
+        prop_assert_eq!(value(&text, "a.list"), format!("{wanted:?}").replace(", ", ","));
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
 

@@ -1,0 +1,12 @@
+-- Users and databases as the image declares them. Run at every boot: what is there already stays.
+{%- for name, user in users|items %}
+select 'create role "{{ name }}" login' where not exists (select from pg_roles where rolname = '{{ name }}') \gexec
+{%- if user.password_file is not none %}
+\set password `cat "$CREDENTIALS_DIRECTORY/{{ name }}"`
+alter role "{{ name }}" password :'password';
+{%- endif %}
+{%- endfor %}
+{%- for name, database in databases|items %}
+select 'create database "{{ name }}" owner "{{ database.owner }}"' where not exists (select from pg_database where datname = '{{ name }}') \gexec
+alter database "{{ name }}" owner to "{{ database.owner }}";
+{%- endfor %}

@@ -1,0 +1,247 @@
+//! Private keys and password hashes, by the forms that others gave them.
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD_NO_PAD;
+
+/// How far behind its first byte a finding is examined, in bytes.
+pub(super) const LOOKAHEAD: usize = 2048;
+
+/// What a private key of each kind begins with, or has within.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Anchor {
+    /// The armor of PEM (RFC 7468), OpenSSH and OpenPGP.
+    Armor,
+    /// An age identity.
+    Age,
+    /// The end of the armor's first line, in base64, which began this many characters earlier.
+    Wrapped(usize),
+}
+
+/// The texts that are looked for.
+pub(super) const ANCHORS: [(&str, Anchor); 5] = [
+    (ARMOR, Anchor::Armor),
+    (AGE, Anchor::Age),
+    // `PRIVATE KEY-----` at the three places where it can begin in what is encoded.
+    ("UFJJVkFURSBLRVktLS0tL", Anchor::Wrapped(0)),
+    ("BSSVZBVEUgS0VZLS0tLS", Anchor::Wrapped(2)),
+    ("QUklWQVRFIEtFWS0tLS0t", Anchor::Wrapped(3)),
+];
+
+const ARMOR: &str = "-----BEGIN ";
+const AGE: &str = "AGE-SECRET-KEY-";
+
+impl Anchor {
+    /// The kind of key, if `bytes`, which begin with the anchor's text, are one.
+    pub fn confirm(self, bytes: &[u8]) -> Option<String> {
+        let bytes = bytes.get(..LOOKAHEAD).unwrap_or(bytes);
+        match self {
+            Self::Armor => armored(bytes),
+            Self::Age => age(bytes).then(|| "age identity".to_owned()),
+            Self::Wrapped(before) => wrapped(bytes, before).then(|| "PRIVATE KEY in base64".to_owned()),
+        }
+    }
+}
+
+/// The kind of the first private key in a file's bytes. A program that only knows the header of one has no key
+/// below it.
+pub fn private_key(bytes: &[u8]) -> Option<String> {
+    ANCHORS.iter().find_map(|(text, anchor)| {
+        memchr::memmem::find_iter(bytes, text.as_bytes())
+            .find_map(|at| anchor.confirm(bytes.get(at..).unwrap_or_default()))
+    })
+}
+
+fn armored(bytes: &[u8]) -> Option<String> {
+    let text = String::from_utf8_lossy(bytes);
+    let (kind, rest) = text.strip_prefix(ARMOR)?.split_once("-----")?;
+    if !kind.contains("PRIVATE KEY") || kind.len() >= 64 {
+        return None;
+    }
+    has_key(rest).then(|| kind.to_owned())
+}
+
+/// Whether a key follows the first line of its armor.
+fn has_key(rest: &str) -> bool {
+    // In JSON and in some settings, lines end in the two characters \n. Headers (RFC 1421, RFC 9580) may stand
+    // between the first line and the key.
+    let mut lines = rest.split('\n').flat_map(|line| line.split("\\n")).take(7);
+    lines.any(|line| is_base64(line.trim_ascii()))
+}
+
+/// Whether a key follows the armor's first line where both are in base64.
+fn wrapped(bytes: &[u8], before: usize) -> bool {
+    let known = |byte: &u8| byte.is_ascii_alphanumeric() || b"+/".contains(byte);
+    let text = bytes.iter().copied().filter(|byte| !byte.is_ascii_whitespace()).take_while(known);
+    let mut text: Vec<u8> = std::iter::repeat_n(b'A', before).chain(text).take(512).collect();
+    text.truncate(text.len() / 4 * 4);
+    let decoded = BASE64_STANDARD_NO_PAD.decode(text).unwrap_or_default();
+    let decoded = String::from_utf8_lossy(&decoded);
+    // Of the first letter, a part may be in what stands before.
+    decoded.split_once("RIVATE KEY-----").is_some_and(|(_, rest)| has_key(rest))
+}
+
+/// Whether a line begins with base64 that is long enough for a key. Filling, all of one character, is no key.
+fn is_base64(line: &str) -> bool {
+    let text: String = line.chars().take_while(|c| c.is_ascii_alphanumeric() || "+/=".contains(*c)).collect();
+    text.len() >= 32 && varied(text.as_bytes())
+}
+
+fn age(bytes: &[u8]) -> bool {
+    let rest = bytes.strip_prefix(AGE.as_bytes()).unwrap_or_default();
+    let rest = rest.strip_prefix(b"PQ-").unwrap_or(rest);
+    let data = rest.strip_prefix(b"1").unwrap_or_default();
+    data.iter().take_while(|b| b.is_ascii_uppercase() || b.is_ascii_digit()).count() >= 50
+}
+
+/// Salts and hashes of bcrypt that a program compares with where there is no user, so that the time it takes tells
+/// nothing. They stand in its published source, and let nobody in.
+const PUBLISHED: [&[u8]; 1] = [
+    b"QOauhQNbBCuQDKes6eFzPeMqBSjb7Mr5DUmpZ/VcEd00UAV/LDeSi", // Prometheus' exporter-toolkit
+];
+
+/// The kind of password hash that begins with a `$` at the first byte: those of crypt(5), Argon2's, and PostgreSQL's
+/// behind `SCRAM-SHA-256`.
+pub(super) fn password_hash(bytes: &[u8]) -> Option<&'static str> {
+    let bytes = bytes.get(1..LOOKAHEAD.min(bytes.len()))?;
+    // Nearly every `$` of a program or script ends here.
+    let end = bytes.iter().take(64).position(|&byte| byte == b'$')?;
+    let (id, rest) = (bytes.get(..end)?, bytes.get(end + 1..)?);
+    let mut parts = rest.split(|&byte| byte == b'$');
+    let mut next = || parts.next();
+    let found = match id {
+        b"1" => salt(next()?, 8) && hash(next()?, 22),
+        b"apr1" => salt(next()?, 8) && hash(next()?, 22),
+        b"5" | b"6" => {
+            let mut first = next()?;
+            if first.starts_with(b"rounds=") {
+                first = next()?;
+            }
+            salt(first, 16) && hash(next()?, if id == b"5" { 43 } else { 86 })
+        }
+        b"2a" | b"2b" | b"2x" | b"2y" => {
+            let cost = next()?;
+            let part = next()?;
+            let published = PUBLISHED.iter().any(|known| part.starts_with(known));
+            cost.len() == 2 && cost.iter().all(u8::is_ascii_digit) && hash(part, 53) && !published
+        }
+        b"y" | b"gy" => salt(next()?, 16) && salt(next()?, 86) && hash(next()?, 43),
+        b"7" => salt(next()?, 100) && hash(next()?, 43),
+        b"argon2i" | b"argon2d" | b"argon2id" => {
+            let version = next()?;
+            let costs = if version.starts_with(b"v=") { next()? } else { version };
+            costs.starts_with(b"m=") && encoded(next()?, 11) && encoded(next()?, 16)
+        }
+        _ => return scram(id, rest).then_some("SCRAM-SHA-256"),
+    };
+    let names = [("1", "MD5"), ("apr1", "MD5"), ("5", "SHA-256"), ("6", "SHA-512"), ("7", "scrypt"), ("y", "yescrypt")];
+    let name = names.iter().find(|(name, _)| name.as_bytes() == id).map(|(_, kind)| *kind);
+    found.then(|| {
+        name.unwrap_or(match id {
+            b"gy" => "gost-yescrypt",
+            id if id.starts_with(b"2") => "bcrypt",
+            _ => "Argon2",
+        })
+    })
+}
+
+fn salt(part: &[u8], longest: usize) -> bool {
+    (1..=longest).contains(&part.len()) && part.iter().all(|&b| b.is_ascii_graphic() && !b":\"'\\".contains(&b))
+}
+
+/// A hash is as long as its method makes it, and not part of a longer word.
+fn hash(part: &[u8], length: usize) -> bool {
+    let word = part.iter().take_while(|&&b| b.is_ascii_alphanumeric() || b == b'.' || b == b'/').count();
+    word == length && part.get(..word).is_some_and(varied)
+}
+
+fn encoded(part: &[u8], shortest: usize) -> bool {
+    let word = part.iter().take_while(|&&b| b.is_ascii_alphanumeric() || b"+/-_".contains(&b)).count();
+    word >= shortest && part.get(..word).is_some_and(varied)
+}
+
+/// `ITERATIONS:SALT$STORED:SERVER`, the keys of 32 bytes each.
+fn scram(first: &[u8], rest: &[u8]) -> bool {
+    let key = |part: &[u8]| {
+        let word = part.iter().take_while(|&&b| b.is_ascii_alphanumeric() || b"+/=".contains(&b)).count();
+        word == 44 && part.get(..word).is_some_and(varied)
+    };
+    let Some(colon) = first.iter().position(|&byte| byte == b':') else { return false };
+    let (count, salt) = first.split_at(colon);
+    let is_base64 = salt.iter().skip(1).all(|&b| b.is_ascii_alphanumeric() || b"+/=".contains(&b));
+    let digits = !count.is_empty() && count.iter().all(u8::is_ascii_digit);
+    let mut keys = rest.split(|&byte| byte == b':');
+    digits && salt.len() > 8 && is_base64 && keys.next().is_some_and(key) && keys.next().is_some_and(key)
+}
+
+/// Whether a text is more than filling in an example.
+fn varied(text: &[u8]) -> bool {
+    text.iter().collect::<std::collections::BTreeSet<_>>().len() >= 8
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BODY: &str = "b3BlbnNzaC1rZXktdjEAAAAABG5vbmUAAAAEbm9uZQAAAAAAAAABAAAAMwAAAAtz";
+
+    #[test]
+    fn keys_are_known_by_their_armor_and_what_follows() {
+        for header in
+            ["\n", "\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES,00\n\n", "\n\n", "\r\nVersion: x\r\n\r\n", "\\n", ""]
+        {
+            let text = format!("x -----BEGIN RSA PRIVATE KEY-----{header}{BODY}\n");
+            assert_eq!(private_key(text.as_bytes()).as_deref(), Some("RSA PRIVATE KEY"), "{header:?}");
+        }
+        let age = format!("# key\nAGE-SECRET-KEY-1{}\n", "QPZRY9X8GF".repeat(6));
+        assert_eq!(private_key(age.as_bytes()).as_deref(), Some("age identity"));
+        assert_eq!(private_key(age.replace("KEY-1", "KEY-PQ-1").as_bytes()).as_deref(), Some("age identity"));
+        use base64::Engine as _;
+        for shift in ["", "x", "xy"] {
+            let text = format!("{shift}-----BEGIN EC PRIVATE KEY-----\n{BODY}");
+            let text = base64::prelude::BASE64_STANDARD.encode(text);
+            assert_eq!(private_key(text.as_bytes()).as_deref(), Some("PRIVATE KEY in base64"), "{text}");
+        }
+        for wrong in [
+            "-----BEGIN ".to_owned(),
+            "\u{fffd}-----BEGIN PRIVATE KEY-----".to_owned(),
+            format!("-----BEGIN PUBLIC KEY-----\n{BODY}\n-----END"),
+            format!("-----BEGIN PRIVATE KEY-----\0-----END PRIVATE KEY-----\0{BODY}"),
+            format!("-----BEGIN PRIVATE KEY-----\n{}\n", "x".repeat(64)),
+            "AGE-SECRET-KEY-1\0".to_owned(),
+            // As in a program that knows these texts.
+            ANCHORS.iter().map(|(text, _)| *text).collect::<String>() + BODY,
+        ] {
+            assert_eq!(private_key(wrong.as_bytes()), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn hashes_are_known_by_their_whole_form() {
+        let check = |text: &str, expected: Option<&str>| {
+            assert_eq!(password_hash(text.as_bytes()), expected, "{text}");
+        };
+        let word =
+            |length: usize| "abcdefghijklmnop./0123456789QRSTUV".chars().cycle().take(length).collect::<String>();
+        check(&format!("$6$salt${}:1:", word(86)), Some("SHA-512"));
+        check(&format!("$6$rounds=5000$salt${}", word(86)), Some("SHA-512"));
+        check(&format!("$5$salt${}\n", word(43)), Some("SHA-256"));
+        check(&format!("$1$salt${}", word(22)), Some("MD5"));
+        check(&format!("$apr1$salt${}", word(22)), Some("MD5"));
+        check(&format!("$2b$12${}", word(53)), Some("bcrypt"));
+        check(&format!("$2y$10${}", String::from_utf8_lossy(PUBLISHED[0])), None);
+        check(&format!("$y$j9T$saltsalt${}", word(43)), Some("yescrypt"));
+        check(&format!("$gy$j9T$saltsalt${}", word(43)), Some("gost-yescrypt"));
+        check(&format!("$7$CU..../....salt${}", word(43)), Some("scrypt"));
+        check(&format!("$argon2id$v=19$m=65536,t=3,p=4${}${}", word(22), word(43)), Some("Argon2"));
+        check(&format!("$4096:c2FsdHNhbHQ=${}=:{}=", word(43), word(43)).replace('.', "+"), Some("SCRAM-SHA-256"));
+        check(&format!("$6$salt${}", word(85)), None);
+        check(&format!("$6$salt${}", word(87)), None);
+        check(&format!("$6$${}", word(86)), None);
+        check(&format!("$6$salt${}", "x".repeat(86)), None);
+        check(&format!("$2b$xx${}", word(53)), None);
+        check(&format!("$6$sa lt${}", word(86)), None);
+        for text in ["$", "$$", "$1", "$1$", "$6$salt$", "$HOME/$USER", "$argon2id$", "$9:$"] {
+            check(text, None);
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! The module library in two machines: every service works, is seen when it does not, and is mended.
+
+use serde_json::Value;
+
+use crate::lab::{Fault, Lab, assert_well, lines, wait_for};
+
+const WEB: [Fault; 9] = [
+    Fault {
+        breaks: "echo nonsense > /run/nginx.conf; mount --bind /run/nginx.conf /etc/nginx/nginx.conf",
+        mends: "umount /etc/nginx/nginx.conf",
+        seen_by: &["services.nginx.configuration"],
+    },
+    Fault {
+        breaks: "systemctl stop caddy.service",
+        mends: "systemctl start caddy.service",
+        seen_by: &["services.caddy.status", "services.unit.caddy.service"],
+    },
+    Fault {
+        breaks: "systemctl stop chrony.service",
+        mends: "systemctl start chrony.service",
+        seen_by: &["services.time.tracking", "services.unit.chrony.service"],
+    },
+    Fault {
+        breaks: "systemctl stop container-hello.service",
+        mends: "systemctl start container-hello.service",
+        seen_by: &["services.podman.hello", "services.unit.container-hello.service"],
+    },
+    Fault {
+        breaks: "echo OPER_STATE=degraded > /run/netif; mount --bind /run/netif /run/systemd/netif/state",
+        mends: "umount /run/systemd/netif/state",
+        seen_by: &["services.network.routable"],
+    },
+    Fault {
+        breaks: "systemctl stop systemd-resolved.service",
+        mends: "systemctl start systemd-resolved.service",
+        seen_by: &["services.network.resolver", "services.unit.systemd-resolved.service"],
+    },
+    Fault {
+        breaks: "systemctl stop systemd-netlogd.service",
+        mends: "systemctl start systemd-netlogd.service",
+        seen_by: &["services.log-forwarding.connection", "services.unit.systemd-netlogd.service"],
+    },
+    // The job cannot write any more; it runs every five seconds.
+    Fault {
+        breaks: "chmod 700 /var/lib/web; while ! systemctl is-failed -q job-mark.service; do sleep 0.2; done; \
+                 systemctl stop job-mark.timer",
+        mends: "chmod 775 /var/lib/web; systemctl start job-mark.timer; \
+                while systemctl is-failed -q job-mark.service; do sleep 0.2; done",
+        seen_by: &[
+            "services.failures",
+            "services.journal",
+            "services.system",
+            "services.systemd.running",
+            "services.timers.mark",
+            "services.unit.job-mark.timer",
+        ],
+    },
+    // At the end what the faults left in the journal goes; who forwards it would complain of the hole.
+    Fault {
+        breaks: "systemctl stop mosquitto.service",
+        mends: "systemctl start mosquitto.service; systemctl stop systemd-netlogd.service; journalctl -q --rotate; sleep 1; \
+                journalctl -q --vacuum-time=1s; systemctl start systemd-netlogd.service",
+        seen_by: &["security.sockets", "services.unit.mosquitto.service"],
+    },
+];
+
+const DATA: [Fault; 6] = [
+    Fault {
+        breaks: "systemctl stop postgresql.service",
+        mends: "systemctl start postgresql.service postgresql-declared.service",
+        seen_by: &[
+            "resources.postgresql.buffers",
+            "security.sockets",
+            "services.postgresql.database.app",
+            "services.postgresql.query",
+            "services.postgresql.socket",
+            "services.postgresql.write",
+            "services.unit.postgresql-declared.service",
+            "services.unit.postgresql.service",
+        ],
+    },
+    Fault {
+        breaks: "redis-cli -s /run/redis/redis.sock config set maxmemory 1mb > /dev/null",
+        mends: "systemctl restart redis-server.service",
+        seen_by: &["resources.redis.memory"],
+    },
+    Fault {
+        breaks: "echo nonsense > /run/rules.yml; chmod 644 /run/rules.yml; \
+                 mount --bind /run/rules.yml /etc/prometheus/rules.yml",
+        mends: "umount /etc/prometheus/rules.yml",
+        seen_by: &["monitoring.prometheus.promtool"],
+    },
+    Fault {
+        breaks: "sed 's/receiver: nobody/receiver: other/; s/name: nobody/name: other/' /etc/prometheus/alertmanager.yml \
+                 > /run/alertmanager.yml; chmod 644 /run/alertmanager.yml; \
+                 mount --bind /run/alertmanager.yml /etc/prometheus/alertmanager.yml; \
+                 systemctl reload prometheus-alertmanager.service; sleep 3",
+        mends: "umount /etc/prometheus/alertmanager.yml; systemctl reload prometheus-alertmanager.service; sleep 3",
+        seen_by: &["monitoring.alertmanager.receiver"],
+    },
+    // Prometheus notices at its next scrape.
+    Fault {
+        breaks: "systemctl stop prometheus-node-exporter.service; sleep 12",
+        mends: "systemctl start prometheus-node-exporter.service; sleep 12",
+        seen_by: &[
+            "monitoring.node-exporter.metrics",
+            "monitoring.prometheus.targets",
+            "services.unit.prometheus-node-exporter.service",
+        ],
+    },
+    Fault {
+        breaks: "touch -d '1 hour ago' /run/rave-health/health.prom",
+        mends: "systemctl start rave-health.service",
+        seen_by: &["services.health.fresh"],
+    },
+];
+
+/// Locks, builds and boots an image of tests/library; all its stages are healthy.
+fn raise(lab: &Lab, image: &str, idle: &[&str]) {
+    println!("{image} comes up healthy");
+    lab.good(&["lock", image]);
+    let ended = lab.rave(&["up", image, "--keep", "--json", "--timeout", "600"]);
+    let report = lines(&ended.stdout).pop().unwrap();
+    assert!(report["stages"].is_array(), "{}", ended.stderr);
+    assert_well(&report, idle);
+    assert_eq!(ended.status, Some(0));
+}
+
+#[test]
+fn what_serves_works_and_is_seen_when_it_does_not() {
+    let lab = Lab::new();
+    let image = "library-web";
+    raise(&lab, image, &["https", "monitoring"]);
+
+    println!("the clients of each service get what they ask for");
+    let fetch = "busybox wget -q -O - --no-check-certificate";
+    assert_eq!(lab.root(image, &format!("{fetch} http://127.0.0.1:8080/")), "served by the library");
+    assert_eq!(lab.root(image, &format!("{fetch} http://127.0.0.1:8085/index.html")), "contained");
+    let tls = "openssl s_client -quiet -connect 127.0.0.1:8443";
+    let request = "printf 'GET / HTTP/1.1\\r\\nHost: localhost\\r\\nConnection: close\\r\\n\\r\\n'";
+    let answer = lab.root(image, &format!("{request} | {tls} -tls1_3 2> /dev/null"));
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("served by the library"), "{answer}");
+    assert!(lab.root(image, &format!("{tls} -tls1_2 < /dev/null 2>&1 || true")).contains("alert protocol version"));
+    assert!(lab.root(image, "cat /var/lib/web/mark").contains("100% of "));
+    let limited = "i=0; while [ $i -lt 70 ]; do busybox wget -S -O /dev/null http://127.0.0.1:8080/ 2>&1 || true; \
+                   i=$((i + 1)); done | grep -c '429 Too Many' || true";
+    assert_ne!(lab.root(image, limited), "0");
+    wait_for("the forwarded log", || {
+        lab.root(image, "logger forwarded-$((40 + 2)); cat /run/log-server").contains("forwarded-42").then_some(())
+    });
+
+    println!("a package without a module runs with its own unit, user and the image's configuration");
+    assert_eq!(lab.root(image, "ps -o user:20=,uid= -C mosquitto | tr -s ' '"), "mosquitto 961");
+    assert!(lab.root(image, "ss -Hltn 'sport = :1883'").contains("0.0.0.0:1883"));
+    assert!(lab.root(image, "nft list chain inet rave input").contains("tcp dport 1883 accept"));
+
+    println!("each of {} faults is seen by its checks and by no others", WEB.len());
+    lab.broken(&[image], &WEB);
+    lab.mended(image, &WEB);
+}
+
+#[test]
+fn what_keeps_data_works_and_is_seen_when_it_does_not() {
+    let lab = Lab::new();
+    let image = "library-data";
+    raise(&lab, image, &["https"]);
+
+    println!("users reach their databases as declared, and not otherwise");
+    let psql = "/usr/lib/postgresql/17/bin/psql -X -At -v ON_ERROR_STOP=1";
+    let as_postgres = |sql: &str| lab.root(image, &format!("{psql} -h /run/postgresql -U postgres -c \"{sql}\""));
+    assert_eq!(
+        as_postgres("select string_agg(rolname, ' ' order by rolname) from pg_roles where rolcanlogin"),
+        "app postgres reader"
+    );
+    assert_eq!(
+        as_postgres("select rolpassword from pg_authid where rolname = 'reader'").split('$').next(),
+        Some("SCRAM-SHA-256")
+    );
+    let by_password = |password: &str| {
+        let connection = "host=127.0.0.1 user=reader dbname=app";
+        lab.root(image, &format!("PGPASSWORD={password} {psql} -c 'select 42' '{connection}' 2>&1 || true"))
+    };
+    assert_eq!(by_password("library-data"), "42");
+    assert!(by_password("wrong").contains("password authentication failed"));
+
+    println!("dashboards are what Grafana reads, with the panels of each module");
+    let board: Value = serde_json::from_str(&lab.root(image, "cat /usr/share/rave/dashboards/machine.json")).unwrap();
+    let panels = board["panels"].as_array().unwrap();
+    assert!(panels.iter().any(|panel| panel["targets"][0]["legendFormat"] == "{{mountpoint}}"), "{board}");
+    assert!(panels.iter().all(|panel| panel["targets"][0]["expr"].is_string()), "{board}");
+
+    println!("each of {} faults is seen by its checks and by no others", DATA.len());
+    lab.broken(&[image], &DATA);
+    lab.mended(image, &DATA);
+
+    println!("a unit that fails is told by the health timer, in the journal and as a metric");
+    lab.root(
+        image,
+        "systemd-run -q --unit=broken /bin/false; while ! systemctl is-failed -q broken; do sleep 0.1; done",
+    );
+    assert_eq!(lab.root(image, "systemctl start rave-health.service && echo well || echo unwell"), "unwell");
+    let metric = "cat /var/lib/node-exporter/health.prom; journalctl -b -u rave-health -o cat";
+    let told = lab.root(image, metric);
+    assert!(told.contains("rave_health_failed_units 1") && told.contains("failed: broken.service"), "{told}");
+    lab.root(image, "systemctl reset-failed broken.service; systemctl start rave-health.service");
+
+    println!("a restart keeps the data");
+    as_postgres("create table kept as select 7 as x");
+    lab.root(image, "redis-cli -s /run/redis/redis.sock set kept 7");
+    lab.root(image, "systemctl restart postgresql.service redis-server.service");
+    assert_eq!(as_postgres("select x from kept"), "7");
+    assert_eq!(lab.root(image, "redis-cli -s /run/redis/redis.sock get kept"), "7");
+}
