@@ -66,7 +66,7 @@ pub enum Error {
     /// Its permission bits are none.
     #[error("the image gives {0} no mode that a secret can have")]
     Mode(String),
-    /// A file of the image is not as it should be.
+    /// A file that says what to do is not as it should be.
     #[error("{}: {reason}", path.display())]
     Image {
         /// The file.
@@ -120,6 +120,8 @@ struct Place {
     storage: PathBuf,
     /// The link to the current one.
     link: PathBuf,
+    /// What has to be done to units since secrets changed, for as long as it is not done.
+    pending: PathBuf,
 }
 
 impl Place {
@@ -131,6 +133,7 @@ impl Place {
             listed: root.join(LISTED.trim_start_matches('/')),
             storage: root.join("run/secrets.d"),
             link: root.join("run/secrets"),
+            pending: root.join("run/rave/pending.json"),
         }
     }
 
@@ -194,6 +197,7 @@ pub fn run<R: Read>(from: From<R>, credentials: Option<&Path>) -> Result<Report,
         disk::write_atomic(&place.pushed, &sealed, 0o600)?;
     }
     report.units = units::settle(&acts, wait)?;
+    disk::remove_file(&place.pending)?;
     Ok(report)
 }
 
@@ -261,10 +265,11 @@ fn activate(place: &Place, sealed: &[u8], identities: &Identities) -> Result<Act
     });
     let changed: Vec<Changed> = changed.collect();
     // What appears for the first time has nobody who could know an older one.
-    let acts = match before {
+    let planned = match before {
         Some(_) => units::plan(changes.iter().map(|(_, need, change)| (*need, *change))),
         None => BTreeMap::new(),
     };
+    let acts = remember(place, planned)?;
     let same = match &before {
         Some(before) if changed.is_empty() && generation::count(before)? == files.len() => generation::number(before),
         _ => None,
@@ -274,6 +279,26 @@ fn activate(place: &Place, sealed: &[u8], identities: &Identities) -> Result<Act
         None => generation::write(place, files.iter().map(|(file, _)| file))?,
     };
     Ok(Activated { report: Report { generation, files: files.len(), changed, units: Vec::new() }, acts })
+}
+
+/// Adds what an earlier run could not finish, and keeps all of it until it is done: after the switch nothing would
+/// differ any more, and units would go on with old secrets.
+fn remember(place: &Place, planned: BTreeMap<String, units::Act>) -> Result<BTreeMap<String, units::Act>, Error> {
+    let mut acts = planned;
+    if disk::exists(&place.pending) {
+        let earlier: BTreeMap<String, units::Act> = need::read(&place.pending)?;
+        for (unit, act) in earlier {
+            let planned = acts.entry(unit).or_insert(act);
+            *planned = act.max(*planned);
+        }
+    }
+    if !acts.is_empty() {
+        let reason = |error: serde_json::Error| Error::Image { path: place.pending.clone(), reason: error.to_string() };
+        let text = serde_json::to_vec(&acts).map_err(reason)?;
+        disk::create_dir_all(place.pending.parent().unwrap_or(&place.storage))?;
+        disk::write_atomic(&place.pending, &text, 0o600)?;
+    }
+    Ok(acts)
 }
 
 /// The files of a generation, each with what the image says of it.

@@ -98,6 +98,8 @@ pub async fn launch(
             Ok(launched) => {
                 let moved = ports::moved(&machine.forwards, &launched.decided.forwards);
                 moved.into_iter().for_each(|note| report.event(Event::Note(note)));
+                // QEMU has read them, and an identity shall not lie on disk for as long as the machine runs.
+                disk::remove_dir_all(directory.join(file::CREDENTIALS))?;
                 return Ok(launched);
             }
         }

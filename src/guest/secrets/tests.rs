@@ -57,6 +57,13 @@ impl World {
     }
 
     fn activate(&self, values: &[(&str, &str)]) -> Result<Activated, Error> {
+        let activated = self.begin(values);
+        disk::remove_file(&self.place.pending).unwrap();
+        activated
+    }
+
+    /// The same, but nothing is done to units yet.
+    fn begin(&self, values: &[(&str, &str)]) -> Result<Activated, Error> {
         let directory = self.credential(self.machine.identity.expose());
         let identities = identities(&self.place, [directory.as_path()].into_iter()).unwrap();
         activate(&self.place, &self.sealed(values), &identities)
@@ -151,4 +158,17 @@ fn the_ssh_host_key_opens_as_itself_and_converted() {
         activate(&world.place, &world.sealed(&VALUES), &identities).unwrap();
         assert_eq!(world.read("db"), "hunter2");
     }
+}
+
+#[test]
+fn what_was_not_done_to_units_is_done_the_next_time() {
+    let world = World::new();
+    world.activate(&VALUES).unwrap();
+    let changed = [("db", "hunter3"), VALUES[1], VALUES[2]];
+    let expected = vec![("conf.service", units::Act::Restart), ("db.service", units::Act::Restart)];
+    assert_eq!(acts(&world.begin(&changed).unwrap()), expected);
+    let again = world.begin(&changed).unwrap();
+    assert_eq!((acts(&again), &again.report.changed), (expected, &vec![]));
+    disk::remove_file(&world.place.pending).unwrap();
+    assert_eq!(acts(&world.begin(&changed).unwrap()), vec![]);
 }
