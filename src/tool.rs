@@ -1,5 +1,6 @@
 //! The one door through which programs are run: a cleared environment, the C locale, no standard input
 //! unless given, and on failure a command line that can be pasted and the end of what the program said.
+//! The user's own programs get the user's environment instead, and nothing of them is shown but the name.
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Read, Write as _};
@@ -38,6 +39,14 @@ pub enum Error {
         /// The command line, quoted for a shell.
         command: String,
     },
+    /// A program of the user's own ended with a failure.
+    #[error("{program} failed ({status})")]
+    User {
+        /// Its name.
+        program: String,
+        /// How it ended.
+        status: ExitStatus,
+    },
 }
 
 /// A program with its arguments, about to be run.
@@ -48,6 +57,7 @@ pub struct Tool {
     arguments: Vec<OsString>,
     environment: Vec<(OsString, OsString)>,
     directory: Option<PathBuf>,
+    is_of_user: bool,
 }
 
 /// A program that starts another one: its own path, and its arguments before the other's name.
@@ -66,7 +76,14 @@ impl Tool {
             arguments: Vec::new(),
             environment: Vec::new(),
             directory: None,
+            is_of_user: false,
         }
+    }
+
+    /// A program of the user's own, such as an editor: its environment is `environment` and no more. People write
+    /// secrets into such command lines, and the programs say some of them: errors and logs have the name only.
+    pub fn of_user(program: impl AsRef<OsStr>, environment: &[(OsString, OsString)]) -> Self {
+        Self { environment: environment.to_vec(), is_of_user: true, ..Self::new(program) }
     }
 
     /// A program that `wrapper` starts: it is given its own `arguments`, then `program` and what follows. Failures
@@ -109,8 +126,11 @@ impl Tool {
         self
     }
 
-    /// The command line, quoted so that it can be pasted into a shell.
+    /// The command line, quoted so that it can be pasted into a shell; of a user's program, its name.
     pub fn display(&self) -> String {
+        if self.is_of_user {
+            return self.name();
+        }
         std::iter::once(&self.program)
             .chain(&self.arguments)
             .map(|word| quote(&word.to_string_lossy()))
@@ -132,7 +152,9 @@ impl Tool {
             }
         };
         command.args(&self.arguments).env_clear().stdin(Stdio::null());
-        command.env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin").env("LC_ALL", "C");
+        if !self.is_of_user {
+            command.env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin").env("LC_ALL", "C");
+        }
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         if let Some(directory) = &self.directory {
             command.current_dir(directory);
@@ -183,6 +205,9 @@ impl Tool {
 
     /// The error for a run that ended with `status`.
     pub fn failed(&self, status: ExitStatus, stderr: &[u8]) -> Error {
+        if self.is_of_user {
+            return Error::User { program: self.name(), status };
+        }
         let tail = &stderr[stderr.len().saturating_sub(TAIL)..];
         Error::Failed {
             program: self.name(),
@@ -300,6 +325,16 @@ mod tests {
         let text = String::from_utf8(output).unwrap();
         assert!(text.starts_with("in\n"));
         assert!(text.contains("ONLY=1\n") && text.contains("LC_ALL=C\n") && !text.contains("HOME="), "{text}");
+    }
+
+    #[test]
+    fn a_users_program_gets_that_environment_only_and_is_not_quoted() {
+        let environment = [("PATH", "/usr/bin:/bin"), ("ONLY", "1")].map(|(name, value)| (name.into(), value.into()));
+        let output = Tool::of_user("env", &environment).output().unwrap();
+        assert_eq!(String::from_utf8(output).unwrap(), "ONLY=1\nPATH=/usr/bin:/bin\n");
+        let tool = Tool::of_user("/bin/sh", &environment).args(["-c", "echo hunter2 >&2; exit 3"]);
+        assert_eq!(tool.output().unwrap_err().to_string(), "sh failed (exit status: 3)");
+        assert_eq!(tool.display(), "sh");
     }
 
     #[test]

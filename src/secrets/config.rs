@@ -106,7 +106,28 @@ pub fn matching(config: &Path, text: &str, file: &Path) -> Result<Option<Creatio
     Ok(None)
 }
 
+/// What else a creation rule may have.
+const KNOWN: [&str; 6] =
+    ["path_regex", "age", "aws_profile", "key_groups", "shamir_threshold", "mac_only_encrypted"];
+
+/// Refuses a name that is nearly a known one: without it, a rule would encrypt less, or for others. Names of other kinds
+/// are left to whoever uses them, as sops does.
+fn refuse_misspelt(entries: &[Entry]) -> std::result::Result<(), String> {
+    let known = || KNOWN.iter().chain(&OTHERS).chain(&rule::NAMES);
+    for (name, _) in entries.iter().filter_map(Entry::pair) {
+        let plain = name.to_ascii_lowercase().replace('-', "_");
+        let near = |other: &&&str| strsim::damerau_levenshtein(&plain, other) <= (other.len() / 4).max(1);
+        if !known().any(|other| *other == name)
+            && let Some(near) = known().find(near)
+        {
+            return Err(format!("a creation rule has no {name:?}; did you mean {near}?"));
+        }
+    }
+    Ok(())
+}
+
 fn creation_rule(entries: &[Entry]) -> std::result::Result<Creation, String> {
+    refuse_misspelt(entries)?;
     let mut rules = Vec::new();
     for name in rule::NAMES {
         if let Some(text) = text_of(entries, name)?.filter(|text| !text.is_empty()) {
@@ -127,7 +148,11 @@ fn creation_rule(entries: &[Entry]) -> std::result::Result<Creation, String> {
         None => None,
         Some(text) => Some(text.parse().map_err(|_| "shamir_threshold is not a number of groups".to_owned())?),
     };
-    let mac_only_encrypted = number_of(entries, "mac_only_encrypted").as_deref() == Some("True");
+    let mac_only_encrypted = match field(entries, "mac_only_encrypted") {
+        None => false,
+        Some(Value::Leaf(leaf)) if leaf.kind == Kind::Bool => leaf.text.expose() == b"True",
+        Some(_) => return Err("mac_only_encrypted is neither true nor false".to_owned()),
+    };
     Ok(Creation { groups, threshold: threshold.filter(|&n| n > 0), rule: rules.pop(), mac_only_encrypted })
 }
 
@@ -265,10 +290,13 @@ mod tests {
 
     #[test]
     fn what_cannot_be_used_is_refused() {
-        for rule in ["age: nonsense", "pgp: ABCD", "encrypted_regex: a\n  encrypted_suffix: b", "key_groups: 1"] {
+        for rule in ["age: nonsense", "pgp: ABCD", "encrypted_regex: a\n  encrypted_suffix: b", "key_groups: 1", "encrypted_regx: a", "Encrypted-Regex: a", "path_regx: a", "agee: a", "unencrypted_sufix: b", "mac_only_encrypted: 'yes'"] {
             let text = format!("creation_rules:\n- {rule}\n");
             assert!(matches!(find_rule(&text, "/p/a"), Err(Error::Config { .. })), "{rule}");
         }
+        let said = find_rule("creation_rules:\n- encrypted_regx: a\n", "/p/a").unwrap_err().to_string();
+        assert!(said.contains("\"encrypted_regx\"; did you mean encrypted_regex?"), "{said}");
+        assert!(find_rule(&format!("creation_rules:\n- age: {ONE}\n  owner: me\n"), "/p/a").is_ok());
         assert!(find_rule("a: 1\n", "/p/a").is_err() && find_rule("- 1\n", "/p/a").is_err());
     }
 }

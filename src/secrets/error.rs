@@ -60,7 +60,7 @@ pub enum Error {
     /// A recipient cannot be encrypted for.
     #[error("{recipient} cannot be a recipient: {reason}")]
     Recipient {
-        /// The recipient as written; public.
+        /// The recipient as written, or what it is where that is a private key.
         recipient: String,
         /// Why not.
         reason: String,

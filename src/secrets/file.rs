@@ -74,9 +74,13 @@ impl File {
         let key = keyring::unwrap(&self.metadata.groups, self.metadata.threshold, identities)?;
         let mut cipher = cipher_of(key)?;
         let rule = Rule::new(&self.metadata.effective_rule())?;
-        let computed = walk::decrypt(&mut self.documents, &rule, self.metadata.mac_only_encrypted, &mut cipher)?;
+        let found = walk::decrypt(&mut self.documents, &rule, self.metadata.mac_only_encrypted, &mut cipher)?;
         if mac == Mac::Check {
-            check_mac(&self.metadata, &computed, &mut cipher)?;
+            check_mac(&self.metadata, &found.mac, &mut cipher)?;
+        }
+        for place in found.damaged {
+            let place = if place.is_empty() { "at the top of the file".to_owned() } else { format!("in {place}") };
+            identities.prompt().warn(&format!("a comment {place} was changed or moved, and stays encrypted"));
         }
         let Self { format, metadata, layout, documents } = self;
         Ok(Opened { format, metadata, layout, documents, cipher })

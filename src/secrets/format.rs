@@ -106,7 +106,7 @@ impl Format {
             (Self::Dotenv, Value::Map(entries)) => dotenv::write(entries),
             (Self::Json, Value::Map(entries)) => json::write(entries, layout.json),
             (Self::Json | Self::Ini, value) => json::write_value(value, layout.json),
-            (Self::Dotenv, _) => unwritable("only texts can be written alone"),
+            (Self::Dotenv, value) => dotenv::flat(value).map_or_else(|| unwritable("it is not a single value"), Ok),
             (Self::Binary, _) => unwritable("a binary file has no parts"),
         }
     }

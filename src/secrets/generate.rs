@@ -8,13 +8,16 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ed25519_dalek::SigningKey;
 use p256::ecdsa;
 use p256::pkcs8::{DecodePrivateKey as _, EncodePrivateKey as _, LineEnding};
+use rustls::crypto::ring::sign::any_supported_type;
+use rustls::pki_types::PrivateKeyDer;
+use rustls::pki_types::pem::{self, PemObject as _};
 use ssh_key::private::{Ed25519Keypair, Ed25519PrivateKey, KeypairData};
 use ssh_key::public::Ed25519PublicKey;
 use x509_cert::Certificate;
 use x509_cert::builder::{Builder as _, CertificateBuilder, Profile};
 use x509_cert::der::asn1::{Ia5String, OctetString, UtcTime};
 use x509_cert::der::oid::db::rfc5280::ID_KP_SERVER_AUTH;
-use x509_cert::der::{DecodePem as _, EncodePem as _};
+use x509_cert::der::{DecodePem as _, Encode as _, EncodePem as _};
 use x509_cert::ext::pkix::name::GeneralName;
 use x509_cert::ext::pkix::{ExtendedKeyUsage, SubjectAltName};
 use x509_cert::name::Name;
@@ -190,12 +193,25 @@ pub fn expiry(pem: &[u8]) -> Option<SystemTime> {
     chain(pem)?.iter().map(|certificate| certificate.tbs_certificate.validity.not_after.to_system_time()).min()
 }
 
-/// Whether a private key in PEM belongs to the first certificate of a chain; nothing where that cannot be told.
+/// The public half of a private key in PEM, as DER: of PKCS #8, SEC 1 or PKCS #1. Otherwise why it cannot be used.
+fn public_half(key: &Secret) -> std::result::Result<Vec<u8>, &'static str> {
+    let der = PrivateKeyDer::from_pem_slice(key.expose()).map_err(|error| match error {
+        pem::Error::NoItemsFound => "it holds no private key in PEM that is not encrypted",
+        _ => "its PEM is broken",
+    })?;
+    let unknown = "it is broken, or neither RSA of 2048 to 4096 bits, ECDSA on P-256 or P-384, nor Ed25519";
+    Ok(any_supported_type(&der).map_err(|_| unknown)?.public_key().ok_or(unknown)?.to_vec())
+}
+
+/// Why a text is no private key of TLS.
+pub fn unfit_key(key: &Secret) -> Option<&'static str> {
+    public_half(key).err()
+}
+
+/// Whether a private key in PEM belongs to the first certificate of a chain; nothing where one of them is none.
 pub fn belongs(key: &Secret, chain: &[u8]) -> Option<bool> {
-    let key = parse_key(key).ok()?;
-    let chain = self::chain(chain)?;
-    let public = SubjectPublicKeyInfoOwned::from_key(*key.verifying_key()).ok()?;
-    Some(chain.first()?.tbs_certificate.subject_public_key_info == public)
+    let public = self::chain(chain)?.first()?.tbs_certificate.subject_public_key_info.to_der().ok()?;
+    Some(public_half(key).ok()? == public)
 }
 
 #[cfg(test)]
@@ -224,6 +240,46 @@ mod tests {
         let left = expiry(chain.as_bytes()).unwrap().duration_since(now).unwrap();
         assert!(left > DAY * 396 && left <= DAY * 397, "{left:?}");
         assert!(server_certificate(&hosts, &Secret::from("x"), &authority, now).is_err());
+    }
+
+    /// Keys and certificates as OpenSSL makes them.
+    #[test]
+    fn keys_of_each_kind_are_held_against_certificates() {
+        let dir = tempfile::tempdir().unwrap();
+        let openssl = |arguments: &str| {
+            crate::tool::Tool::new("openssl").args(arguments.split(' ')).current_dir(dir.path()).output().unwrap()
+        };
+        let of = |algorithm: &str| -> (Secret, Vec<u8>) {
+            let key = openssl(&format!("genpkey -algorithm {algorithm} -out key"));
+            assert!(key.is_empty());
+            let certificate = openssl("req -x509 -new -key key -subj /CN=x -days 9");
+            (Secret::new(crate::disk::read(dir.path().join("key")).unwrap()), certificate)
+        };
+        let kinds =
+            ["ed25519", "rsa -pkeyopt rsa_keygen_bits:2048", "ec -pkeyopt ec_paramgen_curve:P-256", "ec -pkeyopt ec_paramgen_curve:P-384"];
+        for kind in kinds {
+            let (key, certificate) = of(kind);
+            assert_eq!((unfit_key(&key), belongs(&key, &certificate)), (None, Some(true)), "{kind}");
+            if kind != "ed25519" {
+                let key = Secret::new(openssl("pkey -in key -traditional"));
+                assert!(key.expose_text().is_some_and(|text| !text.contains("BEGIN PRIVATE")));
+                assert_eq!((unfit_key(&key), belongs(&key, &certificate)), (None, Some(true)), "{kind}");
+            }
+            assert_eq!(belongs(&of(kind).0, &certificate), Some(false), "{kind}");
+            assert_eq!(belongs(&of("ed25519").0, &certificate), Some(false), "{kind}");
+        }
+        let (key, _) = of("ed25519");
+        let text = key.expose_text().unwrap();
+        for wrong in [
+            "not a key".to_owned(),
+            text.replace("PRIVATE", "PUBLIC"),
+            text.replacen("MC4", "not a key at all", 1),
+            text.replacen("MC4", "MC5", 1),
+            "-----BEGIN PRIVATE KEY-----\nnot a key at all\n-----END PRIVATE KEY-----\n".to_owned(),
+            String::from_utf8(openssl("genrsa 1024")).unwrap(),
+        ] {
+            assert!(unfit_key(&Secret::from(wrong.as_str())).is_some(), "{wrong}");
+        }
     }
 
     #[test]

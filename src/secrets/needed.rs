@@ -133,11 +133,7 @@ fn unfit(kind: SecretKind, value: &Secret) -> Option<&'static str> {
             let lines = text.is_some_and(|text| text.trim_end_matches('\n').contains('\n'));
             lines.then_some("it has several lines")
         }
-        SecretKind::TlsKey => {
-            let label = text.and_then(|text| text.trim_start().strip_prefix("-----BEGIN ")?.split_once("-----"));
-            let known = ["PRIVATE KEY", "EC PRIVATE KEY", "RSA PRIVATE KEY"];
-            (!label.is_some_and(|(label, _)| known.contains(&label))).then_some("it does not begin as one")
-        }
+        SecretKind::TlsKey => generate::unfit_key(value),
         SecretKind::TlsCertificate => generate::expiry(value.expose()).is_none().then_some("it cannot be read as one"),
         SecretKind::SshKey => {
             ssh_key::PrivateKey::from_openssh(value.expose()).is_err().then_some("it cannot be read as one")

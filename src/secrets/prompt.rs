@@ -9,6 +9,10 @@ use zeroize::Zeroizing;
 pub trait Prompt: Send + Sync {
     /// Shows a line, such as "touch your token".
     fn message(&self, text: &str);
+    /// Warns of something about the file itself.
+    fn warn(&self, text: &str) {
+        self.message(text);
+    }
     /// Asks for a passphrase; nothing if there is nobody to ask.
     fn passphrase(&self, what: &str) -> Option<Zeroizing<String>>;
 }

@@ -15,6 +15,9 @@ use super::{Secret, pq};
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Recipient(String);
 
+/// What gives a private key away, in capitals.
+const PRIVATE: [&str; 3] = ["AGE-SECRET-KEY-", "AGE-PLUGIN-", "PRIVATE KEY"];
+
 const NO_SSH_KEY: &str = "it is not a key of ssh-ed25519 or ssh-rsa";
 
 enum Key {
@@ -43,7 +46,7 @@ impl Recipient {
 
     /// Encrypts for this recipient; returns an armored age file.
     pub(super) fn wrap(&self, share: &Secret, prompt: &Arc<dyn Prompt>) -> Result<String> {
-        let wrong = |reason: String| Error::Recipient { recipient: self.0.clone(), reason };
+        let wrong = |reason: String| Error::Recipient { recipient: shown(&self.0), reason };
         let plugin;
         let key = key(&self.0)?;
         let recipient: &dyn age::Recipient = match &key {
@@ -70,8 +73,21 @@ impl Recipient {
     }
 }
 
+/// A recipient as messages may show it. People and other programs put the private half where the public one belongs.
+pub(super) fn shown(text: &str) -> String {
+    if is_private(text) { "a private key".to_owned() } else { text.to_owned() }
+}
+
+fn is_private(text: &str) -> bool {
+    let text = text.to_ascii_uppercase();
+    PRIVATE.iter().any(|mark| text.contains(mark))
+}
+
 fn key(text: &str) -> Result<Key> {
-    let wrong = |reason: &str| Error::Recipient { recipient: text.to_owned(), reason: reason.to_owned() };
+    let wrong = |reason: &str| Error::Recipient { recipient: shown(text), reason: reason.to_owned() };
+    if is_private(text) {
+        return Err(wrong("its public half is, which begins with age1 or ssh-; whoever has seen this one has it now"));
+    }
     if text.starts_with("age1pq1") {
         return pq::Recipient::parse(text).map(|key| Key::PostQuantum(Box::new(key))).map_err(wrong);
     }
@@ -110,6 +126,18 @@ mod tests {
         {
             assert!(matches!(Recipient::parse(wrong), Err(Error::Recipient { .. })), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_private_key_is_named_and_not_shown() {
+        const BODY: &str = "1GQ97MFAGE9RV";
+        for mark in ["AGE-SECRET-KEY-", "age-secret-key-", "AGE-SECRET-KEY-PQ-", "AGE-PLUGIN-YUBIKEY-", "age1,x AGE-SECRET-KEY-"]
+        {
+            let error = Recipient::parse(&format!("{mark}{BODY}")).unwrap_err().to_string();
+            assert!(error.starts_with("a private key cannot be a recipient") && !error.contains(BODY), "{error}");
+        }
+        let pem = format!("-----BEGIN OPENSSH PRIVATE KEY-----\n{BODY}\n-----END OPENSSH PRIVATE KEY-----");
+        assert!(!Recipient::parse(&pem).unwrap_err().to_string().contains(BODY));
     }
 
     #[test]

@@ -78,11 +78,7 @@ impl Sources {
             all.notes.push(format!("{variable} is not a command"));
             return;
         };
-        let mut tool = Tool::new(program).args(arguments);
-        for (name, value) in &self.environment {
-            tool = tool.env(name, value);
-        }
-        match tool.output() {
+        match Tool::of_user(program, &self.environment).args(arguments).output() {
             Ok(output) => {
                 let output = super::Secret::new(output);
                 let added = all.add(variable, output.expose());

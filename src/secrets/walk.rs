@@ -22,11 +22,20 @@ pub(super) fn encrypt(documents: &mut [Document], rule: &Rule, only: bool, ciphe
     walk(documents, rule, only, Encrypt { cipher, rule })
 }
 
-/// Decrypts documents in place; returns the MAC of what was found, upper-case hexadecimal.
-pub(super) fn decrypt(documents: &mut [Document], rule: &Rule, only: bool, cipher: &mut Cipher) -> Result<Secret> {
-    let mut places = Vec::new();
+/// What was found in encrypted documents.
+pub(super) struct Decrypted {
+    /// Its MAC, upper-case hexadecimal.
+    pub mac: Secret,
+    /// Where comments stand that do not decrypt: `a/b`, or nothing at the top.
+    pub damaged: Vec<String>,
+}
+
+/// Decrypts documents in place.
+pub(super) fn decrypt(documents: &mut [Document], rule: &Rule, only: bool, cipher: &mut Cipher) -> Result<Decrypted> {
+    let (mut places, mut damaged) = (Vec::new(), Vec::new());
     documents.iter().for_each(|document| containers(document, &mut Vec::new(), &mut places));
-    walk(documents, rule, only, Decrypt { cipher, places })
+    let mac = walk(documents, rule, only, Decrypt { cipher, places, damaged: &mut damaged })?;
+    Ok(Decrypted { mac, damaged })
 }
 
 fn walk<V: Visit>(documents: &mut [Document], rule: &Rule, only: bool, visitor: V) -> Result<Secret> {
@@ -196,6 +205,7 @@ struct Decrypt<'a> {
     cipher: &'a mut Cipher,
     /// Where comments may have been when they were encrypted.
     places: Vec<String>,
+    damaged: &'a mut Vec<String>,
 }
 
 impl Visit for Decrypt<'_> {
@@ -228,7 +238,10 @@ impl Visit for Decrypt<'_> {
         Ok(match here.or_else(elsewhere) {
             Some(Opened::Comment(text)) => Comment { text, inline: false },
             Some(Opened::Leaf(leaf)) if leaf.kind == Kind::Str => Comment { text: leaf.text, inline: false },
-            _ => comment.clone(),
+            _ => {
+                self.damaged.push(aad.trim_end_matches(':').replace(':', "/"));
+                comment.clone()
+            }
         })
     }
 }

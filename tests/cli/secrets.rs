@@ -307,6 +307,50 @@ fn updatekeys_follows_the_configuration_and_changes_nothing_else() {
     assert!(gone.status == 0 && gone.stderr.contains("still know the data key"), "{}", gone.stderr);
 }
 
+/// One bad file of many does not keep the others from those whom the configuration names now.
+#[test]
+fn several_files_are_changed_past_a_bad_one() {
+    let world = project();
+    world.write("project/secrets/bad.yaml", "a: 1\n");
+    world.write("project/secrets/b.yaml", file(&world));
+    world.write("project/.sops.yaml", format!("creation_rules:\n  - age: '{ONE},{TWO}'\n"));
+    let all = ["secrets/bad.yaml", "secrets/none.yaml", "secrets/a.yaml", "secrets/b.yaml"];
+    let read = |name: &str| std::fs::read_to_string(world.path(&format!("project/secrets/{name}.yaml"))).unwrap();
+    let ran = run(&world, &[&["updatekeys", "--yes"], &all[..]].concat());
+    ran.refused(1, &["secrets/bad.yaml: it has no SOPS metadata", "no file secrets/none.yaml"]);
+    assert!(read("a").contains(TWO) && read("b").contains(TWO));
+    let before = read("b");
+    run(&world, &[&["rotate"], &all[1..]].concat()).refused(100, &["no file secrets/none.yaml"]);
+    assert_ne!(read("b"), before);
+}
+
+/// What sops reads is read, whatever type it was set to.
+#[test]
+fn a_number_in_a_file_of_texts_stays_readable() {
+    let world = project();
+    for (name, text, path) in [("dev.env", "A=x\n", "A"), ("dev.ini", "[s]\nA = x\n", "s/A")] {
+        let name = format!("secrets/{name}");
+        world.write(&format!("project/{name}"), text);
+        run(&world, &["encrypt", "--in-place", &name]).clean();
+        for (value, shown) in [("5", "5"), ("true", "true"), ("1.5", "1.5")] {
+            assert_eq!(run(&world, &["set", &name, path, value]).status, 0);
+            assert_eq!(run(&world, &["get", &name, path]).clean().trim_end(), shown, "{name}");
+        }
+    }
+}
+
+/// A comment is not part of the MAC: that somebody changed it is only said.
+#[test]
+fn damaged_comments_are_warned_of() {
+    let world = project();
+    let text = file(&world);
+    assert!(text.starts_with("#ENC[AES256_GCM,data:"), "{text}");
+    world.write("project/secrets/a.yaml", text.replacen("data:", "data:AAAA", 1));
+    let ran = run(&world, &["decrypt", "secrets/a.yaml"]);
+    assert!(ran.status == 0 && ran.stdout.contains("password: hunter2"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("warning") && ran.stderr.contains("a comment at the top of the file"), "{}", ran.stderr);
+}
+
 #[test]
 fn differences_are_shown_without_values() {
     let world = project();
@@ -366,6 +410,12 @@ fn git_shows_what_changed_without_values() {
     for value in ["hunter2", "other one", "swordfish", "cuttlefish"] {
         assert!(!shown.stdout.contains(value), "{}", shown.stdout);
     }
+    // Whoever has no identity sees which files changed.
+    let mut nobody = world.program("git");
+    nobody.env("PATH", std::env::var_os("PATH").unwrap());
+    let shown = ran(nobody.args(["diff", "--", "secrets/a.yaml"]));
+    let lines: Vec<&str> = shown.clean().lines().filter(|line| line.contains("no identity opens this file")).collect();
+    assert!(lines.len() == 2 && lines[0].contains(": version ") && lines[0][1..] != lines[1][1..], "{lines:?}");
     world.write("project/secrets/plain.yaml", file(&world));
     assert!(git(&["diff"]).clean().contains("-(it has no SOPS metadata: it is not encrypted)\n+list/0 int"));
 }
@@ -428,6 +478,39 @@ fn init_makes_what_an_image_needs_and_check_finds_it_good() {
         .run(&["secrets", "check", "shop"])
         .refused_with_output(1, &["tls-cert: in secrets/shop.yaml it is not a certificate"]);
     world.run(&["secrets", "check", "shop", "--recipient", ONE]).refused_with_output(1, &["cannot be opened by", ONE]);
+}
+
+/// Identities are published with the repository that holds them, by whatever path they are reached.
+#[test]
+fn an_identity_inside_of_the_repository_is_refused() {
+    let check = |prepare: &dyn Fn(&World), config: &str, inside: bool| {
+        let world = World::new();
+        world.write("project/images/x.yaml", "name: x\n");
+        prepare(&world);
+        let ran = ran(world.rave().env("XDG_CONFIG_HOME", world.path(config)).args(["secrets", "init"]));
+        if inside {
+            ran.refused(1, &["is inside of the project", "SOPS_AGE_KEY_FILE"]);
+            assert!(!world.path("project/.sops.yaml").exists(), "{config}");
+        } else {
+            ran.clean();
+        }
+        world
+    };
+    let git = |world: &World| drop(world.write(".git/HEAD", ""));
+    check(&|_| {}, "project/cfg", true);
+    check(&|_| {}, "cfg", false);
+    check(&git, "cfg", true);
+    let link = |world: &World| {
+        std::fs::create_dir_all(world.path("project/cfg")).unwrap();
+        std::os::unix::fs::symlink(world.path("project/cfg"), world.path("link")).unwrap();
+    };
+    check(&link, "link", true);
+    // One that is there already is no better.
+    let there = |world: &World| {
+        let identity = std::fs::read(key("age1.txt")).unwrap();
+        world.write("project/cfg/sops/age/keys.txt", identity);
+    };
+    check(&there, "project/cfg", true);
 }
 
 fn good(ran: &Ran) {
@@ -524,6 +607,68 @@ fn secrets_are_in_no_message() {
         all.push_str(&ran.stdout);
     }
     assert!(!all.contains("hunter2") && !all.contains("AGE-SECRET"), "{all}");
+}
+
+/// The most usual mistake with a new identity, in each place that takes a recipient.
+#[test]
+fn a_private_key_for_a_recipient_is_not_shown() {
+    let world = project();
+    let identity = std::fs::read_to_string(key("age1.txt")).unwrap();
+    let identity = identity.lines().find(|line| line.starts_with("AGE-SECRET-KEY-")).unwrap();
+    let check = |arguments: &[&str]| {
+        let ran = run(&world, arguments);
+        assert!(ran.status != 0 && ran.stderr.contains("a private key cannot be"), "{arguments:?} {}", ran.stderr);
+        assert!(!format!("{}{}", ran.stdout, ran.stderr).contains(&identity[20..]), "{arguments:?} {}", ran.stderr);
+    };
+    world.write("project/secrets/b.yaml", "a: 1\n");
+    check(&["encrypt", "--age", identity, "secrets/b.yaml"]);
+    check(&["recipients", "add", "secrets/a.yaml", identity, "-vv"]);
+    check(&["rotate", "--add-age", identity, "secrets/a.yaml"]);
+    check(&["check", "minimal", "--recipient", identity]);
+    world.write("project/.sops.yaml", format!("creation_rules:\n  - age: {identity}\n"));
+    check(&["encrypt", "secrets/b.yaml"]);
+    check(&["updatekeys", "--yes", "secrets/a.yaml"]);
+}
+
+/// Commands for identities hold and say what nobody else may read.
+#[test]
+fn the_commands_of_identities_are_named_and_not_quoted() {
+    let world = project();
+    let open = |variable: &str, command: &str| {
+        let arguments = ["decrypt", "secrets/a.yaml", "-vv"];
+        ran(secrets(&world, &arguments).env_remove("SOPS_AGE_KEY_FILE").env(variable, command))
+    };
+    for variable in ["SOPS_AGE_KEY_CMD", "SOPS_AGE_SSH_PRIVATE_KEY_CMD"] {
+        let ran = open(variable, "/bin/sh -c 'echo private-$((6*7)) >&2; exit 3' argument-43");
+        assert!(ran.status == 128 && ran.stderr.contains(&format!("{variable}: sh failed (exit status: 3)")));
+        assert!(!ran.stderr.contains("private-") && !ran.stderr.contains("argument-43"), "{}", ran.stderr);
+    }
+    let ran = open("SOPS_AGE_KEY_CMD", &format!("cat {}", key("age1.txt")));
+    assert!(ran.status == 0 && ran.stdout.contains("hunter2") && !ran.stderr.contains("age1.txt"), "{}", ran.stderr);
+}
+
+/// What sops runs has the caller's environment: an editor with another locale shows other characters.
+#[test]
+fn what_the_user_runs_has_the_users_environment() {
+    let world = project();
+    world.write("project/secrets/dev.env", "A=1\n");
+    run(&world, &["encrypt", "--in-place", "secrets/dev.env"]).clean();
+    let with = |arguments: &[&str], editor: &str| {
+        let mut command = secrets(&world, arguments);
+        ran(command.env_remove("LC_ALL").env("LANG", "de_DE.UTF-8").env("PATH", "/opt/x:/usr/bin:/bin").env("EDITOR", editor))
+    };
+    let check = |text: &str| {
+        let lines: Vec<&str> = text.lines().collect();
+        assert!(lines.contains(&"LANG=de_DE.UTF-8") && lines.contains(&"PATH=/opt/x:/usr/bin:/bin"), "{text}");
+        assert!(!text.contains("LC_ALL"), "{text}");
+    };
+    check(with(&["exec-env", "secrets/dev.env", "env"], "").clean());
+    check(with(&["exec-file", "secrets/dev.env", "env"], "").clean());
+    let editor = editor(&world, &format!("env > '{}'\n", world.path("seen").display()));
+    with(&["edit", "secrets/a.yaml"], &editor).refused(200, &["was not changed"]);
+    check(&std::fs::read_to_string(world.path("seen")).unwrap());
+    let pristine = with(&["exec-env", "--pristine", "secrets/dev.env", "--", "/usr/bin/env"], "");
+    assert_eq!(pristine.clean(), "A=1\n");
 }
 
 /// The guide's commands work as they stand there.

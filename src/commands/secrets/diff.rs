@@ -6,6 +6,7 @@ use std::path::Path;
 use serde_json::{Map, Value, json};
 
 use crate::cli::secrets::Diff;
+use crate::digest::Digest;
 use crate::secrets::tree::Kind;
 use crate::secrets::{Error, File, Mac, Opened, Secret, path};
 use crate::system;
@@ -84,9 +85,15 @@ fn rows(
 fn textconv(arguments: &Diff, context: &Context, owners: &BTreeMap<String, system::Secret>) -> Result<Status> {
     let bytes = files::read(&arguments.a)?;
     let format = files::format(&arguments.a, arguments.input_type);
-    let opened = File::read(format, bytes.expose()).and_then(|file| file.open(&identities(context), Mac::Check));
-    match opened {
-        Err(Error::Locked(_)) => context.ui.print("(no identity opens this file)"),
+    let file = File::read(format, bytes.expose());
+    // Each change has a new MAC, and each version so another line.
+    let version = file.as_ref().map(|file| {
+        let digest = Digest::of(file.metadata.mac.as_bytes()).to_string();
+        format!("version {} of {}", digest.get(..12).unwrap_or(&digest), file.metadata.last_modified)
+    });
+    let version = version.unwrap_or_default();
+    match file.and_then(|file| file.open(&identities(context), Mac::Check)) {
+        Err(Error::Locked(_)) => context.ui.print(format!("(no identity opens this file: {version})")),
         Err(error) => context.ui.print(format!("({error})")),
         Ok(opened) => {
             for (path, face) in faces(&opened, None) {

@@ -90,10 +90,8 @@ fn editor(context: &Context) -> Result<Vec<String>> {
 
 fn run_editor(editor: &[String], file: &Path, context: &Context) -> Result<()> {
     let Some((program, arguments)) = editor.split_first() else { return Ok(()) };
-    let mut tool = Tool::new(program).args(arguments).arg(file);
-    for (name, value) in &context.environment.identities.environment {
-        tool = tool.env(name, value);
-    }
+    let environment = &context.environment.identities.environment;
+    let tool = Tool::of_user(program, environment).args(arguments).arg(file);
     let status = tool.command().stdin(Stdio::inherit()).status();
     let status = status.map_err(|error| refused(NO_EDITOR, format!("cannot run the editor {program}: {error}")))?;
     if status.success() {

@@ -19,10 +19,9 @@ use super::{failure, files};
 /// Runs `exec-env`: this process becomes the command, so that signals and status are the command's own.
 pub fn env(arguments: &ExecEnv, context: &Context) -> Result<Status> {
     let opened = files::open(&arguments.file, &arguments.opening, context)?;
-    let mut tool = tool(arguments.command.as_deref(), &arguments.argv);
-    if !arguments.pristine {
-        tool = with_environment(tool, context);
-    }
+    let inherited = context.environment.identities.environment.as_slice();
+    let inherited = if arguments.pristine { &[] } else { inherited };
+    let mut tool = tool(arguments.command.as_deref(), &arguments.argv, inherited);
     for (name, value) in variables(&opened, &arguments.file)? {
         tool = tool.env(name, value);
     }
@@ -75,7 +74,7 @@ pub fn file(arguments: &ExecFile, context: &Context) -> Result<Status> {
     let fill = |word: &OsStr| fill(word, &path);
     let command = arguments.command.as_deref().map(fill);
     let argv: Vec<OsString> = arguments.argv.iter().map(|word| fill(word)).collect();
-    let tool = with_environment(tool(command.as_deref(), &argv), context);
+    let tool = tool(command.as_deref(), &argv, &context.environment.identities.environment);
     let start = |source| tool::Error::Start { program: tool.display(), source };
     let mut child = tool.command().stdin(Stdio::inherit()).spawn().map_err(start)?;
     // Ctrl-C reaches the command by itself; what is sent to rave alone is passed on.
@@ -91,19 +90,12 @@ pub fn file(arguments: &ExecFile, context: &Context) -> Result<Status> {
 }
 
 /// The command as the user gave it: words, or one line for the shell.
-fn tool(command: Option<&OsStr>, argv: &[OsString]) -> Tool {
+fn tool(command: Option<&OsStr>, argv: &[OsString], environment: &[(OsString, OsString)]) -> Tool {
     match (command, argv.split_first()) {
-        (Some(line), _) => Tool::new("/bin/sh").arg("-c").arg(line),
-        (None, Some((program, arguments))) => Tool::new(program).args(arguments),
-        (None, None) => Tool::new("/bin/sh"),
+        (Some(line), _) => Tool::of_user("/bin/sh", environment).arg("-c").arg(line),
+        (None, Some((program, arguments))) => Tool::of_user(program, environment).args(arguments),
+        (None, None) => Tool::of_user("/bin/sh", environment),
     }
-}
-
-fn with_environment(mut tool: Tool, context: &Context) -> Tool {
-    for (name, value) in &context.environment.identities.environment {
-        tool = tool.env(name, value);
-    }
-    tool
 }
 
 /// Puts the file's path where `{}` stands.

@@ -69,16 +69,15 @@ pub fn start(post_quantum: bool, others: &[String], context: &Context, files: &m
 /// The recipient of one's own identity; makes the identity if there is none.
 fn identity(post_quantum: bool, context: &Context, files: &mut Vec<String>) -> Result<String> {
     let sources = &context.environment.identities;
+    let default = sources.default_file();
+    for path in [&sources.ssh_file, &sources.key_file, &default].into_iter().flatten() {
+        outside(path, &context.project)?;
+    }
     if let Some(own) = super::identities(context).recipients().iter().find(|own| own.starts_with("age1")) {
         return Ok(own.clone());
     }
-    let path = sources.key_file.clone().or_else(|| sources.default_file());
+    let path = sources.key_file.clone().or(default);
     let path = path.ok_or_else(|| Failure::request("cannot tell where identities are kept: HOME is not set"))?;
-    let absolute = std::path::absolute(&path).unwrap_or_else(|_| path.clone());
-    if absolute.starts_with(&context.project) {
-        let message = format!("{} is inside of the project; identities must not be", path.display());
-        return Err(Failure::request(message).hint("set SOPS_AGE_KEY_FILE to a file elsewhere"));
-    }
     if let Some(folder) = path.parent() {
         disk::create_dir_all(folder)?;
         // The folder of others, such as ~/.config, stays as it is; that of keys is one's own.
@@ -92,6 +91,27 @@ fn identity(post_quantum: bool, context: &Context, files: &mut Vec<String>) -> R
     disk::write_atomic(&path, all.expose(), 0o600)?;
     files.push(path.display().to_string());
     Ok(new.recipient)
+}
+
+/// Refuses an identity that would be published together with what it opens: in the project, or in the Git repository
+/// that the project is part of, whatever links lead there.
+fn outside(identity: &Path, project: &Path) -> Result<()> {
+    let project = real(project);
+    let root = project.ancestors().find(|folder| disk::exists(folder.join(".git")));
+    if ![Some(project.as_path()), root].into_iter().flatten().any(|folder| real(identity).starts_with(folder)) {
+        return Ok(());
+    }
+    let place = if root.is_some() { "the project's repository" } else { "the project" };
+    let message = format!("{} is inside of {place}; identities must not be", identity.display());
+    Err(Failure::request(message).hint("keep identities elsewhere: SOPS_AGE_KEY_FILE names the file"))
+}
+
+/// A path without links, as far as it exists.
+fn real(path: &Path) -> PathBuf {
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let found = absolute.ancestors().find_map(|folder| Some((folder, disk::canonical(folder).ok()?)));
+    let Some((folder, real)) = found else { return absolute };
+    absolute.strip_prefix(folder).map_or(real.clone(), |rest| real.join(rest))
 }
 
 /// Writes .sops.yaml if there is none.

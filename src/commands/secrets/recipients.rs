@@ -1,7 +1,7 @@
 //! `rave secrets recipients`, `updatekeys` and `rotate`: who can open a file.
 
 use std::io::{BufRead as _, IsTerminal as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
@@ -104,7 +104,7 @@ fn take(group: &mut Group, recipients: &[Recipient], file: &Path) -> Result<()> 
 pub fn rotate(arguments: &Rotate, context: &Context) -> Result<Status> {
     let list = |text: &Option<String>| parse(text.as_slice());
     let (new, gone) = (list(&arguments.add_age)?, list(&arguments.rm_age)?);
-    for path in &arguments.files {
+    each(&arguments.files, context, |path| {
         if !(disk::exists(path) || new.is_empty() && gone.is_empty()) {
             let text = format!("there is no file {} whose recipients could change", path.display());
             return Err(refused(files::NO_FILE_TO_SHARE, text));
@@ -115,9 +115,22 @@ pub fn rotate(arguments: &Rotate, context: &Context) -> Result<Status> {
             take(group, &gone, path)?;
         }
         let mac = if arguments.opening.ignore_mac { Mac::Ignore } else { Mac::Check };
-        rotate_file(path, &read, file, context, mac)?;
+        rotate_file(path, &read, file, context, mac)
+    })
+}
+
+/// Does the same to several files, those behind one that fails too, and ends as the first that failed.
+fn each(files: &[PathBuf], context: &Context, mut act: impl FnMut(&Path) -> Result<()>) -> Result<Status> {
+    let mut first = None;
+    for path in files {
+        match act(path) {
+            Ok(()) => {}
+            Err(Failure::Interrupted) => return Err(Failure::Interrupted),
+            Err(failure) if first.is_none() => first = Some(failure),
+            Err(failure) => drop(failure.show(&context.ui)),
+        }
     }
-    Ok(Status::Done)
+    first.map_or(Ok(Status::Done), Err)
 }
 
 /// Opens a file as it was read, and writes it with a new data key for the recipients that `file` has now.
@@ -136,10 +149,7 @@ fn rotate_file(path: &Path, read: &crate::secrets::Secret, file: File, context: 
 
 /// Runs `updatekeys`.
 pub fn updatekeys(arguments: &Updatekeys, context: &Context) -> Result<Status> {
-    for path in &arguments.files {
-        update(path, arguments, context)?;
-    }
-    Ok(Status::Done)
+    each(&arguments.files, context, |path| update(path, arguments, context))
 }
 
 fn update(path: &Path, arguments: &Updatekeys, context: &Context) -> Result<()> {

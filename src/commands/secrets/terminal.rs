@@ -18,6 +18,10 @@ impl Prompt for Terminal {
         self.0.say(text);
     }
 
+    fn warn(&self, text: &str) {
+        self.0.warn(text);
+    }
+
     /// Asks on the terminal itself, without showing what is typed. A script has none and gets no question.
     fn passphrase(&self, what: &str) -> Option<Zeroizing<String>> {
         if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
