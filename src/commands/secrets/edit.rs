@@ -74,13 +74,18 @@ fn keep(file: &Path, sealed: &[u8], error: Failure, context: &Context) -> Failur
     let extension = file.extension().map(|name| format!(".{}", name.to_string_lossy())).unwrap_or_default();
     let stem = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let places = [file.with_file_name(""), std::env::temp_dir(), PathBuf::from("/var/tmp"), PathBuf::from("/dev/shm")];
-    let names = (1..=NAMES).map(|number| match number {
+    let name = |number| match number {
         1 => format!("{stem}.edited{extension}"),
         _ => format!("{stem}.edited-{number}{extension}"),
+    };
+    let kept = places.iter().find_map(|place| {
+        let mut paths = (1..=NAMES).map(|number| place.join(name(number)));
+        paths.find_map(|path| match disk::write_new(&path, sealed, 0o600) {
+            Err(error) if error.is_taken() => None,
+            written => Some(written.is_ok().then_some(path)),
+        })?
     });
-    let names: Vec<String> = names.collect();
-    let paths = places.iter().flat_map(|place| names.iter().map(|name| place.join(name)));
-    match paths.into_iter().find(|path| disk::write_new(path, sealed, 0o600).is_ok()) {
+    match kept {
         Some(path) => context.ui.warn(format!("the edited text is in {}, encrypted", path.display())),
         None => context.ui.warn("the edited text could be kept nowhere"),
     }

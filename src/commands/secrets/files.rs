@@ -117,7 +117,8 @@ impl Held {
     /// The same, with a new mode.
     pub fn replace_as(self, bytes: &[u8], mode: Option<u32>) -> Result<()> {
         if Secret::new(disk::read(&self.path)?) != self.read {
-            let message = format!("{} was changed by somebody else meanwhile; nothing was written", self.path.display());
+            let message =
+                format!("{} was changed by somebody else meanwhile; nothing was written", self.path.display());
             return Err(Failure::request(message).hint("run the command again"));
         }
         Ok(disk::rewrite(&self.path, bytes, mode)?)
