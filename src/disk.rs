@@ -7,6 +7,7 @@ mod copy;
 pub mod dir;
 mod lock;
 mod sparse;
+mod whole;
 
 pub use std::fs::File;
 use std::fs::{self, OpenOptions};
@@ -17,6 +18,7 @@ use std::path::{Path, PathBuf};
 pub use copy::copy_at;
 pub use lock::Lock;
 pub use sparse::{data, digest};
+pub use whole::{followed, rewrite, write_atomic, write_new, write_to};
 
 /// Something that the file system refused.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +36,11 @@ impl Error {
     /// Whether the path does not exist.
     pub fn is_not_found(&self) -> bool {
         self.source.kind() == io::ErrorKind::NotFound
+    }
+
+    /// Whether something is there already that must not be.
+    pub fn is_taken(&self) -> bool {
+        self.source.kind() == io::ErrorKind::AlreadyExists
     }
 
     /// Whether the file system, or the user's share of it, is full.
@@ -121,8 +128,13 @@ pub fn temp_dir() -> Result<tempfile::TempDir> {
 
 /// A new directory that only its owner may enter, removed with all that is in it when dropped.
 pub fn temp_dir_in(parent: impl AsRef<Path>) -> Result<tempfile::TempDir> {
+    temp_dir_named(parent, ".rave-")
+}
+
+/// The same, with a name that begins so.
+pub fn temp_dir_named(parent: impl AsRef<Path>, prefix: &str) -> Result<tempfile::TempDir> {
     let owner_only = fs::Permissions::from_mode(0o700);
-    let made = tempfile::Builder::new().prefix(".rave-").permissions(owner_only).tempdir_in(&parent);
+    let made = tempfile::Builder::new().prefix(prefix).permissions(owner_only).tempdir_in(&parent);
     context("create a directory in", &parent, made)
 }
 
@@ -228,25 +240,6 @@ pub fn set_mode(path: impl AsRef<Path>, mode: u32) -> Result<()> {
 /// The directory that a path names something in.
 fn directory_of(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
-}
-
-/// Replaces a file whole: readers see the old or the new content, never a part, even after a power cut.
-pub fn write_atomic(path: impl AsRef<Path>, bytes: &[u8], mode: u32) -> Result<()> {
-    let path = path.as_ref();
-    let write = || -> io::Result<()> {
-        let parent = directory_of(path);
-        let mut file = tempfile::Builder::new()
-            .prefix(".rave-")
-            .permissions(fs::Permissions::from_mode(mode))
-            .tempfile_in(parent)?;
-        file.write_all(bytes)?;
-        // The umask may have taken bits away.
-        file.as_file().set_permissions(fs::Permissions::from_mode(mode))?;
-        file.as_file().sync_all()?;
-        file.persist(path).map_err(|e| e.error)?;
-        File::open(parent)?.sync_all()
-    };
-    context("write", path, write())
 }
 
 /// A path in `directory` that no other process has.
@@ -356,17 +349,6 @@ mod tests {
     use std::os::unix::fs::MetadataExt as _;
 
     use super::*;
-
-    #[test]
-    fn an_atomic_write_sets_content_and_mode_and_leaves_nothing_else() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("file");
-        write_atomic(&path, b"one", 0o644).unwrap();
-        write_atomic(&path, b"two", 0o600).unwrap();
-        assert_eq!(read(&path).unwrap(), b"two");
-        assert_eq!(metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        assert_eq!(list(dir.path()).unwrap(), [path]);
-    }
 
     #[test]
     fn the_tail_of_a_file_is_bounded_and_may_be_missing() {

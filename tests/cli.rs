@@ -31,6 +31,8 @@ mod plan;
 mod schema;
 #[path = "cli/secrets.rs"]
 mod secrets;
+#[path = "cli/secrets_kept.rs"]
+mod secrets_kept;
 #[path = "cli/store.rs"]
 mod store;
 #[path = "cli/tidy.rs"]

@@ -17,14 +17,27 @@ pub struct Lock {
 impl Lock {
     /// Waits for the lock named by `path`, which is created and stays in place unless removed.
     pub fn exclusive(path: impl AsRef<Path>) -> Result<Self> {
-        Self::wait(path.as_ref(), File::lock)
+        Self::wait(path.as_ref(), Self::file, File::lock)
+    }
+
+    /// Waits for the lock of a file or directory that exists, which may be replaced while it is held.
+    pub fn existing(path: impl AsRef<Path>) -> Result<Self> {
+        Self::wait(path.as_ref(), Self::open, File::lock)
     }
 
     /// Takes the lock if nobody holds it.
     pub fn try_exclusive(path: impl AsRef<Path>) -> Result<Option<Self>> {
-        let path = path.as_ref();
+        Self::attempt(path.as_ref(), Self::file)
+    }
+
+    /// Takes the lock of a file or directory that exists, if nobody holds it.
+    pub fn try_existing(path: impl AsRef<Path>) -> Result<Option<Self>> {
+        Self::attempt(path.as_ref(), Self::open)
+    }
+
+    fn attempt(path: &Path, open: fn(&Path) -> Result<File>) -> Result<Option<Self>> {
         loop {
-            let file = Self::file(path)?;
+            let file = open(path)?;
             match file.try_lock() {
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) => return Ok(None),
@@ -38,7 +51,7 @@ impl Lock {
 
     /// Waits for a share of the lock; holders of shares exclude only exclusive holders.
     pub fn shared(path: impl AsRef<Path>) -> Result<Self> {
-        Self::wait(path.as_ref(), File::lock_shared)
+        Self::wait(path.as_ref(), Self::file, File::lock_shared)
     }
 
     /// Takes the lock's file away while holding it: who waited for it takes a new one.
@@ -51,9 +64,9 @@ impl Lock {
         context("write", &self.path, self.file.write_all(bytes))
     }
 
-    fn wait(path: &Path, lock: fn(&File) -> io::Result<()>) -> Result<Self> {
+    fn wait(path: &Path, open: fn(&Path) -> Result<File>, lock: fn(&File) -> io::Result<()>) -> Result<Self> {
         loop {
-            let file = Self::file(path)?;
+            let file = open(path)?;
             context("lock", path, lock(&file))?;
             if let Some(lock) = Self::confirm(file, path)? {
                 return Ok(lock);
@@ -63,6 +76,12 @@ impl Lock {
 
     fn file(path: &Path) -> Result<File> {
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path);
+        context("open", path, file)
+    }
+
+    /// Network file systems give exclusive locks only to writers; directories and protected files cannot be opened so.
+    fn open(path: &Path) -> Result<File> {
+        let file = OpenOptions::new().read(true).write(true).open(path).or_else(|_| File::open(path));
         context("open", path, file)
     }
 

@@ -1,6 +1,6 @@
 //! `.sops.yaml`: for whom new files are encrypted, and by which rule.
 
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use regex::bytes::Regex;
 
@@ -36,7 +36,7 @@ impl Creation {
 
 /// Finds the configuration for a file: in its folder or the nearest above.
 pub fn find(file: &Path) -> Option<PathBuf> {
-    let absolute = std::path::absolute(file).ok()?;
+    let absolute = absolute(file);
     absolute.ancestors().skip(1).map(|folder| folder.join(NAME)).find(|path| disk::exists(path))
 }
 
@@ -78,9 +78,22 @@ pub fn creation(config: &Path, text: &str, file: &Path) -> Result<Creation> {
     })
 }
 
+/// The path from the root, without `.` and `..`. As in sops, `..` takes the name before it away, also that of a link.
+fn absolute(path: &Path) -> PathBuf {
+    let whole = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let mut clean = PathBuf::new();
+    for component in whole.components() {
+        match component {
+            Component::ParentDir => drop(clean.pop()),
+            Component::CurDir => {}
+            other => clean.push(other),
+        }
+    }
+    clean
+}
+
 /// The file as `path_regex` sees it: relative to the configuration's folder.
 fn relative(config: &Path, file: &Path) -> PathBuf {
-    let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let (file, config) = (absolute(file), absolute(config));
     let folder = config.parent().unwrap_or(Path::new("/"));
     file.strip_prefix(folder).map_or_else(|_| file.clone(), Path::to_owned)
@@ -107,8 +120,7 @@ pub fn matching(config: &Path, text: &str, file: &Path) -> Result<Option<Creatio
 }
 
 /// What else a creation rule may have.
-const KNOWN: [&str; 6] =
-    ["path_regex", "age", "aws_profile", "key_groups", "shamir_threshold", "mac_only_encrypted"];
+const KNOWN: [&str; 6] = ["path_regex", "age", "aws_profile", "key_groups", "shamir_threshold", "mac_only_encrypted"];
 
 /// Refuses a name that is nearly a known one: without it, a rule would encrypt less, or for others. Names of other kinds
 /// are left to whoever uses them, as sops does.
@@ -255,6 +267,9 @@ mod tests {
         assert_eq!(first.rule, Some(Written { name: "encrypted_regex", text: "^data$".to_owned() }));
         let other = find_rule(&text, "/p/x/secrets/a.yaml").unwrap();
         assert!(other.groups[0].age[0].recipient == TWO && other.mac_only_encrypted);
+        for path in ["/p/x/../secrets/a.yaml", "/p/./secrets/b/../a.yaml", "/../p/secrets/a.yaml"] {
+            assert_eq!(find_rule(&text, path).unwrap(), first, "{path}");
+        }
         assert!(
             find_rule("creation_rules:\n- path_regex: x\n", "/p/a").unwrap_err().to_string().contains("path_regex")
         );
@@ -290,7 +305,18 @@ mod tests {
 
     #[test]
     fn what_cannot_be_used_is_refused() {
-        for rule in ["age: nonsense", "pgp: ABCD", "encrypted_regex: a\n  encrypted_suffix: b", "key_groups: 1", "encrypted_regx: a", "Encrypted-Regex: a", "path_regx: a", "agee: a", "unencrypted_sufix: b", "mac_only_encrypted: 'yes'"] {
+        for rule in [
+            "age: nonsense",
+            "pgp: ABCD",
+            "encrypted_regex: a\n  encrypted_suffix: b",
+            "key_groups: 1",
+            "encrypted_regx: a",
+            "Encrypted-Regex: a",
+            "path_regx: a",
+            "agee: a",
+            "unencrypted_sufix: b",
+            "mac_only_encrypted: 'yes'",
+        ] {
             let text = format!("creation_rules:\n- {rule}\n");
             assert!(matches!(find_rule(&text, "/p/a"), Err(Error::Config { .. })), "{rule}");
         }

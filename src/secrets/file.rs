@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use super::cipher::{Cipher, DATA_KEY};
 use super::error::{BadMac, Error, Result};
-use super::format::Format;
+use super::format::{DATA, Format};
 use super::identity::Identities;
 use super::metadata::{Group, Metadata};
 use super::prompt::Prompt;
 use super::rule::Rule;
-use super::tree::{Document, Leaf};
+use super::tree::{self, Document, Leaf};
 use super::{Layout, Secret, cipher, keyring, walk};
 
 /// Files larger than this are refused, in bytes.
@@ -66,6 +66,7 @@ impl File {
     /// The file as bytes, nothing encrypted anew.
     pub fn write(&self) -> Result<Vec<u8>> {
         let text = self.format.write_encrypted(&self.documents, self.metadata.write(), &self.layout)?;
+        read_back(self.format, &self.documents, text.expose())?;
         Ok(text.expose().to_vec())
     }
 
@@ -131,7 +132,11 @@ impl Opened {
         if format.has_metadata(&documents) {
             return Err(Error::AlreadyEncrypted);
         }
-        Rule::new(&metadata.effective_rule())?;
+        let rule = Rule::new(&metadata.effective_rule())?;
+        if format == Format::Binary && !rule.encrypts(&[DATA.to_owned()], &[], false) {
+            let text = format!("nothing of it would be encrypted: by its rule, {:?} stays plain", DATA);
+            return Err(Error::Rule(text));
+        }
         let key = Secret::random(DATA_KEY)?;
         keyring::wrap(&key, &mut metadata.groups, &mut metadata.threshold, prompt)?;
         Ok(Self { format, metadata, layout: Layout::default(), documents, cipher: cipher_of(key)? })
@@ -172,6 +177,7 @@ impl Opened {
     }
 
     /// Encrypts everything as of `now`. Values that did not change since the file was opened keep their ciphertext.
+    /// What comes out was read and decrypted again: what a format cannot hold is an error here, never a lost file.
     pub fn seal(&mut self, now: jiff::Timestamp) -> Result<Vec<u8>> {
         let rule = Rule::new(&self.metadata.effective_rule())?;
         let mut documents = self.documents.clone();
@@ -180,8 +186,33 @@ impl Opened {
         self.metadata.last_modified = now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
         self.metadata.mac = self.cipher.seal(&Leaf::str(mac), &self.metadata.last_modified)?;
         let text = self.format.write_encrypted(&documents, self.metadata.write(), &self.layout)?;
+        let mut again = read_back(self.format, &documents, text.expose())?;
+        let mut cipher = cipher_of(self.cipher.key().clone())?;
+        let found = walk::decrypt(&mut again, &rule, self.metadata.mac_only_encrypted, &mut cipher)?;
+        check_mac(&self.metadata, &found.mac, &mut cipher)?;
+        same(self.format, &self.documents, &again)?;
         Ok(text.expose().to_vec())
     }
+}
+
+/// Reads what is about to be written, which has to say what `documents` say.
+fn read_back(format: Format, documents: &[Document], text: &[u8]) -> Result<Vec<Document>> {
+    if text.len() > LIMIT {
+        let reason = "it would be larger than 64 MiB, which are refused when read";
+        return Err(Error::Unwritable { format, path: "the file".to_owned(), reason });
+    }
+    let (again, metadata) = format.read_encrypted(text)?;
+    Metadata::read(&metadata)?;
+    same(format, documents, &again)?;
+    Ok(again)
+}
+
+fn same(format: Format, written: &[Document], read: &[Document]) -> Result<()> {
+    let (written, read) = (tree::leaves(written), tree::leaves(read));
+    let differs = |at: &usize| written.get(*at) != read.get(*at);
+    let Some(at) = (0..written.len().max(read.len())).find(differs) else { return Ok(()) };
+    let path = written.get(at).or_else(|| read.get(at)).map(|(path, _)| path.join("/")).unwrap_or_default();
+    Err(Error::Unwritable { format, path, reason: "it would be read as something else" })
 }
 
 /// Refuses what no hand and no program writes as secrets.

@@ -15,7 +15,7 @@ pub(super) const KEY: &str = "sops";
 const PREFIX: &str = "sops_";
 
 /// The key of a binary file's only value.
-const DATA: &str = "data";
+pub(super) const DATA: &str = "data";
 
 /// A format of files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,17 +80,21 @@ impl Format {
     pub fn write_as(self, documents: &[Document], layout: &Layout) -> Result<Secret> {
         let empty = Document::new();
         let first = documents.first().unwrap_or(&empty);
+        let unwritable = |path: &str, reason| Error::Unwritable { format: self, path: path.to_owned(), reason };
+        if self != Self::Yaml && documents.len() > 1 {
+            return Err(unwritable("a file of several documents", "it holds one"));
+        }
         match self {
-            Self::Yaml => Ok(yaml::write(documents, layout.yaml)),
+            Self::Yaml => match documents.iter().find_map(|document| super::tree::twice_in(document)) {
+                Some(key) => Err(unwritable(key, "it is there twice")),
+                None => Ok(yaml::write(documents, layout.yaml)),
+            },
             Self::Json => json::write(first, layout.json),
             Self::Dotenv => dotenv::write(first),
             Self::Ini => ini::write(first),
             Self::Binary => match super::tree::get(first, DATA) {
                 Some(Value::Leaf(Leaf { text, .. })) => Ok(text.clone()),
-                _ => {
-                    let reason = "a binary file has one text, under `data`";
-                    Err(Error::Unwritable { format: self, path: DATA.to_owned(), reason })
-                }
+                _ => Err(unwritable(DATA, "a binary file has one text, under `data`")),
             },
         }
     }

@@ -6,7 +6,7 @@ use super::error::{Error, Result};
 use super::format::Format;
 use super::scalar::json_float;
 use super::secret::Builder;
-use super::tree::{Document, Entry, Item, Kind, Leaf, Value};
+use super::tree::{self, Document, Entry, Item, Kind, Leaf, Value};
 
 /// Deeper nesting was not written by hand.
 const DEPTH: usize = 128;
@@ -23,12 +23,18 @@ pub(super) fn read(text: &str) -> Result<Document> {
     }
 }
 
-/// Reads one value of JSON, of any type.
+/// Reads one value of JSON, of any type, for a file of any format: a key that is there twice is refused.
 pub fn read_value(text: &str) -> Result<Value> {
     let mut reader = Reader { text, at: 0 };
     let value = reader.value(0)?;
     reader.space();
-    if reader.at == text.len() { Ok(value) } else { Err(reader.wrong("something follows the value")) }
+    if reader.at != text.len() {
+        return Err(reader.wrong("something follows the value"));
+    }
+    match tree::twice(&value) {
+        Some(key) => Err(reader.wrong(&format!("the key {key:?} is there twice"))),
+        None => Ok(value),
+    }
 }
 
 struct Reader<'a> {
@@ -243,7 +249,7 @@ pub(super) fn write(document: &[Entry], spaces: Option<usize>) -> Result<Secret>
 /// Writes one value.
 pub(super) fn write_value(data: &Value, spaces: Option<usize>) -> Result<Secret> {
     let mut out = Builder::default();
-    value(data, (0, &Indent(spaces)), &mut out)?;
+    value(data, (0, &Indent(spaces)), &mut out).map_err(|error| named(error, "the value"))?;
     Ok(out.finish())
 }
 
@@ -259,14 +265,13 @@ fn value(value: &Value, at: Level<'_>, out: &mut Builder) -> Result<()> {
             return sequence("[", "]", values, at, out, |value_, out| self::value(value_, (at.0 + 1, at.1), out));
         }
         Value::Leaf(leaf) => match leaf.kind {
-            Kind::Str => string(&leaf.text, out),
-            Kind::Time => string(&leaf.text, out),
+            Kind::Str | Kind::Time => return string(&leaf.text, out),
             Kind::Int => out.push(leaf.text.expose()),
             Kind::Bool => out.text(if leaf.text.expose() == b"True" { "true" } else { "false" }),
             Kind::Float => {
                 let number = leaf.text.expose_text().and_then(|text| text.parse().ok()).and_then(json_float);
                 let reason = "JSON has no infinite numbers";
-                let unwritable = || Error::Unwritable { format: Format::Json, path: "a number".to_owned(), reason };
+                let unwritable = || Error::Unwritable { format: Format::Json, path: String::new(), reason };
                 out.text(&number.ok_or_else(unwritable)?);
             }
         },
@@ -276,10 +281,20 @@ fn value(value: &Value, at: Level<'_>, out: &mut Builder) -> Result<()> {
 
 fn map(entries: &[Entry], at: Level<'_>, out: &mut Builder) -> Result<()> {
     sequence("{", "}", entries.iter().filter_map(Entry::pair), at, out, |(key, item), out| {
-        string(&Secret::from(key), out);
+        string(&Secret::from(key), out)?;
         out.text(": ");
-        value(item, (at.0 + 1, at.1), out)
+        value(item, (at.0 + 1, at.1), out).map_err(|error| named(error, key))
     })
+}
+
+/// Names the place of an error that names none yet.
+fn named(error: Error, place: &str) -> Error {
+    match error {
+        Error::Unwritable { format, path, reason } if path.is_empty() => {
+            Error::Unwritable { format, path: place.to_owned(), reason }
+        }
+        other => other,
+    }
 }
 
 fn sequence<T>(
@@ -306,29 +321,27 @@ fn sequence<T>(
     Ok(())
 }
 
-fn string(text: &Secret, out: &mut Builder) {
+fn string(text: &Secret, out: &mut Builder) -> Result<()> {
+    let reason = "it is not UTF-8, which JSON has no sign for";
+    let text = text.expose_text().ok_or(Error::Unwritable { format: Format::Json, path: String::new(), reason })?;
     out.text("\"");
-    for chunk in text.expose().utf8_chunks() {
-        for c in chunk.valid().chars() {
-            match c {
-                '"' => out.text("\\\""),
-                '\\' => out.text("\\\\"),
-                '\n' => out.text("\\n"),
-                '\r' => out.text("\\r"),
-                '\t' => out.text("\\t"),
-                '\u{8}' => out.text("\\b"),
-                '\u{c}' => out.text("\\f"),
-                '\0'..='\u{1f}' | '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => {
-                    out.text(&format!("\\u{:04x}", u32::from(c)));
-                }
-                _ => out.text(c.encode_utf8(&mut [0; 4])),
+    for c in text.chars() {
+        match c {
+            '"' => out.text("\\\""),
+            '\\' => out.text("\\\\"),
+            '\n' => out.text("\\n"),
+            '\r' => out.text("\\r"),
+            '\t' => out.text("\\t"),
+            '\u{8}' => out.text("\\b"),
+            '\u{c}' => out.text("\\f"),
+            '\0'..='\u{1f}' | '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => {
+                out.text(&format!("\\u{:04x}", u32::from(c)));
             }
-        }
-        if !chunk.invalid().is_empty() {
-            out.text("\\ufffd");
+            _ => out.text(c.encode_utf8(&mut [0; 4])),
         }
     }
     out.text("\"");
+    Ok(())
 }
 
 #[cfg(test)]

@@ -163,3 +163,44 @@ impl Entry {
 pub fn get<'a>(map: &'a [Entry], key: &str) -> Option<&'a Value> {
     map.iter().filter_map(Entry::pair).find(|(name, _)| *name == key).map(|(_, value)| value)
 }
+
+/// A key that a map has twice, at any depth.
+pub fn twice(value: &Value) -> Option<&str> {
+    match value {
+        Value::Null | Value::Leaf(_) => None,
+        Value::List(items) => items.iter().filter_map(Item::value).find_map(twice),
+        Value::Map(entries) => twice_in(entries),
+    }
+}
+
+/// The same, of the entries of a map.
+pub fn twice_in(entries: &[Entry]) -> Option<&str> {
+    let mut seen = std::collections::BTreeSet::new();
+    entries.iter().filter_map(Entry::pair).find_map(|(key, value)| match seen.insert(key) {
+        false => Some(key),
+        true => twice(value),
+    })
+}
+
+/// The texts of all leaves with their paths, in order; no comments, and nothing of what is empty. Files say the same
+/// if these are equal: types are words about the texts, and some formats have none.
+pub fn leaves(documents: &[Document]) -> Vec<(Vec<&str>, &Secret)> {
+    fn gather<'a>(value: &'a Value, path: &mut Vec<&'a str>, all: &mut Vec<(Vec<&'a str>, &'a Secret)>) {
+        match value {
+            Value::Null => {}
+            Value::Leaf(leaf) => all.push((path.clone(), &leaf.text)),
+            Value::List(items) => items.iter().filter_map(Item::value).for_each(|value| gather(value, path, all)),
+            Value::Map(entries) => pairs(entries, path, all),
+        }
+    }
+    fn pairs<'a>(entries: &'a [Entry], path: &mut Vec<&'a str>, all: &mut Vec<(Vec<&'a str>, &'a Secret)>) {
+        for (key, value) in entries.iter().filter_map(Entry::pair) {
+            path.push(key);
+            gather(value, path, all);
+            path.pop();
+        }
+    }
+    let mut all = Vec::new();
+    documents.iter().for_each(|document| pairs(document, &mut Vec::new(), &mut all));
+    all
+}

@@ -9,10 +9,10 @@ use super::world::{Ran, World, ran, text};
 
 /// Published test keys; see tests/vectors/sops.
 const KEYS: &str = "tests/vectors/sops/generated/keys";
-const ONE: &str = "age1vjusj87wdhggna066mr346zfd6hz87tjz8t4p9ufx60dgsszcd3sk2wg5a";
-const TWO: &str = "age1twmqkglarzlxnal456r6w393qafehpn2dv0uwnwdm38ufkrlppqsycdn8c";
+pub const ONE: &str = "age1vjusj87wdhggna066mr346zfd6hz87tjz8t4p9ufx60dgsszcd3sk2wg5a";
+pub const TWO: &str = "age1twmqkglarzlxnal456r6w393qafehpn2dv0uwnwdm38ufkrlppqsycdn8c";
 
-fn key(name: &str) -> String {
+pub fn key(name: &str) -> String {
     format!("{}/{KEYS}/{name}", env!("CARGO_MANIFEST_DIR"))
 }
 
@@ -21,18 +21,18 @@ fn vector(name: &str) -> String {
 }
 
 /// `rave secrets` with the first test key.
-fn secrets(world: &World, arguments: &[&str]) -> Command {
+pub fn secrets(world: &World, arguments: &[&str]) -> Command {
     let mut command = world.rave();
     command.env("SOPS_AGE_KEY_FILE", key("age1.txt")).env("PATH", "/usr/bin:/bin").arg("secrets").args(arguments);
     command
 }
 
-fn run(world: &World, arguments: &[&str]) -> Ran {
+pub fn run(world: &World, arguments: &[&str]) -> Ran {
     ran(&mut secrets(world, arguments))
 }
 
 /// A project whose secrets are for the first test key.
-fn project() -> World {
+pub fn project() -> World {
     let world = World::new();
     world.write("project/.sops.yaml", format!("creation_rules:\n  - path_regex: ^secrets/\n    age: {ONE}\n"));
     world.write("project/secrets/a.yaml", "# note\nuser: admin\npassword: hunter2\nlist:\n    - 1\n    - two\n");
@@ -40,17 +40,17 @@ fn project() -> World {
     world
 }
 
-fn file(world: &World) -> String {
+pub fn file(world: &World) -> String {
     std::fs::read_to_string(world.path("project/secrets/a.yaml")).unwrap()
 }
 
 /// An editor: a script that gets the file as its argument.
-fn editor(world: &World, script: &str) -> String {
+pub fn editor(world: &World, script: &str) -> String {
     let path = world.write("editor.sh", script);
     format!("/bin/sh '{}'", path.display())
 }
 
-fn edit(world: &World, script: &str) -> Ran {
+pub fn edit(world: &World, script: &str) -> Ran {
     let editor = editor(world, script);
     ran(secrets(world, &["edit", "secrets/a.yaml"]).env("EDITOR", editor))
 }
@@ -348,7 +348,11 @@ fn damaged_comments_are_warned_of() {
     world.write("project/secrets/a.yaml", text.replacen("data:", "data:AAAA", 1));
     let ran = run(&world, &["decrypt", "secrets/a.yaml"]);
     assert!(ran.status == 0 && ran.stdout.contains("password: hunter2"), "{}", ran.stderr);
-    assert!(ran.stderr.contains("warning") && ran.stderr.contains("a comment at the top of the file"), "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("warning") && ran.stderr.contains("a comment at the top of the file"),
+        "{}",
+        ran.stderr
+    );
 }
 
 #[test]
@@ -513,7 +517,7 @@ fn an_identity_inside_of_the_repository_is_refused() {
     check(&there, "project/cfg", true);
 }
 
-fn good(ran: &Ran) {
+pub fn good(ran: &Ran) {
     assert_eq!(ran.status, 0, "{}{}", ran.stdout, ran.stderr);
 }
 
@@ -655,7 +659,11 @@ fn what_the_user_runs_has_the_users_environment() {
     run(&world, &["encrypt", "--in-place", "secrets/dev.env"]).clean();
     let with = |arguments: &[&str], editor: &str| {
         let mut command = secrets(&world, arguments);
-        ran(command.env_remove("LC_ALL").env("LANG", "de_DE.UTF-8").env("PATH", "/opt/x:/usr/bin:/bin").env("EDITOR", editor))
+        ran(command
+            .env_remove("LC_ALL")
+            .env("LANG", "de_DE.UTF-8")
+            .env("PATH", "/opt/x:/usr/bin:/bin")
+            .env("EDITOR", editor))
     };
     let check = |text: &str| {
         let lines: Vec<&str> = text.lines().collect();

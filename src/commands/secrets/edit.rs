@@ -7,13 +7,13 @@ use std::process::Stdio;
 use crate::cli::secrets::Edit;
 use crate::disk;
 use crate::secrets::tree::{Document, Entry, Value};
-use crate::secrets::{Error, Format, Mac, Opened, Secret, words};
+use crate::secrets::{Error, Format, Opened, Secret, words};
 use crate::tool::Tool;
 
 use super::super::{Context, Failure, Result, Status};
 use super::encrypt::with_default_rule;
 use super::memory::Place;
-use super::{failure, files, identities, prompt, refused};
+use super::{failure, files, prompt, refused};
 
 /// sops' statuses.
 const UNCHANGED: u8 = 200;
@@ -22,14 +22,16 @@ const NO_EDITOR: u8 = 201;
 /// Editors that are looked for if no variable names one.
 const EDITORS: [&str; 3] = ["vim", "nano", "vi"];
 
+/// How many texts are kept beside one file.
+const NAMES: u32 = 99;
+
 /// Runs the verb.
 pub fn run(arguments: &Edit, context: &Context) -> Result<Status> {
     let file = &arguments.file;
     let said = |error: &Error| failure(file.display(), error);
     let (read, mut opened) = if disk::exists(file) {
         let (read, encrypted) = files::load(file, arguments.opening.types.input_type)?;
-        let mac = if arguments.opening.ignore_mac { Mac::Ignore } else { Mac::Check };
-        (Some(read), encrypted.open(&identities(context), mac).map_err(|error| said(&error))?)
+        (Some(read), files::decrypt(file, encrypted, &arguments.opening, context)?)
     } else {
         (None, new(file, context)?)
     };
@@ -37,30 +39,66 @@ pub fn run(arguments: &Edit, context: &Context) -> Result<Status> {
     let editor = editor(context)?;
     let place = Place::new(context, arguments.allow_disk)?;
     let path = place.write(file, before.expose())?;
-    loop {
+    let sealed = loop {
         run_editor(&editor, &path, context)?;
         let edited = Secret::new(disk::read(&path)?);
         if edited == before {
             return Err(refused(UNCHANGED, format!("{} was not changed", file.display())));
         }
         let parsed = opened.format.read(edited.expose()).and_then(|documents| opened.replace(documents));
-        match parsed {
-            Ok(()) => break,
+        match parsed.and_then(|()| opened.seal(jiff::Timestamp::now())) {
+            Ok(sealed) => break sealed,
             Err(error) => back_to_editor(&error, context)?,
         }
-    }
-    let sealed = opened.seal(jiff::Timestamp::now()).map_err(|error| said(&error))?;
+    };
     match read {
         Some(read) => replace(file, &read, &sealed),
-        None if disk::exists(file) => Err(keep(file, &sealed)?),
-        None => Ok(disk::write_atomic(file, &sealed, 0o644)?),
-    }?;
+        None => disk::followed(file).and_then(|file| disk::write_new(file, &sealed, 0o644)).map_err(Failure::from),
+    }
+    .map_err(|error| keep(file, &sealed, error, context))?;
     Ok(Status::Done)
+}
+
+/// Writes what was edited, unless the file is no longer what it was.
+fn replace(file: &Path, read: &Secret, sealed: &[u8]) -> Result<()> {
+    let held = files::Held::new(file)?;
+    if held.read() != read {
+        return Err(Failure::request(format!("{} was changed by somebody else meanwhile", file.display())));
+    }
+    held.replace(sealed)
+}
+
+/// The edited text could not be written: it is kept beside the file or, where that cannot be, in a folder for what is
+/// temporary; encrypted.
+fn keep(file: &Path, sealed: &[u8], error: Failure, context: &Context) -> Failure {
+    let extension = file.extension().map(|name| format!(".{}", name.to_string_lossy())).unwrap_or_default();
+    let stem = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    let places = [file.with_file_name(""), std::env::temp_dir(), PathBuf::from("/var/tmp"), PathBuf::from("/dev/shm")];
+    let name = |number| match number {
+        1 => format!("{stem}.edited{extension}"),
+        _ => format!("{stem}.edited-{number}{extension}"),
+    };
+    let kept = places.iter().find_map(|place| {
+        let mut paths = (1..=NAMES).map(|number| place.join(name(number)));
+        paths.find_map(|path| match disk::write_new(&path, sealed, 0o600) {
+            Err(error) if error.is_taken() => None,
+            written => Some(written.is_ok().then_some(path)),
+        })?
+    });
+    match kept {
+        Some(path) => context.ui.warn(format!("the edited text is in {}, encrypted", path.display())),
+        None => context.ui.warn("the edited text could be kept nowhere"),
+    }
+    error
 }
 
 /// A file that does not exist yet, with an example to begin from.
 fn new(file: &Path, context: &Context) -> Result<Opened> {
     let format = Format::of(file);
+    // Found out before anybody writes something.
+    if let Some(folder) = file.parent().filter(|folder| !folder.as_os_str().is_empty() && !disk::exists(folder)) {
+        return Err(Failure::request(format!("there is no folder {}", folder.display())));
+    }
     let example = vec![Entry::Pair("example".to_owned(), Value::str("replace me"))];
     let example: Document = match format {
         Format::Binary => vec![Entry::Pair("data".to_owned(), Value::str("replace me\n"))],
@@ -112,26 +150,4 @@ fn back_to_editor(error: &Error, context: &Context) -> Result<()> {
         Ok(bytes) if bytes > 0 => Ok(()),
         _ => Err(Failure::Interrupted),
     }
-}
-
-fn replace(file: &Path, read: &Secret, sealed: &[u8]) -> Result<()> {
-    match disk::read(file).map(Secret::new) {
-        Ok(now) if now == *read => files::replace(file, read, sealed),
-        _ => Err(keep(file, sealed)?),
-    }
-}
-
-/// The file was changed meanwhile: it stays as it is, and the edited text is kept beside it, encrypted.
-fn keep(file: &Path, sealed: &[u8]) -> Result<Failure> {
-    let extension = file.extension().map(|name| format!(".{}", name.to_string_lossy())).unwrap_or_default();
-    let stem = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-    let mut beside = file.with_file_name(format!("{stem}.edited{extension}"));
-    let mut number = 1;
-    while disk::exists(&beside) {
-        number += 1;
-        beside = file.with_file_name(format!("{stem}.edited-{number}{extension}"));
-    }
-    disk::write_atomic(&beside, sealed, 0o600)?;
-    let message = format!("{} was changed by somebody else meanwhile", file.display());
-    Ok(Failure::request(message).hint(format!("the edited text is in {}, encrypted", beside.display())))
 }

@@ -17,8 +17,12 @@ pub fn run(arguments: &Encrypt, context: &Context) -> Result<Status> {
     if arguments.in_place && arguments.file.as_os_str() == "-" {
         return Err(refused(files::CONFLICT, "standard input cannot be replaced in place"));
     }
-    let bytes = files::read(&arguments.file)?;
-    let documents = input.read(bytes.expose()).map_err(|error| said(&error))?;
+    let held = arguments.in_place.then(|| files::Held::new(&arguments.file)).transpose()?;
+    let documents = match &held {
+        Some(held) => input.read(held.read().expose()),
+        None => input.read(files::read(&arguments.file)?.expose()),
+    };
+    let documents = documents.map_err(|error| said(&error))?;
     if documents.iter().all(Vec::is_empty) && output != Format::Binary {
         return Err(said(&crate::secrets::Error::Empty));
     }
@@ -39,10 +43,10 @@ pub fn run(arguments: &Encrypt, context: &Context) -> Result<Status> {
     let mut new = Opened::create(output, documents, metadata, &prompt(context)).map_err(|error| said(&error))?;
     new.layout = files::layout(name)?;
     let sealed = new.seal(jiff::Timestamp::now()).map_err(|error| said(&error))?;
-    match &arguments.output {
-        Some(path) => disk::write_atomic(path, &sealed, 0o644)?,
-        None if arguments.in_place => files::replace(&arguments.file, &bytes, &sealed)?,
-        None => context.ui.print_bytes(&sealed),
+    match (&arguments.output, held) {
+        (Some(path), _) => disk::write_to(path, &sealed, 0o644)?,
+        (None, Some(held)) => held.replace(&sealed)?,
+        (None, None) => context.ui.print_bytes(&sealed),
     }
     Ok(Status::Done)
 }

@@ -1,10 +1,9 @@
 //! Reads files of secrets, and writes them whole.
 
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::cli::secrets::{Opening, SecretsFormat};
-use crate::disk;
+use crate::disk::{self, Lock};
 use crate::secrets::{File, Format, Layout, Mac, Opened, Secret, config};
 
 use super::super::{Context, Failure, Result};
@@ -41,9 +40,13 @@ pub fn read(path: &Path) -> Result<Secret> {
     }
     match disk::read(path) {
         Ok(bytes) => Ok(Secret::new(bytes)),
-        Err(error) if error.is_not_found() => Err(refused(NO_FILE, format!("there is no file {}", path.display()))),
+        Err(error) if error.is_not_found() => Err(no_file(path)),
         Err(error) => Err(error.into()),
     }
+}
+
+fn no_file(path: &Path) -> Failure {
+    refused(NO_FILE, format!("there is no file {}", path.display()))
 }
 
 /// All of standard input.
@@ -55,28 +58,71 @@ pub fn read_stdin() -> Result<Secret> {
 /// Reads an encrypted file.
 pub fn load(path: &Path, said: Option<SecretsFormat>) -> Result<(Secret, File)> {
     let bytes = read(path)?;
+    let file = parse(path, &bytes, said)?;
+    Ok((bytes, file))
+}
+
+fn parse(path: &Path, bytes: &Secret, said: Option<SecretsFormat>) -> Result<File> {
     let mut file = File::read(format(path, said), bytes.expose()).map_err(|error| failure(path.display(), &error))?;
     file.layout = layout(path)?;
-    Ok((bytes, file))
+    Ok(file)
 }
 
 /// Reads and opens a file.
 pub fn open(path: &Path, opening: &Opening, context: &Context) -> Result<Opened> {
-    let (_, file) = load(path, opening.types.input_type)?;
+    decrypt(path, load(path, opening.types.input_type)?.1, opening, context)
+}
+
+/// Opens a file that was read from `path`.
+pub fn decrypt(path: &Path, file: File, opening: &Opening, context: &Context) -> Result<Opened> {
     let mac = if opening.ignore_mac { Mac::Ignore } else { Mac::Check };
     file.open(&identities(context), mac).map_err(|error| failure(path.display(), &error))
 }
 
-/// Replaces a file whole; its mode stays, and a link to it stays a link. Refuses if it is no longer what was read.
-pub fn replace(path: &Path, read: &Secret, bytes: &[u8]) -> Result<()> {
-    let target = disk::canonical(path)?;
-    let now = Secret::new(disk::read(&target)?);
-    if now != *read {
-        let message = format!("{} was changed by somebody else meanwhile; nothing was written", path.display());
-        return Err(Failure::request(message).hint("run the command again"));
+/// A file that no other command of rave changes meanwhile.
+pub struct Held {
+    path: PathBuf,
+    read: Secret,
+    /// Of the file itself, so that nothing is left beside it: who waited for a file that was replaced takes the lock
+    /// of its successor.
+    _lock: Lock,
+}
+
+impl Held {
+    /// Waits until nobody else changes the file, and reads it.
+    pub fn new(path: &Path) -> Result<Self> {
+        match disk::followed(path).and_then(Lock::existing) {
+            Ok(lock) => Ok(Self { path: path.to_owned(), read: read(path)?, _lock: lock }),
+            Err(error) if error.is_not_found() => Err(no_file(path)),
+            Err(error) => Err(error.into()),
+        }
     }
-    let mode = disk::metadata(&target)?.permissions().mode() & 0o777;
-    Ok(disk::write_atomic(&target, bytes, mode)?)
+
+    /// Its bytes.
+    pub fn read(&self) -> &Secret {
+        &self.read
+    }
+
+    /// Reads the bytes as an encrypted file.
+    pub fn file(&self, said: Option<SecretsFormat>) -> Result<File> {
+        parse(&self.path, &self.read, said)
+    }
+
+    /// Replaces the file whole; its owner and mode stay, and a link to it stays a link. Refuses if it is no longer what
+    /// was read: other programs know nothing of the lock.
+    pub fn replace(self, bytes: &[u8]) -> Result<()> {
+        self.replace_as(bytes, None)
+    }
+
+    /// The same, with a new mode.
+    pub fn replace_as(self, bytes: &[u8], mode: Option<u32>) -> Result<()> {
+        if Secret::new(disk::read(&self.path)?) != self.read {
+            let message =
+                format!("{} was changed by somebody else meanwhile; nothing was written", self.path.display());
+            return Err(Failure::request(message).hint("run the command again"));
+        }
+        Ok(disk::rewrite(&self.path, bytes, mode)?)
+    }
 }
 
 /// What the nearest .sops.yaml says of a new file.

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use serde_json::json;
 
 use crate::cli::secrets::Init;
-use crate::disk;
+use crate::disk::{self, Lock};
 use crate::secrets::tree::{Comment, Document, Entry, Value};
 use crate::secrets::{Format, Identities, Mac, Opened, Recipient, Secret, config, generate, identity, needed};
 use crate::system::{SecretKind, System};
@@ -33,6 +33,8 @@ pub fn run(arguments: &Init, context: &Context) -> Result<Status> {
     let asked = arguments.image.as_ref().map(|image| locking::evaluate(context, image, &[], None)).transpose()?;
     let mut made = Made::default();
     let own = start(arguments.post_quantum, &arguments.recipient, context, &mut made.files)?;
+    // Whoever begins the same project at the same time waits, and finds what was made.
+    let _alone = Lock::existing(disk::followed(context.project.join(config::NAME))?)?;
     let identities = super::identities(context);
     let folder = context.project.join(FOLDER);
     disk::create_dir_all(&folder)?;
@@ -73,22 +75,28 @@ fn identity(post_quantum: bool, context: &Context, files: &mut Vec<String>) -> R
     for path in [&sources.ssh_file, &sources.key_file, &default].into_iter().flatten() {
         outside(path, &context.project)?;
     }
-    if let Some(own) = super::identities(context).recipients().iter().find(|own| own.starts_with("age1")) {
-        return Ok(own.clone());
+    if let Some(own) = own(context) {
+        return Ok(own);
     }
     let path = sources.key_file.clone().or(default);
     let path = path.ok_or_else(|| Failure::request("cannot tell where identities are kept: HOME is not set"))?;
+    let path = disk::followed(path)?;
     if let Some(folder) = path.parent() {
         disk::create_dir_all(folder)?;
         // The folder of others, such as ~/.config, stays as it is; that of keys is one's own.
         disk::set_mode(folder, 0o700)?;
     }
+    // Of two that come at the same time, the second finds the identity of the first.
+    let _alone = Lock::exclusive(&path)?;
+    if let Some(own) = own(context) {
+        return Ok(own);
+    }
     let new = identity::generate(post_quantum).map_err(Failure::error)?;
     let text = keygen::file(&new, jiff::Timestamp::now());
-    let before = if disk::exists(&path) { Secret::new(disk::read(&path)?) } else { Secret::default() };
+    let before = Secret::new(disk::read(&path)?);
     let line = if before.is_empty() || before.expose().ends_with(b"\n") { "" } else { "\n" };
     let all = Secret::new([before.expose(), line.as_bytes(), text.expose()].concat());
-    disk::write_atomic(&path, all.expose(), 0o600)?;
+    disk::rewrite(&path, all.expose(), Some(0o600))?;
     files.push(path.display().to_string());
     Ok(new.recipient)
 }
@@ -114,6 +122,10 @@ fn real(path: &Path) -> PathBuf {
     absolute.strip_prefix(folder).map_or(real.clone(), |rest| real.join(rest))
 }
 
+fn own(context: &Context) -> Option<String> {
+    super::identities(context).recipients().iter().find(|own| own.starts_with("age1")).cloned()
+}
+
 /// Writes .sops.yaml if there is none.
 fn rules(others: &[String], own: &str, context: &Context, files: &mut Vec<String>) -> Result<()> {
     let path = context.project.join(config::NAME);
@@ -132,7 +144,10 @@ fn rules(others: &[String], own: &str, context: &Context, files: &mut Vec<String
          # The machines. Add the recipient of their identity: rave secrets keygen --output machine.key\n\
          \x20 - path_regex: ^images/.*\\.secrets$\n    age:\n{list}"
     );
-    disk::write_atomic(&path, text.as_bytes(), 0o644)?;
+    match disk::write_new(&path, text.as_bytes(), 0o644) {
+        Err(error) if error.is_taken() => return Ok(()),
+        written => written?,
+    }
     files.push(config::NAME.to_owned());
     Ok(())
 }
@@ -144,7 +159,7 @@ fn create(path: &Path, document: Document, context: &Context, made: &mut Made) -
     let mut new = Opened::create(Format::of(path), vec![document], metadata, &prompt(context)).map_err(|e| said(&e))?;
     new.layout = super::files::layout(path)?;
     let sealed = new.seal(jiff::Timestamp::now()).map_err(|error| said(&error))?;
-    disk::write_atomic(path, &sealed, 0o644)?;
+    disk::write_new(path, &sealed, 0o644)?;
     made.files.push(path.strip_prefix(&context.project).unwrap_or(path).display().to_string());
     Ok(new)
 }
@@ -211,13 +226,13 @@ fn store(
         return create(&path, pairs.collect(), context, made).map(drop);
     };
     let said = |error: &crate::secrets::Error| failure(path.display(), error);
-    let (read, file) = super::files::load(&path, None)?;
-    let mut opened = file.open(identities, Mac::Check).map_err(|error| said(&error))?;
+    let held = super::files::Held::new(&path)?;
+    let mut opened = held.file(None)?.open(identities, Mac::Check).map_err(|error| said(&error))?;
     if let Some(document) = opened.documents.first_mut() {
         document.extend(pairs);
     }
     let sealed = opened.seal(jiff::Timestamp::now()).map_err(|error| said(&error))?;
-    super::files::replace(&path, &read, &sealed)
+    held.replace(&sealed)
 }
 
 /// The project's certificate authority; made if there is none.

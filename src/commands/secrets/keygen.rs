@@ -27,11 +27,8 @@ pub fn run(arguments: &Keygen, context: &Context) -> Result<Status> {
             context.ui.print_bytes(text.expose());
             context.ui.say(format!("recipient: {}", new.recipient));
         }
-        Some(path) if disk::exists(path) => {
-            return Err(Failure::request(format!("{} exists; identities are never overwritten", path.display())));
-        }
         Some(path) => {
-            disk::write_atomic(path, text.expose(), 0o600)?;
+            write(path, &text)?;
             if context.ui.is_json() {
                 context.ui.print_json(&json!({"recipient": new.recipient, "file": path}));
             } else {
@@ -40,6 +37,20 @@ pub fn run(arguments: &Keygen, context: &Context) -> Result<Status> {
         }
     }
     Ok(Status::Done)
+}
+
+/// Identities are never overwritten, also not by whoever makes one at the same time. A link leads to where the file
+/// shall be; a device or a pipe has nothing to lose.
+fn write(path: &Path, text: &Secret) -> Result<()> {
+    let path = disk::followed(path)?;
+    let written = match disk::metadata(&path) {
+        Ok(found) if !found.is_file() => disk::write_to(&path, text.expose(), 0o600),
+        _ => disk::write_new(&path, text.expose(), 0o600),
+    };
+    written.map_err(|error| match error.is_taken() {
+        true => Failure::request(format!("{} exists; identities are never overwritten", path.display())),
+        false => error.into(),
+    })
 }
 
 /// An identity file, as age-keygen(1) writes it.

@@ -65,7 +65,8 @@ fn extend(group: &mut Group, recipients: &[Recipient]) -> bool {
 
 fn add(change: &RecipientChange, context: &Context) -> Result<Status> {
     let recipients = parse(&change.recipients)?;
-    let (read, mut file) = files::load(&change.file, None)?;
+    let held = files::Held::new(&change.file)?;
+    let mut file = held.file(None)?;
     let mut groups = file.metadata.groups.clone();
     if !extend(group_of(&mut groups, change)?, &recipients) {
         context.ui.say("nothing changed");
@@ -74,15 +75,16 @@ fn add(change: &RecipientChange, context: &Context) -> Result<Status> {
     let threshold = file.metadata.threshold;
     let said = |error: &Error| failure(change.file.display(), error);
     file.rewrap(groups, threshold, &identities(context)).map_err(|error| said(&error))?;
-    files::replace(&change.file, &read, &file.write().map_err(|error| said(&error))?)?;
+    held.replace(&file.write().map_err(|error| said(&error))?)?;
     Ok(Status::Done)
 }
 
 fn remove(change: &RecipientChange, context: &Context) -> Result<Status> {
     let recipients = parse(&change.recipients)?;
-    let (read, mut file) = files::load(&change.file, None)?;
+    let held = files::Held::new(&change.file)?;
+    let mut file = held.file(None)?;
     take(group_of(&mut file.metadata.groups, change)?, &recipients, &change.file)?;
-    rotate_file(&change.file, &read, file, context, Mac::Check)?;
+    rotate_file(&change.file, held, file, context, Mac::Check)?;
     context
         .ui
         .say("the file has a new data key; who could read it before still knows the old values: change those, too");
@@ -109,13 +111,14 @@ pub fn rotate(arguments: &Rotate, context: &Context) -> Result<Status> {
             let text = format!("there is no file {} whose recipients could change", path.display());
             return Err(refused(files::NO_FILE_TO_SHARE, text));
         }
-        let (read, mut file) = files::load(path, arguments.opening.types.input_type)?;
+        let held = files::Held::new(path)?;
+        let mut file = held.file(arguments.opening.types.input_type)?;
         if let Some(group) = file.metadata.groups.first_mut() {
             extend(group, &new);
             take(group, &gone, path)?;
         }
         let mac = if arguments.opening.ignore_mac { Mac::Ignore } else { Mac::Check };
-        rotate_file(path, &read, file, context, mac)
+        rotate_file(path, held, file, context, mac)
     })
 }
 
@@ -134,17 +137,17 @@ fn each(files: &[PathBuf], context: &Context, mut act: impl FnMut(&Path) -> Resu
 }
 
 /// Opens a file as it was read, and writes it with a new data key for the recipients that `file` has now.
-fn rotate_file(path: &Path, read: &crate::secrets::Secret, file: File, context: &Context, mac: Mac) -> Result<()> {
+fn rotate_file(path: &Path, held: files::Held, file: File, context: &Context, mac: Mac) -> Result<()> {
     let said = |error: &Error| failure(path.display(), error);
     let groups = file.metadata.groups.clone();
-    let mut before = File::read(file.format, read.expose()).map_err(|error| said(&error))?;
+    let mut before = File::read(file.format, held.read().expose()).map_err(|error| said(&error))?;
     before.layout = file.layout;
     let identities = identities(context);
     let mut opened = before.open(&identities, mac).map_err(|error| said(&error))?;
     opened.metadata.groups = groups;
     opened.rotate(identities.prompt()).map_err(|error| said(&error))?;
     let sealed = opened.seal(jiff::Timestamp::now()).map_err(|error| said(&error))?;
-    files::replace(path, read, &sealed)
+    held.replace(&sealed)
 }
 
 /// Runs `updatekeys`.
@@ -153,7 +156,8 @@ pub fn updatekeys(arguments: &Updatekeys, context: &Context) -> Result<Status> {
 }
 
 fn update(path: &Path, arguments: &Updatekeys, context: &Context) -> Result<()> {
-    let (read, mut file) = files::load(path, arguments.input_type)?;
+    let held = files::Held::new(path)?;
+    let mut file = held.file(arguments.input_type)?;
     let wanted = files::creation(path)?.ok_or_else(|| Failure::request("there is no .sops.yaml here or above"))?;
     let names = |groups: &[Group]| -> Vec<Vec<String>> {
         groups.iter().map(|group| group.age.iter().map(|key| key.recipient.clone()).collect()).collect()
@@ -189,7 +193,7 @@ fn update(path: &Path, arguments: &Updatekeys, context: &Context) -> Result<()> 
     }
     let said = |error: &Error| failure(path.display(), error);
     file.rewrap(wanted.groups, threshold, &identities(context)).map_err(|error| said(&error))?;
-    files::replace(path, &read, &file.write().map_err(|error| said(&error))?)?;
+    held.replace(&file.write().map_err(|error| said(&error))?)?;
     if removes {
         context.ui.warn("removed readers still know the data key: `rave secrets rotate` takes a new one");
     }

@@ -22,21 +22,28 @@ pub fn view(arguments: &Read, context: &Context) -> Result<Status> {
 
 /// Runs `decrypt`.
 pub fn decrypt(arguments: &Decrypt, context: &Context) -> Result<Status> {
-    let opened = files::open(&arguments.file, &arguments.opening, context)?;
+    let types = &arguments.opening.types;
+    let held = arguments.in_place.then(|| files::Held::new(&arguments.file)).transpose()?;
+    let encrypted = match &held {
+        Some(held) => held.file(types.input_type),
+        None => files::load(&arguments.file, types.input_type).map(|(_, file)| file),
+    };
+    let opened = files::decrypt(&arguments.file, encrypted?, &arguments.opening, context)?;
     let plain = match &arguments.extract {
-        Some(path) => extract(&opened.documents, path, &arguments.file, &arguments.opening.types, &opened),
+        Some(path) => extract(&opened.documents, path, &arguments.file, types, &opened),
         None => {
-            let said = arguments.opening.types.output_type;
+            let said = types.output_type;
             let format = said.map_or(opened.format, |said| files::format(&arguments.file, Some(said)));
             format
                 .write_as(&opened.documents, &opened.layout)
                 .map_err(|error| failure(arguments.file.display(), &error))
         }
     }?;
-    match &arguments.output {
-        Some(path) => disk::write_atomic(path, plain.expose(), 0o600)?,
-        None if arguments.in_place => disk::write_atomic(disk::canonical(&arguments.file)?, plain.expose(), 0o600)?,
-        None => context.ui.print_bytes(plain.expose()),
+    match (&arguments.output, held) {
+        (Some(path), _) => disk::write_to(path, plain.expose(), 0o600)?,
+        // What was readable as ciphertext need not be so as plain text.
+        (None, Some(held)) => held.replace_as(plain.expose(), Some(0o600))?,
+        (None, None) => context.ui.print_bytes(plain.expose()),
     }
     Ok(Status::Done)
 }

@@ -5,10 +5,10 @@ use std::path::Path;
 
 use crate::cli::secrets::{Hidden, Opening, Set, Unset};
 use crate::secrets::tree::{Document, Value};
-use crate::secrets::{Error, Mac, Secret, path, read_json};
+use crate::secrets::{Error, Secret, path, read_json};
 
 use super::super::{Context, Result, Status};
-use super::{failure, files, identities, refused};
+use super::{failure, files, refused};
 
 /// sops' status for a path or value that it cannot read.
 const WRONG_FORMAT: u8 = 7;
@@ -47,10 +47,9 @@ fn value(arguments: &Set, context: &Context) -> Result<Value> {
     if arguments.raw {
         return Ok(Value::str(text));
     }
-    let json = text.expose_text().and_then(|text| read_json(text).ok());
-    json.ok_or_else(|| {
-        refused(WRONG_FORMAT, "the value is not JSON").hint("--raw takes it as a text; JSON has texts in quotes")
-    })
+    let hint = "--raw takes it as a text; JSON has texts in quotes";
+    let json = text.expose_text().ok_or_else(|| refused(WRONG_FORMAT, "the value is not JSON").hint(hint))?;
+    read_json(json).map_err(|error| refused(WRONG_FORMAT, format!("the value: {error}")).hint(hint))
 }
 
 /// Opens a file, changes its first document, and writes it if that changed anything.
@@ -61,9 +60,8 @@ fn change(
     change: impl FnOnce(&mut Document) -> crate::secrets::Result<bool>,
 ) -> Result<Status> {
     let said = |error: &Error| failure(file.display(), error);
-    let (read, encrypted) = files::load(file, opening.types.input_type)?;
-    let mac = if opening.ignore_mac { Mac::Ignore } else { Mac::Check };
-    let mut opened = encrypted.open(&identities(context), mac).map_err(|error| said(&error))?;
+    let held = files::Held::new(file)?;
+    let mut opened = files::decrypt(file, held.file(opening.types.input_type)?, opening, context)?;
     let mut documents = std::mem::take(&mut opened.documents);
     if documents.is_empty() {
         documents.push(Document::new());
@@ -75,6 +73,6 @@ fn change(
         return Ok(Status::Done);
     }
     let sealed = opened.seal(jiff::Timestamp::now()).map_err(|error| said(&error))?;
-    files::replace(file, &read, &sealed)?;
+    held.replace(&sealed)?;
     Ok(Status::Done)
 }
