@@ -47,8 +47,6 @@ pub(super) fn read(text: &str) -> Result<Document> {
             // A header [DEFAULT] goes on with the first section.
             if name.eq_ignore_ascii_case(DEFAULT) {
                 current = 0;
-            } else if sections.iter().any(|section| section.name == name) {
-                return Err(lines.wrong(&format!("the section [{name}] is there twice")));
             } else {
                 current = sections.len();
                 sections.push(Section::new(name, std::mem::take(&mut comment)));
@@ -59,11 +57,10 @@ pub(super) fn read(text: &str) -> Result<Document> {
         let value = value(rest, &mut lines, &mut comment)?;
         let comment = std::mem::take(&mut comment);
         let Some(section) = sections.get_mut(current) else { continue };
-        // Programs differ in which of two they take.
-        if section.keys.iter().any(|(name, ..)| *name == key) {
-            return Err(lines.wrong(&format!("the key {key:?} is there twice in its section")));
+        match section.keys.iter_mut().find(|(name, ..)| *name == key) {
+            Some(known) => (known.1, known.2) = (value, comment),
+            None => section.keys.push((key, value, comment)),
         }
-        section.keys.push((key, value, comment));
     }
     Ok(sections.into_iter().map(entries).collect())
 }
