@@ -129,4 +129,20 @@ mod tests {
         drop(second);
         assert!(Lock::confirm(Lock::file(&path).unwrap(), &path).unwrap().is_some());
     }
+
+    #[test]
+    fn a_file_that_is_replaced_under_its_lock_passes_the_lock_on() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        assert!(Lock::existing(&path).unwrap_err().is_not_found(), "nothing is made for a lock");
+        crate::disk::write_atomic(&path, b"one", 0o400).unwrap();
+        let held = Lock::existing(&path).unwrap();
+        assert!(Lock::try_existing(&path).unwrap().is_none());
+        let waiter = Lock::open(&path).unwrap();
+        crate::disk::write_atomic(&path, b"two", 0o400).unwrap();
+        drop(held);
+        waiter.lock().unwrap();
+        assert!(Lock::confirm(waiter, &path).unwrap().is_none(), "the lock of what is gone is worth nothing");
+        assert!(Lock::try_existing(&path).unwrap().is_some() && Lock::try_existing(dir.path()).unwrap().is_some());
+    }
 }

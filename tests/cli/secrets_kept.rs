@@ -51,6 +51,7 @@ fn output_goes_through_pipes_and_links() {
 
     let fifo = world.path("project/fifo");
     rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+    run(&world, &["set", "-q", "fifo", "a", "1"]).refused(1, &["fifo is not a file"]);
     let mut child = start(&secrets(&world, &["decrypt", "--output", "fifo", "secrets/a.yaml"]), &world);
     // Opened both ways, so that a pipe that was replaced fails instead of waiting for ever.
     let mut reader = std::fs::OpenOptions::new().read(true).write(true).open(&fifo).unwrap();

@@ -91,11 +91,13 @@ pub struct Held {
 impl Held {
     /// Waits until nobody else changes the file, and reads it.
     pub fn new(path: &Path) -> Result<Self> {
-        match disk::followed(path).and_then(Lock::existing) {
-            Ok(lock) => Ok(Self { path: path.to_owned(), read: read(path)?, _lock: lock }),
-            Err(error) if error.is_not_found() => Err(no_file(path)),
-            Err(error) => Err(error.into()),
+        let missing = |error: disk::Error| if error.is_not_found() { no_file(path) } else { error.into() };
+        let file = disk::followed(path).map_err(missing)?;
+        if !disk::metadata(&file).map_err(missing)?.is_file() {
+            return Err(Failure::request(format!("{} is not a file that can be replaced", path.display())));
         }
+        let lock = Lock::existing(file).map_err(missing)?;
+        Ok(Self { path: path.to_owned(), read: read(path)?, _lock: lock })
     }
 
     /// Its bytes.
