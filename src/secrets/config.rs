@@ -107,8 +107,7 @@ pub fn matching(config: &Path, text: &str, file: &Path) -> Result<Option<Creatio
 }
 
 /// What else a creation rule may have.
-const KNOWN: [&str; 6] =
-    ["path_regex", "age", "aws_profile", "key_groups", "shamir_threshold", "mac_only_encrypted"];
+const KNOWN: [&str; 6] = ["path_regex", "age", "aws_profile", "key_groups", "shamir_threshold", "mac_only_encrypted"];
 
 /// Refuses a name that is nearly a known one: without it, a rule would encrypt less, or for others. Names of other kinds
 /// are left to whoever uses them, as sops does.
@@ -116,9 +115,10 @@ fn refuse_misspelt(entries: &[Entry]) -> std::result::Result<(), String> {
     let known = || KNOWN.iter().chain(&OTHERS).chain(&rule::NAMES);
     for (name, _) in entries.iter().filter_map(Entry::pair) {
         let plain = name.to_ascii_lowercase().replace('-', "_");
-        let near = |other: &&&str| strsim::damerau_levenshtein(&plain, other) <= (other.len() / 4).max(1);
+        let measured = known().map(|other| (strsim::damerau_levenshtein(&plain, other), other));
+        let near = measured.filter(|(distance, other)| *distance <= (other.len() / 4).max(1)).min();
         if !known().any(|other| *other == name)
-            && let Some(near) = known().find(near)
+            && let Some((_, near)) = near
         {
             return Err(format!("a creation rule has no {name:?}; did you mean {near}?"));
         }
@@ -290,7 +290,18 @@ mod tests {
 
     #[test]
     fn what_cannot_be_used_is_refused() {
-        for rule in ["age: nonsense", "pgp: ABCD", "encrypted_regex: a\n  encrypted_suffix: b", "key_groups: 1", "encrypted_regx: a", "Encrypted-Regex: a", "path_regx: a", "agee: a", "unencrypted_sufix: b", "mac_only_encrypted: 'yes'"] {
+        for rule in [
+            "age: nonsense",
+            "pgp: ABCD",
+            "encrypted_regex: a\n  encrypted_suffix: b",
+            "key_groups: 1",
+            "encrypted_regx: a",
+            "Encrypted-Regex: a",
+            "path_regx: a",
+            "agee: a",
+            "unencrypted_sufix: b",
+            "mac_only_encrypted: 'yes'",
+        ] {
             let text = format!("creation_rules:\n- {rule}\n");
             assert!(matches!(find_rule(&text, "/p/a"), Err(Error::Config { .. })), "{rule}");
         }

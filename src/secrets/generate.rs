@@ -255,8 +255,12 @@ mod tests {
             let certificate = openssl("req -x509 -new -key key -subj /CN=x -days 9");
             (Secret::new(crate::disk::read(dir.path().join("key")).unwrap()), certificate)
         };
-        let kinds =
-            ["ed25519", "rsa -pkeyopt rsa_keygen_bits:2048", "ec -pkeyopt ec_paramgen_curve:P-256", "ec -pkeyopt ec_paramgen_curve:P-384"];
+        let kinds = [
+            "ed25519",
+            "rsa -pkeyopt rsa_keygen_bits:2048",
+            "ec -pkeyopt ec_paramgen_curve:P-256",
+            "ec -pkeyopt ec_paramgen_curve:P-384",
+        ];
         for kind in kinds {
             let (key, certificate) = of(kind);
             assert_eq!((unfit_key(&key), belongs(&key, &certificate)), (None, Some(true)), "{kind}");

@@ -47,8 +47,6 @@ pub(super) fn read(text: &str) -> Result<Document> {
             // A header [DEFAULT] goes on with the first section.
             if name.eq_ignore_ascii_case(DEFAULT) {
                 current = 0;
-            } else if sections.iter().any(|section| section.name == name) {
-                return Err(lines.wrong(&format!("the section [{name}] is there twice")));
             } else {
                 current = sections.len();
                 sections.push(Section::new(name, std::mem::take(&mut comment)));
@@ -293,6 +291,17 @@ mod tests {
         let expected = "; top\nk = 1\n\n[s]\n# a\n; b\nlong = v\nx    = q\nm    = \"\"\"a\nb\"\"\"\n\n[t]\n";
         assert_eq!(written(text), expected.replace("# a", "; a"));
         assert_eq!(written(&written(text)), written(text));
+    }
+
+    #[test]
+    fn a_name_that_stands_twice_is_refused() {
+        let check = |text: &str, said: &str| {
+            let error = read(text).unwrap_err().to_string();
+            assert!(error.contains(said), "{text}: {error}");
+        };
+        check("a = 1\na = 2\n", "the key \"a\" is there twice in its section (line 2)");
+        check("a = 1\n[DEFAULT]\na = 2\n", "the key \"a\"");
+        assert!(read("[s]\na = 1\n[t]\na = 1\n").is_ok());
     }
 
     #[test]

@@ -131,8 +131,13 @@ mod tests {
     #[test]
     fn a_private_key_is_named_and_not_shown() {
         const BODY: &str = "1GQ97MFAGE9RV";
-        for mark in ["AGE-SECRET-KEY-", "age-secret-key-", "AGE-SECRET-KEY-PQ-", "AGE-PLUGIN-YUBIKEY-", "age1,x AGE-SECRET-KEY-"]
-        {
+        for mark in [
+            "AGE-SECRET-KEY-",
+            "age-secret-key-",
+            "AGE-SECRET-KEY-PQ-",
+            "AGE-PLUGIN-YUBIKEY-",
+            "age1,x AGE-SECRET-KEY-",
+        ] {
             let error = Recipient::parse(&format!("{mark}{BODY}")).unwrap_err().to_string();
             assert!(error.starts_with("a private key cannot be a recipient") && !error.contains(BODY), "{error}");
         }

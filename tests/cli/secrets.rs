@@ -348,7 +348,11 @@ fn damaged_comments_are_warned_of() {
     world.write("project/secrets/a.yaml", text.replacen("data:", "data:AAAA", 1));
     let ran = run(&world, &["decrypt", "secrets/a.yaml"]);
     assert!(ran.status == 0 && ran.stdout.contains("password: hunter2"), "{}", ran.stderr);
-    assert!(ran.stderr.contains("warning") && ran.stderr.contains("a comment at the top of the file"), "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("warning") && ran.stderr.contains("a comment at the top of the file"),
+        "{}",
+        ran.stderr
+    );
 }
 
 #[test]
@@ -655,7 +659,11 @@ fn what_the_user_runs_has_the_users_environment() {
     run(&world, &["encrypt", "--in-place", "secrets/dev.env"]).clean();
     let with = |arguments: &[&str], editor: &str| {
         let mut command = secrets(&world, arguments);
-        ran(command.env_remove("LC_ALL").env("LANG", "de_DE.UTF-8").env("PATH", "/opt/x:/usr/bin:/bin").env("EDITOR", editor))
+        ran(command
+            .env_remove("LC_ALL")
+            .env("LANG", "de_DE.UTF-8")
+            .env("PATH", "/opt/x:/usr/bin:/bin")
+            .env("EDITOR", editor))
     };
     let check = |text: &str| {
         let lines: Vec<&str> = text.lines().collect();

@@ -157,5 +157,8 @@ fn finished_files_are_what_their_names_say() {
         )
     };
     good(&file("{\"keep\": {{ keep }}, \"in\": \"{{ keep }}\", \"list\": {{ [keep] }}, \"s\": {{ keep|seconds }}}"));
-    check(&file("{\"keep\": {{ keep }},}"), &["/etc/a.json is not what its format says: key must be a string at line 1"]);
+    check(
+        &file("{\"keep\": {{ keep }},}"),
+        &["/etc/a.json is not what its format says: key must be a string at line 1"],
+    );
 }
