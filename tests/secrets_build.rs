@@ -157,6 +157,17 @@ fn an_image_holds_ciphertext_only_and_one_that_holds_more_is_refused() {
         "/etc/app.conf has secret `db-password` in plain text at byte 11, put there by environment.files (<command line>",
         "manifest has secret `db-password`",
     ]);
+    // One that the image does not ask for, in a file of another one's; names there are no secrets.
+    lab.write("project/secrets/db/spare.yaml", "spare: {user: root, password: 7 rusty horse shoes}\n");
+    lab.good(&["secrets", "encrypt", "--in-place", "secrets/db/spare.yaml"]);
+    lab.good(&["build", "app"]);
+    assert_eq!(lab.json("result/leaks.json")["others"], 1);
+    let file = "environment.files={/etc/app.conf: {text: \"password = 7 rusty horse shoes\"}}";
+    lab.refused(
+        "home",
+        &["build", "app", "--set", file],
+        &["/etc/app.conf has secret `secrets/db/spare.yaml: spare/password` in plain text at byte 11"],
+    );
     let module = "description: x\ncmdline: [\"token=";
     lab.write("project/modules/line.yaml", format!("{module}{}\"]\n", BASE64_STANDARD.encode(format!("x{PASSWORD}"))));
     let image = std::fs::read_to_string(lab.path("project/images/app.yaml")).unwrap();

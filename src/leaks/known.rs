@@ -3,6 +3,8 @@
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD_NO_PAD;
 
+use super::der;
+
 /// How far behind its first byte a finding is examined, in bytes.
 pub(super) const LOOKAHEAD: usize = 2048;
 
@@ -13,14 +15,31 @@ pub(super) enum Anchor {
     Armor,
     /// An age identity.
     Age,
+    /// An identity of a plugin of age.
+    Plugin,
+    /// The private part of PuTTY's own format.
+    Putty,
+    /// A key in JSON (RFC 7517).
+    Jwk,
+    /// A key in DER, by its place in [`der::KEYS`].
+    Der(usize),
+    /// A key in PKCS #8 or #12 that a password protects.
+    Protected(&'static str),
     /// The end of the armor's first line, in base64, which began this many characters earlier.
     Wrapped(usize),
 }
 
-/// The texts that are looked for.
-pub(super) const ANCHORS: [(&str, Anchor); 5] = [
+/// The texts that are looked for, beside those of [`der::KEYS`].
+const ANCHORS: [(&str, Anchor); 11] = [
     (ARMOR, Anchor::Armor),
     (AGE, Anchor::Age),
+    (PLUGIN, Anchor::Plugin),
+    (PUTTY, Anchor::Putty),
+    // Members of JSON may stand in any order; that of the alphabet has `crv` before the key.
+    ("\"kty\":\"", Anchor::Jwk),
+    ("\"kty\": \"", Anchor::Jwk),
+    ("\"crv\":\"", Anchor::Jwk),
+    ("\"crv\": \"", Anchor::Jwk),
     // `PRIVATE KEY-----` at the three places where it can begin in what is encoded.
     ("UFJJVkFURSBLRVktLS0tL", Anchor::Wrapped(0)),
     ("BSSVZBVEUgS0VZLS0tLS", Anchor::Wrapped(2)),
@@ -29,6 +48,16 @@ pub(super) const ANCHORS: [(&str, Anchor); 5] = [
 
 const ARMOR: &str = "-----BEGIN ";
 const AGE: &str = "AGE-SECRET-KEY-";
+const PLUGIN: &str = "AGE-PLUGIN-";
+const PUTTY: &str = "Private-Lines: ";
+
+/// All texts that are looked for, each with what it begins.
+pub(super) fn anchors() -> impl Iterator<Item = (&'static [u8], Anchor)> {
+    let texts = ANCHORS.iter().map(|(text, anchor)| (text.as_bytes(), *anchor));
+    let keys = der::KEYS.iter().enumerate().map(|(number, key)| (key.begin, Anchor::Der(number)));
+    let protected = [(der::SHROUDED, Anchor::Protected("PKCS #12")), (der::PBES2, Anchor::Protected("PKCS #8"))];
+    texts.chain(keys).chain(protected)
+}
 
 impl Anchor {
     /// The kind of key, if `bytes`, which begin with the anchor's text, are one.
@@ -37,6 +66,14 @@ impl Anchor {
         match self {
             Self::Armor => armored(bytes),
             Self::Age => age(bytes).then(|| "age identity".to_owned()),
+            Self::Plugin => plugin(bytes).then(|| "age identity of a plugin".to_owned()),
+            Self::Putty => putty(bytes).then(|| "PuTTY".to_owned()),
+            Self::Jwk => jwk(bytes).then(|| "JSON Web Key".to_owned()),
+            Self::Der(number) => {
+                let key = der::KEYS.get(number).filter(|key| key.confirm(bytes))?;
+                Some(format!("{} in DER", key.kind))
+            }
+            Self::Protected(kind) => der::is_protected(bytes).then(|| format!("{kind} with a password, in DER")),
             Self::Wrapped(before) => wrapped(bytes, before).then(|| "PRIVATE KEY in base64".to_owned()),
         }
     }
@@ -45,9 +82,8 @@ impl Anchor {
 /// The kind of the first private key in a file's bytes. A program that only knows the header of one has no key
 /// below it.
 pub fn private_key(bytes: &[u8]) -> Option<String> {
-    ANCHORS.iter().find_map(|(text, anchor)| {
-        memchr::memmem::find_iter(bytes, text.as_bytes())
-            .find_map(|at| anchor.confirm(bytes.get(at..).unwrap_or_default()))
+    anchors().find_map(|(text, anchor)| {
+        memchr::memmem::find_iter(bytes, text).find_map(|at| anchor.confirm(bytes.get(at..).unwrap_or_default()))
     })
 }
 
@@ -93,16 +129,102 @@ fn age(bytes: &[u8]) -> bool {
     data.iter().take_while(|b| b.is_ascii_uppercase() || b.is_ascii_digit()).count() >= 50
 }
 
+/// Bech32 (BIP 173) in capitals, the name of the plugin before it.
+fn plugin(bytes: &[u8]) -> bool {
+    let rest = bytes.strip_prefix(PLUGIN.as_bytes()).unwrap_or_default();
+    let end = rest.iter().take_while(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || **b == b'-').count();
+    let word = rest.get(..end).unwrap_or_default();
+    let Some(at) = word.iter().rposition(|&byte| byte == b'1') else { return false };
+    let (name, data) = (word.get(..at).unwrap_or_default(), word.get(at + 1..).unwrap_or_default());
+    let known = data.iter().all(|byte| b"QPZRY9X8GF2TVDW0S3JN54KHCE6MUA7L".contains(byte));
+    name.ends_with(b"-") && known && data.len() >= 20 && varied(data)
+}
+
+fn putty(bytes: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(bytes);
+    let lines = text.strip_prefix(PUTTY).and_then(|rest| rest.split_once('\n'));
+    lines.is_some_and(|(count, rest)| {
+        let count = count.trim_end();
+        !count.is_empty() && count.bytes().all(|b| b.is_ascii_digit()) && is_base64(rest)
+    })
+}
+
+/// Whether a private member follows in the same object: `d`, or one of the primes of RSA (RFC 7518, 6.2.2 and 6.3.2).
+fn jwk(bytes: &[u8]) -> bool {
+    let end = bytes.iter().position(|&byte| byte == b'}').unwrap_or(bytes.len());
+    let object = bytes.get(..end).unwrap_or_default();
+    let is_private = |name: &[u8]| {
+        memchr::memmem::find_iter(object, name).any(|at| {
+            let rest = object.get(at + name.len()..).unwrap_or_default().trim_ascii_start();
+            let value = rest.strip_prefix(b":").unwrap_or_default().trim_ascii_start();
+            value.strip_prefix(b"\"").is_some_and(|value| encoded(value, 40))
+        })
+    };
+    [&b"\"d\""[..], b"\"p\"", b"\"q\""].into_iter().any(is_private)
+}
+
 /// Salts and hashes of bcrypt that a program compares with where there is no user, so that the time it takes tells
 /// nothing. They stand in its published source, and let nobody in.
 const PUBLISHED: [&[u8]; 1] = [
     b"QOauhQNbBCuQDKes6eFzPeMqBSjb7Mr5DUmpZ/VcEd00UAV/LDeSi", // Prometheus' exporter-toolkit
 ];
 
-/// The kind of password hash that begins with a `$` at the first byte: those of crypt(5), Argon2's, and PostgreSQL's
-/// behind `SCRAM-SHA-256`.
+/// What password hashes begin with. For some this is not their first byte; it is what others seldom have.
+pub(super) const HASHES: [u8; 3] = *b"$*{";
+
+/// The kind of password hash that has one of [`HASHES`] at the first byte.
 pub(super) fn password_hash(bytes: &[u8]) -> Option<&'static str> {
-    let bytes = bytes.get(1..LOOKAHEAD.min(bytes.len()))?;
+    let rest = bytes.get(1..LOOKAHEAD.min(bytes.len()))?;
+    match bytes.first()? {
+        b'*' => mysql(rest).then_some("MySQL"),
+        b'{' => ldap(rest).then_some("LDAP"),
+        _ => crypt(rest),
+    }
+}
+
+/// The 40 capital hexadecimal digits of MySQL's native passwords.
+fn mysql(bytes: &[u8]) -> bool {
+    let digit = |byte: &&u8| byte.is_ascii_digit() || (b'A'..=b'F').contains(byte);
+    let digits = bytes.iter().take(41).take_while(digit).count();
+    let ends = bytes.get(digits).is_none_or(|byte| !byte.is_ascii_alphanumeric());
+    digits == 40 && ends && bytes.get(..digits).is_some_and(varied)
+}
+
+/// A digest in base64, its salt behind it, and the name of the method in braces before it (RFC 2307, 5.3).
+fn ldap(bytes: &[u8]) -> bool {
+    // In bytes.
+    let methods: [(&[u8], usize, bool); 9] = [
+        (b"SSHA}", 20, true),
+        (b"SHA}", 20, false),
+        (b"SMD5}", 16, true),
+        (b"SSHA256}", 32, true),
+        (b"SSHA384}", 48, true),
+        (b"SSHA512}", 64, true),
+        (b"SHA256}", 32, false),
+        (b"SHA384}", 48, false),
+        (b"SHA512}", 64, false),
+    ];
+    methods.iter().any(|(name, digest, salted)| {
+        let Some(text) = bytes.strip_prefix(*name) else { return false };
+        let letters = text.iter().take_while(|b| b.is_ascii_alphanumeric() || b"+/".contains(*b)).count();
+        let size = letters * 3 / 4;
+        let fits = if *salted { (digest + 1..digest + 65).contains(&size) } else { size == *digest };
+        fits && text.get(..letters).is_some_and(varied)
+    })
+}
+
+/// PostgreSQL's `md5` and 32 digits, a word of their own.
+pub(super) fn postgres(bytes: &[u8], before: Option<u8>) -> bool {
+    let digit = |byte: &&u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(byte);
+    let Some(rest) = bytes.strip_prefix(b"md5") else { return false };
+    let digits = rest.iter().take(33).take_while(digit).count();
+    let after = rest.get(digits).copied();
+    let apart = |byte: Option<u8>| byte.is_none_or(|byte| b"\"':=, \t\r\n\0".contains(&byte));
+    digits == 32 && apart(before) && apart(after) && rest.get(..digits).is_some_and(varied)
+}
+
+/// Those of crypt(5), of PHP and Python, Argon2's, and PostgreSQL's behind `SCRAM-SHA-256`.
+fn crypt(bytes: &[u8]) -> Option<&'static str> {
     // Nearly every `$` of a program or script ends here.
     let end = bytes.iter().take(64).position(|&byte| byte == b'$')?;
     let (id, rest) = (bytes.get(..end)?, bytes.get(end + 1..)?);
@@ -131,13 +253,28 @@ pub(super) fn password_hash(bytes: &[u8]) -> Option<&'static str> {
             let costs = if version.starts_with(b"v=") { next()? } else { version };
             costs.starts_with(b"m=") && encoded(next()?, 11) && encoded(next()?, 16)
         }
-        _ => return scram(id, rest).then_some("SCRAM-SHA-256"),
+        // phpass, as in WordPress and phpBB: the count, the salt and the hash are one word.
+        b"P" | b"H" => hash(next()?, 31),
+        b"scrypt" => next()?.starts_with(b"ln=") && encoded(next()?, 8) && encoded(next()?, 22),
+        id if id.starts_with(b"pbkdf2") => {
+            let rounds = next()?;
+            let rounds = rounds.strip_prefix(b"i=").unwrap_or(rounds);
+            let digits = rounds.iter().take_while(|byte| byte.is_ascii_digit()).count();
+            digits > 0 && encoded(next()?, 8) && encoded(next()?, 22)
+        }
+        _ => {
+            let found = scram(id, rest).then_some("SCRAM-SHA-256");
+            return found.or_else(|| django(id, rest).then_some("PBKDF2"));
+        }
     };
     let names = [("1", "MD5"), ("apr1", "MD5"), ("5", "SHA-256"), ("6", "SHA-512"), ("7", "scrypt"), ("y", "yescrypt")];
     let name = names.iter().find(|(name, _)| name.as_bytes() == id).map(|(_, kind)| *kind);
     found.then(|| {
         name.unwrap_or(match id {
             b"gy" => "gost-yescrypt",
+            b"P" | b"H" => "phpass",
+            b"scrypt" => "scrypt",
+            id if id.starts_with(b"pbkdf2") => "PBKDF2",
             id if id.starts_with(b"2") => "bcrypt",
             _ => "Argon2",
         })
@@ -171,6 +308,15 @@ fn scram(first: &[u8], rest: &[u8]) -> bool {
     let digits = !count.is_empty() && count.iter().all(u8::is_ascii_digit);
     let mut keys = rest.split(|&byte| byte == b':');
     digits && salt.len() > 8 && is_base64 && keys.next().is_some_and(key) && keys.next().is_some_and(key)
+}
+
+/// Behind `pbkdf2_sha256`: rounds, salt and hash.
+fn django(rounds: &[u8], rest: &[u8]) -> bool {
+    let mut parts = rest.split(|&byte| byte == b'$');
+    let (Some(salt_), Some(hash)) = (parts.next(), parts.next()) else { return false };
+    let length = hash.iter().take_while(|b| b.is_ascii_alphanumeric() || b"+/=".contains(*b)).count();
+    let digits = (4..=8).contains(&rounds.len()) && rounds.iter().all(u8::is_ascii_digit);
+    digits && salt(salt_, 64) && salt_.len() >= 8 && [28, 44].contains(&length) && encoded(hash, 27)
 }
 
 /// Whether a text is more than filling in an example.
@@ -210,8 +356,30 @@ mod tests {
             "AGE-SECRET-KEY-1\0".to_owned(),
             // As in a program that knows these texts.
             ANCHORS.iter().map(|(text, _)| *text).collect::<String>() + BODY,
+            format!("AGE-PLUGIN-YUBIKEY-1{}", "Q".repeat(40)),
+            format!("AGE-PLUGIN-YUBIKEY-{}", "QPZRY9X8GF".repeat(3)),
+            "Private-Lines: 3\nsome words".to_owned(),
+            format!("{{\"kty\": \"EC\", \"x\": \"{BODY}\"}}, {{\"d\": \"{BODY}\"}}"),
+            "{\"kty\":\"EC\",\"d\":\"the private number\"}".to_owned(),
         ] {
             assert_eq!(private_key(wrong.as_bytes()), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn keys_of_other_programs_are_known() {
+        let check =
+            |text: String, kind: &str| assert_eq!(private_key(text.as_bytes()).as_deref(), Some(kind), "{text}");
+        let data = "QPZRY9X8GF2TVDW0S3JN54";
+        check(format!("x AGE-PLUGIN-YUBIKEY-1{data}\n"), "age identity of a plugin");
+        check(format!("AGE-PLUGIN-A1-B-1{data}"), "age identity of a plugin");
+        check(format!("PuTTY-User-Key-File-3: ssh-ed25519\r\nPrivate-Lines: 1\r\n{BODY}\r\n"), "PuTTY");
+        for text in [
+            format!("{{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"d\":\"{BODY}\"}}"),
+            format!("{{\"crv\": \"P-256\", \"d\" : \"{BODY}\", \"kty\": \"EC\"}}"),
+            format!("{{\"d\":\"{BODY}\",\"e\":\"AQAB\",\"kty\":\"RSA\",\"n\":\"{BODY}\",\"p\":\"{BODY}\"}}"),
+        ] {
+            check(text, "JSON Web Key");
         }
     }
 
@@ -234,6 +402,33 @@ mod tests {
         check(&format!("$7$CU..../....salt${}", word(43)), Some("scrypt"));
         check(&format!("$argon2id$v=19$m=65536,t=3,p=4${}${}", word(22), word(43)), Some("Argon2"));
         check(&format!("$4096:c2FsdHNhbHQ=${}=:{}=", word(43), word(43)).replace('.', "+"), Some("SCRAM-SHA-256"));
+        check(&format!("$P$B{}", word(30)), Some("phpass"));
+        check(&format!("$scrypt$ln=16,r=8,p=1${}${}", word(22), word(43)).replace('.', "+"), Some("scrypt"));
+        check(&format!("$pbkdf2-sha256$29000${}${}", word(22), word(43)).replace('.', "+"), Some("PBKDF2"));
+        check(&format!("$260000$saltsaltsalt${}=", word(43)).replace('.', "+"), Some("PBKDF2"));
+        check("*2470C0C06DEE42FD1618BB99005ADCA2EC9D1E19'", Some("MySQL"));
+        check("*2470C0C06DEE42FD1618BB99005ADCA2EC9D1E19A", None);
+        check("*2470c0c06dee42fd1618bb99005adca2ec9d1e19", None);
+        check(&format!("{{SSHA}}{}", word(32)).replace('.', "+"), Some("LDAP"));
+        check(&format!("{{SHA}}{}=", word(27)).replace('.', "+"), Some("LDAP"));
+        check(&format!("{{SSHA512}}{}=", word(96)).replace('.', "+"), Some("LDAP"));
+        for text in ["{SSHA}", "{SSHA}%s", "{SHA}hash", "{", "*", "$P$", "$P$BAR/$Q", "$pbkdf2-sha256$", "$scrypt$ln="]
+        {
+            check(text, None);
+        }
+        let postgres_ = |text: &str, before| postgres(text.as_bytes(), before);
+        assert!(postgres_("md53175bce1d3201d16594cebf9d7eb3f9d\"", Some(b'"')));
+        assert!(postgres_("md53175bce1d3201d16594cebf9d7eb3f9d", None));
+        for (text, before) in [
+            ("md53175bce1d3201d16594cebf9d7eb3f9", None),
+            ("md53175bce1d3201d16594cebf9d7eb3f9d0", None),
+            ("md53175bce1d3201d16594cebf9d7eb3f9d.so", Some(b' ')),
+            ("md53175bce1d3201d16594cebf9d7eb3f9d", Some(b'/')),
+            ("md500000000000000000000000000000000", None),
+            ("md5", None),
+        ] {
+            assert!(!postgres_(text, before), "{text}");
+        }
         check(&format!("$6$salt${}", word(85)), None);
         check(&format!("$6$salt${}", word(87)), None);
         check(&format!("$6$${}", word(86)), None);

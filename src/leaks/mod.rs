@@ -2,9 +2,10 @@
 //! gives itself away as a private key or a password's hash. The host searches a finished image with it, a machine
 //! searches itself.
 //!
-//! Not recognised without knowing the value: keys without armor (DER, WireGuard), and text that was compressed or
+//! Not recognised without knowing the value: keys without any form (WireGuard), and text that was compressed or
 //! encrypted. An image is therefore searched before it is packed, and again as it is packed.
 
+mod der;
 mod encode;
 mod known;
 mod patterns;

@@ -7,7 +7,7 @@
 use zeroize::Zeroizing;
 
 use super::encode::{Encoding, forms};
-use super::known::{ANCHORS, Anchor, LOOKAHEAD, password_hash};
+use super::known::{Anchor, HASHES, LOOKAHEAD, anchors, password_hash, postgres};
 use super::too_weak;
 
 /// Bits of the filter, as a power of two: 32 KiB.
@@ -76,7 +76,7 @@ impl std::fmt::Debug for Patterns {
 impl Patterns {
     /// Private keys and password hashes of all kinds.
     pub fn known() -> Self {
-        let anchors = ANCHORS.iter().map(|(text, anchor)| (Meaning::Anchor(*anchor), text.as_bytes()));
+        let anchors = anchors().map(|(text, anchor)| (Meaning::Anchor(anchor), text));
         Self::of(anchors.collect(), Vec::new(), true)
     }
 
@@ -151,9 +151,19 @@ impl Patterns {
         let end = (own + self.longest).min(bytes.len());
         self.filtered(bytes.get(..end).unwrap_or(bytes), own, found);
         if self.hashes {
-            for at in memchr::memchr_iter(b'$', bytes.get(..own).unwrap_or(bytes)) {
+            let begins = bytes.get(..own).unwrap_or(bytes);
+            let [a, b, c] = HASHES;
+            for at in memchr::memchr3_iter(a, b, c, begins) {
                 if let Some(kind) = bytes.get(at..).and_then(password_hash) {
                     found(at, What::Hash(kind));
+                }
+            }
+            // What it begins with may be the last bytes of this part.
+            let begins = bytes.get(..own + 2).unwrap_or(bytes);
+            for at in memchr::memmem::find_iter(begins, b"md5") {
+                let before = at.checked_sub(1).and_then(|before| bytes.get(before)).copied();
+                if bytes.get(at..).is_some_and(|here| postgres(here, before)) {
+                    found(at, What::Hash("PostgreSQL's MD5"));
                 }
             }
         }

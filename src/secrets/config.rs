@@ -128,9 +128,10 @@ fn refuse_misspelt(entries: &[Entry]) -> std::result::Result<(), String> {
     let known = || KNOWN.iter().chain(&OTHERS).chain(&rule::NAMES);
     for (name, _) in entries.iter().filter_map(Entry::pair) {
         let plain = name.to_ascii_lowercase().replace('-', "_");
-        let near = |other: &&&str| strsim::damerau_levenshtein(&plain, other) <= (other.len() / 4).max(1);
+        let measured = known().map(|other| (strsim::damerau_levenshtein(&plain, other), other));
+        let near = measured.filter(|(distance, other)| *distance <= (other.len() / 4).max(1)).min();
         if !known().any(|other| *other == name)
-            && let Some(near) = known().find(near)
+            && let Some((_, near)) = near
         {
             return Err(format!("a creation rule has no {name:?}; did you mean {near}?"));
         }

@@ -293,6 +293,17 @@ mod tests {
     }
 
     #[test]
+    fn a_name_that_stands_twice_is_refused() {
+        let check = |text: &str, said: &str| {
+            let error = read(text).unwrap_err().to_string();
+            assert!(error.contains(said), "{text}: {error}");
+        };
+        check("a = 1\na = 2\n", "the key \"a\" is there twice in its section (line 2)");
+        check("a = 1\n[DEFAULT]\na = 2\n", "the key \"a\"");
+        assert!(read("[s]\na = 1\n[t]\na = 1\n").is_ok());
+    }
+
+    #[test]
     fn values_read_back() {
         for value in ["plain", "with # hash", " space ", "\"quoted\"", "back\\", "tick`", "two\nlines", "'", "", "a;b"]
         {

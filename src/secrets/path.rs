@@ -105,10 +105,10 @@ pub fn leaves(document: &[Entry]) -> Vec<(String, &Leaf)> {
 }
 
 /// A step that leads nowhere, and from what.
-fn nowhere(path: &Path, step: &Step, from: &Value) -> Error {
+fn nowhere(path: &Path, step: &Step, from: &str) -> Error {
     Error::Path(match step {
-        Step::Key(key) => format!("{path}: there is no {key:?} in {}", from.describe()),
-        Step::Index(index) => format!("{path}: there is no item {index} in {}", from.describe()),
+        Step::Key(key) => format!("{path}: there is no {key:?} in {from}"),
+        Step::Index(index) => format!("{path}: there is no item {index} in {from}"),
     })
 }
 
@@ -122,7 +122,6 @@ fn key_of(step: &Step) -> String {
 
 /// The value at a path.
 pub fn get<'a>(document: &'a [Entry], path: &Path) -> Result<&'a Value> {
-    let root = Value::Null;
     let (mut map, mut found): (_, Option<&Value>) = (Some(document), None);
     for step in &path.0 {
         let next = match (map, found) {
@@ -133,7 +132,7 @@ pub fn get<'a>(document: &'a [Entry], path: &Path) -> Result<&'a Value> {
             },
             _ => None,
         };
-        let value = next.ok_or_else(|| nowhere(path, step, found.unwrap_or(&root)))?;
+        let value = next.ok_or_else(|| nowhere(path, step, found.map_or("the file", Value::describe)))?;
         (map, found) = (value.as_map(), Some(value));
     }
     found.ok_or_else(|| Error::PathSyntax(path.to_string()))
@@ -218,7 +217,7 @@ fn remove(at: &mut Value, steps: &[Step], path: &Path) -> Result<()> {
         }
         _ => None,
     };
-    let position = position.ok_or_else(|| nowhere(path, step, at))?;
+    let position = position.ok_or_else(|| nowhere(path, step, at.describe()))?;
     let inner = match at {
         Value::Map(entries) if rest.is_empty() => {
             entries.remove(position);
@@ -275,6 +274,8 @@ mod tests {
         unset(&mut document, &path("a/0")).unwrap();
         let text = Format::Yaml.write(&[document.clone()]).unwrap();
         assert_eq!(text.expose_text(), Some("a:\n    # c\n    - 2\n    - x\nnew:\n    m:\n        - null\n"));
+        let error = get(&document, &path("b")).unwrap_err().to_string();
+        assert_eq!(error, "b: there is no \"b\" in the file");
         for wrong in ["b", "a/7", "a/k", "a/0/0"] {
             assert!(get(&document, &path(wrong)).is_err() && unset(&mut document, &path(wrong)).is_err(), "{wrong}");
         }

@@ -25,6 +25,9 @@ pub struct Rotate {
     /// Recipients to remove first, separated by commas
     #[arg(long, value_name = "RECIPIENTS")]
     pub rm_age: Option<String>,
+    /// For scripts of sops; files are always changed in place
+    #[arg(short = 'i', long, hide = true)]
+    pub in_place: bool,
     /// How they are opened.
     #[command(flatten)]
     pub opening: Opening,

@@ -9,6 +9,7 @@ mod files;
 pub mod init;
 mod keygen;
 mod memory;
+mod others;
 mod prove;
 mod recipients;
 mod seal;

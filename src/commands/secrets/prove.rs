@@ -1,5 +1,6 @@
 //! The proof that a built image has no secret in it: all of it is searched for all of them.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde_json::json;
@@ -17,36 +18,45 @@ use crate::tree;
 
 use super::super::building::{Prepared, workers};
 use super::super::{Context, Failure, Result};
+use super::others::{self, Others};
 use super::seal;
 
 /// What was searched, as the store keeps it.
 const LEAKS: Kind = Kind::step("leaks");
-const FORMAT: &str = "rave leaks 1";
+const FORMAT: &str = "rave leaks 2";
 
-/// Searches a built image, and what rave has said meanwhile, for the values of the image's secrets. Returns the
-/// record of that, as JSON; nothing if the image asks for no secrets.
+/// Searches a built image, and what rave has said meanwhile, for the values of the image's secrets and for all others of
+/// the project that an identity opens. Returns the record of that, as JSON; nothing if there are no secrets.
 ///
-/// The same image is searched for the same ciphertext's values once. Without an identity that opens them, the record
-/// says that nothing was looked for.
+/// The same image is searched for the same ciphertexts' values once. Without an identity that opens those of the image,
+/// the record says that they were not looked for, and the user is warned.
 pub fn prove(context: &Context, store: &Store, prepared: &Prepared, built: &Assembled) -> Result<Option<PathBuf>> {
     let asked = &prepared.asked;
-    if asked.system.secrets.is_empty() {
+    let _hidden = super::Hidden::new()?;
+    let asks = !asked.system.secrets.is_empty();
+    let own = if asks { seal::values(context, asked) } else { Some(BTreeMap::new()) };
+    let is_open = own.is_some();
+    let own = own.unwrap_or_default();
+    let Others { values: others, files } = others::others(context, &own)?;
+    if !asks && others.is_empty() {
         return Ok(None);
     }
-    let _hidden = super::Hidden::new()?;
-    let values = seal::values(context, asked);
     let sealed = sealed(prepared);
     let digest = |piece| prepared.plan.digest(piece);
     let mut key = Canonical::new(FORMAT);
-    key.json(&(digest(Piece::Manifest), digest(Piece::Qcow2), sealed, values.is_some()))?;
+    key.json(&(digest(Piece::Manifest), digest(Piece::Qcow2), sealed, is_open, files))?;
     let key = key.finish();
-    let Some(values) = values else {
-        context.ui.say("no identity opens the secrets: the image is not searched for their values");
-        let record = json!({"image": asked.system.name, "version": asked.system.version, "sealed": sealed,
-            "values": "not searched for: no identity opened them"});
+    let state = if is_open { "none found" } else { "not searched for: no identity opened them" };
+    if !is_open {
+        context.ui.warn("no identity opens the image's secrets: it is not searched for their values");
+    }
+    let values = || own.iter().chain(&others);
+    let mut record = json!({"image": asked.system.name, "version": asked.system.version, "sealed": sealed,
+        "values": state});
+    if values().next().is_none() {
         return put(store, key, &record).map(Some);
-    };
-    let patterns = Patterns::secrets(values.iter().map(|(name, value)| (name.as_str(), value.expose())));
+    }
+    let patterns = Patterns::secrets(values().map(|(name, value)| (name.as_str(), value.expose())));
     let said = Content { name: "rave's own output".to_owned(), option: None, bytes: Bytes::Memory(context.ui.said()) };
     refuse(prepared, leaks::search(&patterns, &[said], 1).map_err(Failure::error)?.findings)?;
     if let Some(path) = store.lookup(LEAKS, key)? {
@@ -56,9 +66,15 @@ pub fn prove(context: &Context, store: &Store, prepared: &Prepared, built: &Asse
     let all = contents(store, prepared, built)?;
     let found = leaks::search(&patterns, &all, workers(asked.system.mode) as usize).map_err(Failure::error)?;
     refuse(prepared, found.findings)?;
-    let record = json!({"image": asked.system.name, "version": asked.system.version, "sealed": sealed,
-        "values": "none found", "secrets": values.keys().collect::<Vec<_>>(), "patterns": patterns.len(),
-        "bytes": found.bytes, "contents": all.len(), "output": true});
+    let told = [
+        ("secrets", json!(own.keys().collect::<Vec<_>>())),
+        ("others", json!(others.len())),
+        ("patterns", json!(patterns.len())),
+        ("bytes", json!(found.bytes)),
+        ("contents", json!(all.len())),
+        ("output", json!(true)),
+    ];
+    told.into_iter().for_each(|(name, value)| record[name] = value);
     let path = put(store, key, &record)?;
     work.finish(format!("none in {}", bytes(found.bytes)));
     Ok(Some(path))
