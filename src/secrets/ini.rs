@@ -57,10 +57,11 @@ pub(super) fn read(text: &str) -> Result<Document> {
         let value = value(rest, &mut lines, &mut comment)?;
         let comment = std::mem::take(&mut comment);
         let Some(section) = sections.get_mut(current) else { continue };
-        match section.keys.iter_mut().find(|(name, ..)| *name == key) {
-            Some(known) => (known.1, known.2) = (value, comment),
-            None => section.keys.push((key, value, comment)),
+        // Programs differ in which of two they take.
+        if section.keys.iter().any(|(name, ..)| *name == key) {
+            return Err(lines.wrong(&format!("the key {key:?} is there twice in its section")));
         }
+        section.keys.push((key, value, comment));
     }
     Ok(sections.into_iter().map(entries).collect())
 }
