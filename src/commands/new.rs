@@ -82,7 +82,7 @@ fn create(path: &Path, bytes: &[u8]) -> Result<bool> {
     }
     match disk::create_new(path) {
         Ok(mut file) => disk::context("write", path, file.write_all(bytes)).map(|()| true).map_err(Failure::from),
-        Err(e) if e.source.kind() == std::io::ErrorKind::AlreadyExists => Ok(false),
+        Err(e) if e.is_taken() => Ok(false),
         Err(e) => Err(e.into()),
     }
 }

@@ -283,14 +283,10 @@ fn activate(place: &Place, sealed: &[u8], identities: &Identities) -> Result<Act
 
 /// Adds what an earlier run could not finish, and keeps all of it until it is done: after the switch nothing would
 /// differ any more, and units would go on with old secrets.
-fn remember(place: &Place, planned: BTreeMap<String, units::Act>) -> Result<BTreeMap<String, units::Act>, Error> {
-    let mut acts = planned;
+fn remember(place: &Place, mut acts: BTreeMap<String, units::Act>) -> Result<BTreeMap<String, units::Act>, Error> {
     if disk::exists(&place.pending) {
         let earlier: BTreeMap<String, units::Act> = need::read(&place.pending)?;
-        for (unit, act) in earlier {
-            let planned = acts.entry(unit).or_insert(act);
-            *planned = act.max(*planned);
-        }
+        earlier.into_iter().for_each(|(unit, act)| units::add(&mut acts, unit, act));
     }
     if !acts.is_empty() {
         let reason = |error: serde_json::Error| Error::Image { path: place.pending.clone(), reason: error.to_string() };

@@ -104,6 +104,13 @@ impl Archive {
     }
 }
 
+/// Follows symbolic links in the directories of `path`; its last part is left as it is. `link` is that of [`resolve`].
+pub fn resolve_parent<'a>(path: &str, link: impl Fn(&str) -> Option<&'a str>) -> Option<String> {
+    let (folder, name) = path.rsplit_once('/')?;
+    let folder = resolve(folder, link)?;
+    Some(format!("{}/{name}", folder.trim_end_matches('/')))
+}
+
 /// Follows symbolic links in every part of `path`; `link` tells where a path points. None after 40 links.
 pub fn resolve<'a>(path: &str, link: impl Fn(&str) -> Option<&'a str>) -> Option<String> {
     let mut left: Vec<String> = path.rsplit('/').filter(|part| !part.is_empty()).map(str::to_owned).collect();

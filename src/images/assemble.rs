@@ -18,8 +18,9 @@ use super::contents::{Pieces, Searched};
 use super::error::Error;
 use super::esp::{self, EspFile};
 use super::manifest::{Blob, Manifest, Partition, RootRecord, VerityRecord};
+use super::owned::{self, Owned};
 use super::plan::{Inputs, Piece, Plan};
-use super::{erofs, gpt, initrd, layout, owned, uki, union, verity};
+use super::{erofs, gpt, initrd, layout, uki, union, verity};
 
 /// zstd's level for the initrd. Level 15 takes ten times as long and saves two percent.
 const INITRD_LEVEL: i32 = 9;
@@ -113,9 +114,10 @@ impl Assembly<'_> {
 
     fn make_root(&self, to: &Path) -> Result<String, Error> {
         let archive = self.archive()?;
-        let finals = union::unite(&archive, self.system)?;
+        let owned = Owned::read(&archive)?;
+        let finals = union::unite(&archive, &owned, self.system)?;
         disk::create_dir_all(to)?;
-        let units = owned::started(&self.system.starts, &archive, &finals)?;
+        let units = owned::started(&self.system.starts, &archive, &owned, &finals)?;
         let tar = to.join("root.tar");
         let files = erofs::write_tar(&finals, &archive, self.rave, self.inputs.epoch, disk::create(&tar)?)?;
         let uuid = crate::uuid::Uuid::from_digest(&layout::identity("erofs", &self.digest(Piece::Root)?));

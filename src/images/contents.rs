@@ -14,6 +14,7 @@ use crate::system::System;
 use super::archive::Archive;
 use super::error::Error;
 use super::glob::Globs;
+use super::owned::Owned;
 use super::uki;
 use super::union::{self, Bytes as From, Node};
 
@@ -68,7 +69,7 @@ impl Pieces<'_> {
     /// The files of the root file system, their names, the initrd's content, and the sections of the kernel image.
     pub fn unpacked(&self) -> Result<Vec<Content>, Error> {
         let archive = Archive::open(self.rootfs)?;
-        let finals = union::unite(&archive, self.system)?;
+        let finals = union::unite(&archive, &Owned::read(&archive)?, self.system)?;
         let file = Arc::new(disk::open(self.rootfs)?);
         let (mut contents, mut names, mut seen) = (Vec::new(), Vec::new(), BTreeSet::new());
         for (path, item) in finals {

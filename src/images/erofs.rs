@@ -210,6 +210,7 @@ pub fn mkfs(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::images::owned::Owned;
     use crate::tree::Entry;
 
     #[test]
@@ -243,7 +244,7 @@ mod tests {
         let archive = Archive::open(&base).unwrap();
         let mut system = super::super::fixture::system();
         system.tree.insert(format!("/etc/{}", "long/".repeat(30) + "name").parse().unwrap(), Entry::file("x", 0o600));
-        let mut finals = super::super::union::unite(&archive, &system).unwrap();
+        let mut finals = super::super::union::unite(&archive, &Owned::read(&archive).unwrap(), &system).unwrap();
         let group = finals.get_mut("/etc/group").unwrap();
         group.xattrs.insert("security.capability".into(), vec![0, 1, 0xff]);
 

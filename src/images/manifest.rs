@@ -8,7 +8,7 @@ use crate::digest::Digest;
 use crate::name::{GuestPath, ImageName, OptionPath, PackageName, Version};
 use crate::system::{Expect, Machine, Mode, OptionValue, State};
 
-use super::archive::resolve;
+use super::archive::resolve_parent;
 use super::contents::Searched;
 use super::erofs::FileRecord;
 use super::union::FACTORY;
@@ -109,9 +109,7 @@ impl Manifest {
     /// A file by its path in the machine, through links in its directories and in the copy of what packages ship in
     /// /var, with its path in the root file system.
     pub fn file(&self, path: &str) -> Option<(String, &FileRecord)> {
-        let (folder, name) = path.rsplit_once('/')?;
-        let folder = resolve(folder, |path| self.files.get(path)?.link.as_deref())?;
-        let real = format!("{}/{name}", folder.trim_end_matches('/'));
+        let real = resolve_parent(path, |path| self.files.get(path)?.link.as_deref())?;
         [real.clone(), format!("{FACTORY}{real}")].into_iter().find_map(|path| {
             let record = self.files.get(&path)?;
             Some((path, record))

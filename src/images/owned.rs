@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::name::{OptionPath, PackageName};
 
-use super::archive::{Archive, Kind, resolve};
+use super::archive::{Archive, Kind, resolve, resolve_parent};
 use super::error::Error;
 use super::union::{Finals, Node};
 
@@ -26,10 +26,7 @@ impl Owned {
             let paths = owned.entry(name).or_default();
             for line in String::from_utf8_lossy(&archive.read(list)?).lines() {
                 // The last part is not followed: a package owns its links, not what they point at.
-                let (folder, name) = line.rsplit_once('/').unwrap_or(("", line));
-                if let Some(folder) = resolve(folder, |path| link(archive, path)) {
-                    paths.insert(format!("{}/{name}", folder.trim_end_matches('/')));
-                }
+                paths.extend(resolve_parent(line, |path| link(archive, path)));
             }
         }
         Ok(Self(owned))
@@ -86,12 +83,14 @@ type Starts = BTreeMap<PackageName, OptionPath>;
 
 /// Units that must be active because their packages start them: those among `packages`' own that the finished root
 /// file system still starts.
-pub fn started(packages: &Starts, archive: &Archive, finals: &Finals) -> Result<BTreeMap<String, OptionPath>, Error> {
+pub fn started(
+    packages: &Starts,
+    archive: &Archive,
+    owned: &Owned,
+    finals: &Finals,
+) -> Result<BTreeMap<String, OptionPath>, Error> {
     let mut units = BTreeMap::new();
-    if packages.is_empty() {
-        return Ok(units);
-    }
-    for (path, (unit, option)) in Owned::read(archive)?.starts(packages, archive) {
+    for (path, (unit, option)) in owned.starts(packages, archive) {
         let Some(name) = lasting(&path, &String::from_utf8_lossy(&archive.read(&unit)?)) else { continue };
         let masked = finals.get(&format!("{ENABLED}{name}")).map(|item| &item.node);
         if finals.contains_key(&path) && masked != Some(&Node::Symlink("/dev/null".into())) {

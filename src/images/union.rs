@@ -7,7 +7,7 @@ use crate::name::PackageName;
 use crate::system::System;
 use crate::tree::{Content, Entry};
 
-use super::archive::{Archive, Kind, Member, resolve};
+use super::archive::{Archive, Kind, Member, resolve_parent};
 use super::error::Error;
 use super::glob::Globs;
 use super::owned::Owned;
@@ -79,8 +79,8 @@ pub struct Final {
 pub type Finals = BTreeMap<String, Final>;
 
 /// Puts everything together.
-pub fn unite(archive: &Archive, system: &System) -> Result<Finals, Error> {
-    let mut finals = shipped(archive, &Owned::read(archive)?, system)?;
+pub fn unite(archive: &Archive, owned: &Owned, system: &System) -> Result<Finals, Error> {
+    let mut finals = shipped(archive, owned, system)?;
     let owners = Owners::read(archive)?;
     for (path, entry) in &system.tree {
         place(&mut finals, path.as_str(), entry, &owners)?;
@@ -279,12 +279,10 @@ fn parent(path: &str) -> &str {
 
 /// The path with links in its directories followed; the last part is left as it is.
 fn real_path(finals: &Finals, path: &str) -> Option<String> {
-    let (folder, name) = path.rsplit_once('/')?;
-    let folder = resolve(folder, |path| match &finals.get(path)?.node {
+    resolve_parent(path, |path| match &finals.get(path)?.node {
         Node::Symlink(target) => Some(target.as_str()),
         _ => None,
-    })?;
-    Some(format!("{}/{name}", folder.trim_end_matches('/')))
+    })
 }
 
 /// Users and groups of the image by name.

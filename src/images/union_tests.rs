@@ -41,6 +41,10 @@ fn system(entries: &[(&str, Entry)]) -> System {
     system
 }
 
+fn unite(archive: &Archive, system: &System) -> Result<Finals, Error> {
+    super::unite(archive, &Owned::read(archive)?, system)
+}
+
 fn inline(finals: &Finals, path: &str) -> String {
     match &finals[path].node {
         Node::File(Bytes::Inline(bytes)) => String::from_utf8(bytes.clone()).unwrap(),
@@ -110,10 +114,9 @@ fn only_packages_that_an_image_names_start_their_units() {
     let started = |system: &System| {
         let finals = unite(&archive, system).unwrap();
         let links: Vec<String> = children(&finals, &format!("/{wants}")).map(str::to_owned).collect();
-        (
-            links,
-            crate::images::owned::started(&system.starts, &archive, &finals).unwrap().into_keys().collect::<Vec<_>>(),
-        )
+        let owned = Owned::read(&archive).unwrap();
+        let units = crate::images::owned::started(&system.starts, &archive, &owned, &finals).unwrap();
+        (links, units.into_keys().collect::<Vec<_>>())
     };
     let named = (vec![format!("/{wants}/named.service")], vec!["named.service".to_owned()]);
     assert_eq!(started(&system), named);

@@ -22,8 +22,9 @@ fn veritysetup(data: &Path, tree: &Path, root: &Digest) -> Option<bool> {
     let tool = Tool::new("veritysetup").arg("verify").args([data, tree]).arg(root.to_string());
     match tool.output() {
         Ok(_) => Some(true),
+        Err(crate::tool::Error::Failed { .. }) => Some(false),
         Err(crate::tool::Error::Start { .. }) => None,
-        Err(_) => Some(false),
+        Err(error @ crate::tool::Error::User { .. }) => panic!("{error}"),
     }
 }
 

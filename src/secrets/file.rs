@@ -154,6 +154,11 @@ impl Opened {
         Ok(())
     }
 
+    /// The values as a plain file of that format, laid out as the project wants.
+    pub fn plain(&self, format: Format) -> Result<Secret> {
+        format.write_as(&self.documents, &self.layout)
+    }
+
     /// A digest of a value that tells whether it is equal to another under the same key, and nothing else: by `key`,
     /// or by the file's own data key. 16 hexadecimal digits.
     pub fn fingerprint(&self, leaf: &Leaf, key: Option<&Secret>) -> String {

@@ -18,6 +18,20 @@ fn commands() -> Vec<Vec<String>> {
     all
 }
 
+/// What one types for a command; nothing stands for an argument that belongs before the word behind it, such as the name
+/// in `rave vm secrets NAME push`.
+fn shape(words: &[String]) -> Vec<Option<String>> {
+    let root = Cli::command();
+    let mut command = &root;
+    let mut shape = vec![Some("rave".to_owned())];
+    for word in words {
+        shape.extend(command.get_positionals().map(|_| None));
+        shape.push(Some(word.clone()));
+        command = command.find_subcommand(word).unwrap();
+    }
+    shape
+}
+
 #[test]
 fn the_help_of_every_command_teaches_by_example() {
     let world = World::new();
@@ -29,12 +43,10 @@ fn the_help_of_every_command_teaches_by_example() {
         let ran = world.run(&arguments);
         let help = ran.clean();
         let (_, examples) = help.split_once("\nExample").unwrap_or_else(|| panic!("{words:?} has no example:\n{help}"));
-        // An argument may stand between, as in `rave vm secrets NAME push`.
-        let shows = |line: &str| {
-            let mut said = line.split_whitespace();
-            ["rave"].into_iter().chain(words.iter().map(String::as_str)).all(|word| said.any(|said| said == word))
-        };
-        assert!(examples.lines().any(shows), "the examples of {words:?} do not show it:\n{help}");
+        let shape = shape(&words);
+        let shows = |said: &[&str]| said.iter().zip(&shape).all(|(said, word)| word.as_ref().is_none_or(|w| w == said));
+        let said: Vec<&str> = examples.split_whitespace().collect();
+        assert!(said.windows(shape.len()).any(shows), "the examples of {words:?} do not show it:\n{help}");
         let first = help.lines().next().unwrap();
         assert!(first.len() > 10 && !first.starts_with("Usage"), "{words:?} does not say what it does: {first:?}");
         assert!(help.lines().all(|line| line.chars().count() <= 120), "{words:?} has long lines");

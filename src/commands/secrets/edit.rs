@@ -35,7 +35,7 @@ pub fn run(arguments: &Edit, context: &Context) -> Result<Status> {
     } else {
         (None, new(file, context)?)
     };
-    let before = opened.format.write_as(&opened.documents, &opened.layout).map_err(|error| said(&error))?;
+    let before = opened.plain(opened.format).map_err(|error| said(&error))?;
     let editor = editor(context)?;
     let place = Place::new(context, arguments.allow_disk)?;
     let path = place.write(file, before.expose())?;

@@ -61,9 +61,7 @@ pub fn file(arguments: &ExecFile, context: &Context) -> Result<Status> {
     let opened = files::open(&arguments.file, &arguments.opening, context)?;
     let said = arguments.opening.types.output_type;
     let format = said.map_or(opened.format, |said| files::format(&arguments.file, Some(said)));
-    let plain = format
-        .write_as(&opened.documents, &opened.layout)
-        .map_err(|error| failure(arguments.file.display(), &error))?;
+    let plain = opened.plain(format).map_err(|error| failure(arguments.file.display(), &error))?;
     let name = arguments.filename.as_ref().unwrap_or(&arguments.file);
     if name.file_name().is_none() || arguments.filename.as_ref().is_some_and(|name| name.components().count() != 1) {
         return Err(Failure::request("--filename takes a name without folders"));

@@ -13,9 +13,7 @@ pub fn view(arguments: &Read, context: &Context) -> Result<Status> {
     let opened = files::open(&arguments.file, &arguments.opening, context)?;
     let format =
         arguments.opening.types.output_type.map_or(opened.format, |said| files::format("".as_ref(), Some(said)));
-    let plain = format
-        .write_as(&opened.documents, &opened.layout)
-        .map_err(|error| failure(arguments.file.display(), &error))?;
+    let plain = opened.plain(format).map_err(|error| failure(arguments.file.display(), &error))?;
     context.ui.print_bytes(plain.expose());
     Ok(Status::Done)
 }
@@ -34,9 +32,7 @@ pub fn decrypt(arguments: &Decrypt, context: &Context) -> Result<Status> {
         None => {
             let said = types.output_type;
             let format = said.map_or(opened.format, |said| files::format(&arguments.file, Some(said)));
-            format
-                .write_as(&opened.documents, &opened.layout)
-                .map_err(|error| failure(arguments.file.display(), &error))
+            opened.plain(format).map_err(|error| failure(arguments.file.display(), &error))
         }
     }?;
     match (&arguments.output, held) {

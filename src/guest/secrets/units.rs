@@ -54,11 +54,16 @@ pub fn plan<'a>(changes: impl IntoIterator<Item = (&'a Need, Change)>) -> BTreeM
             OnChange::Reload | OnChange::Restart => Act::Restart,
         };
         for unit in &need.units {
-            let planned = acts.entry(unit.clone()).or_insert(act);
-            *planned = act.max(*planned);
+            add(&mut acts, unit.clone(), act);
         }
     }
     acts
+}
+
+/// Plans something for a unit; the stronger act counts.
+pub fn add(acts: &mut BTreeMap<String, Act>, unit: String, act: Act) {
+    let planned = acts.entry(unit).or_insert(act);
+    *planned = act.max(*planned);
 }
 
 /// Restarts and reloads those units that run. With `wait`, the states are those after that; a service that itself
