@@ -1,4 +1,4 @@
-//! What runs inside a machine: init, its secrets and the answers to probes.
+//! What runs inside a machine: init, its secrets, the answers to probes, and rave's own services.
 
 mod accounts;
 pub mod answer;
@@ -9,6 +9,7 @@ pub mod init;
 mod log;
 mod root;
 pub mod secrets;
+pub mod serve;
 mod switch;
 mod verity;
 
