@@ -199,7 +199,7 @@ pub struct Run {
 }
 
 /// What a machine runs on.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub struct Host {
     /// Accelerator; auto takes KVM where it works
     #[arg(long, default_value = "auto", env = "RAVE_ACCEL")]
@@ -385,6 +385,17 @@ pub enum Guest {
         /// How long, in seconds
         #[arg(long, value_name = "SECONDS", default_value_t = 80)]
         timeout: u64,
+    },
+    /// Look for failed units and ending certificates; exit status 1 if something is wrong
+    #[command(after_help = "Example:
+  rave guest health --certificate /etc/tls.crt --metrics /var/lib/node-exporter")]
+    Health {
+        /// Certificate to watch, PEM; may be given several times
+        #[arg(long = "certificate", value_name = "FILE")]
+        certificates: Vec<PathBuf>,
+        /// Directory to leave health.prom in; may be given several times
+        #[arg(long = "metrics", value_name = "DIR")]
+        metrics: Vec<PathBuf>,
     },
     /// Open the machine's secrets and put them into memory
     Secrets {

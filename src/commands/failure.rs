@@ -17,6 +17,16 @@ pub enum Status {
     Remote(u8),
 }
 
+impl From<Status> for ExitCode {
+    fn from(status: Status) -> Self {
+        match status {
+            Status::Done => Self::SUCCESS,
+            Status::Unwell => Self::from(1),
+            Status::Remote(status) => Self::from(status),
+        }
+    }
+}
+
 /// Why a command did not do its work.
 #[derive(Debug)]
 pub enum Failure {

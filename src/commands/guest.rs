@@ -1,21 +1,29 @@
 //! `rave guest`: what rave does inside a machine.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use crate::cli;
 use crate::guest::secrets::{self, From, Report};
-use crate::guest::{answer, secrets::units::Act};
+use crate::guest::{answer, health, secrets::units::Act};
 use crate::ui::Ui;
 
-use super::{Environment, Failure, Result};
+use super::{Environment, Failure, Result, Status};
 
 /// Runs one of the verbs.
-pub fn run(verb: &cli::Guest, environment: &Environment, ui: &Ui) -> Result<()> {
+pub fn run(verb: &cli::Guest, environment: &Environment, ui: &Ui) -> Result<Status> {
     match verb {
-        cli::Guest::Answer => answer::serve(std::io::stdin().lock(), std::io::stdout().lock()).map_err(Failure::error),
+        cli::Guest::Answer => answer::serve(std::io::stdin().lock(), std::io::stdout().lock()).map_err(Failure::error)?,
         cli::Guest::Wait { service, timeout } => {
             let service = service.parse().map_err(Failure::request)?;
-            answer::wait(&service, Duration::from_secs(*timeout)).map_err(Failure::error)
+            answer::wait(&service, Duration::from_secs(*timeout)).map_err(Failure::error)?;
+        }
+        cli::Guest::Health { certificates, metrics } => {
+            let health = health::look(certificates, metrics, SystemTime::now()).map_err(Failure::error)?;
+            let troubles = health.troubles();
+            troubles.iter().for_each(|trouble| ui.warn(trouble));
+            if !troubles.is_empty() {
+                return Ok(Status::Unwell);
+            }
         }
         cli::Guest::Secrets { stdin } => {
             let from = if *stdin { From::Sent(std::io::stdin().lock()) } else { From::Machine };
@@ -25,9 +33,9 @@ pub fn run(verb: &cli::Guest, environment: &Environment, ui: &Ui) -> Result<()> 
             } else {
                 ui.print(summary(&report));
             }
-            Ok(())
         }
     }
+    Ok(Status::Done)
 }
 
 /// What changed, on one line for the journal.

@@ -5,6 +5,7 @@ pub mod answer;
 mod cmdline;
 mod dm;
 mod gpt;
+pub mod health;
 pub mod init;
 mod log;
 mod root;
