@@ -148,7 +148,7 @@ impl Assembly<'_> {
         let archive = self.archive()?;
         let kernel = kernel(&archive)?;
         let request = initrd::Request {
-            init: &disk::read(self.rave)?,
+            init: initrd::INIT,
             kernel: &kernel,
             modules: &self.system.initrd_modules,
             level: INITRD_LEVEL,
