@@ -205,6 +205,22 @@ mod tests {
     }
 
     #[test]
+    fn init_is_small_and_knows_nothing_of_where_it_was_made() {
+        let has = |text: &str| memchr::memmem::find(INIT, text.as_bytes()).is_some();
+        assert!(INIT.starts_with(b"\x7fELF") && INIT.len() < 2 << 20, "{} bytes", INIT.len());
+        assert!(has("the machine restarts in ") && has("registry/rustix-"), "the search works");
+        for path in [env!("CARGO_MANIFEST_DIR"), "registry/src/", "/.cargo/"] {
+            assert!(!has(path), "{path}");
+        }
+    }
+
+    #[test]
+    fn init_refuses_to_run_where_it_would_do_harm() {
+        let error = crate::tool::Tool::new(env!("RAVE_INIT")).output().unwrap_err().to_string();
+        assert!(error.contains("exit status: 1") && error.contains("first process of rave's initrd"), "{error}");
+    }
+
+    #[test]
     fn a_decompression_bomb_is_refused() {
         let mut files = files();
         let bomb = zstd::encode_all(io::repeat(0).take(MODULE_LIMIT + 1), 1).unwrap();

@@ -95,6 +95,8 @@ fn after(modules: &[String]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use rave_init::digest::Digest;
+
     use super::*;
 
     #[test]
@@ -105,7 +107,7 @@ mod tests {
 
     #[test]
     fn a_missing_root_names_the_modules_that_failed() {
-        let source = root::Error::NotFound { hash: rave_init::digest::Digest::from_bytes([7; 32]), seen: "vda: it is empty".into() };
+        let source = root::Error::NotFound { hash: Digest::from_bytes([7; 32]), seen: "vda: it is empty".into() };
         let error = Error::Root { source, modules: vec!["/lib/virtio_blk.ko (ENOEXEC)".into()] };
         let text = chain(&error);
         assert!(text.contains("(kernel modules not loaded: /lib/virtio_blk.ko (ENOEXEC)): no disk has"), "{text}");
