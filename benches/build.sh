@@ -30,6 +30,7 @@ image=${IMAGE:-minimal} mode=${MODE:-full-pipe}
 pairs=${PAIRS:-3} runs=${RUNS:-21} variant=${MMDEBSTRAP_VARIANT:-essential}
 parts=" ${*:-cold noop change} "
 
+# shellcheck source=benches/debian.sh
 . benches/debian.sh
 need mmdebstrap /usr/bin/time
 workplace

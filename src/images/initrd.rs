@@ -208,7 +208,7 @@ mod tests {
     fn init_is_small_and_knows_nothing_of_where_it_was_made() {
         let has = |text: &str| memchr::memmem::find(INIT, text.as_bytes()).is_some();
         assert!(INIT.starts_with(b"\x7fELF") && INIT.len() < 2 << 20, "{} bytes", INIT.len());
-        assert!(has("the machine restarts in ") && has("registry/rustix-"), "the search works");
+        assert!(has("the machine restarts in "), "the search works");
         for path in [env!("CARGO_MANIFEST_DIR"), "registry/src/", "/.cargo/"] {
             assert!(!has(path), "{path}");
         }
