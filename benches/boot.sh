@@ -38,6 +38,7 @@ while [ $# -gt 0 ]; do
   esac
 done
 
+# shellcheck source=benches/debian.sh
 . benches/debian.sh
 need mmdebstrap mke2fs ssh ssh-keygen /usr/bin/time
 workplace
@@ -62,7 +63,7 @@ debian_disk() {
   cp "$work/root"/boot/vmlinuz-* "$work/vmlinuz"
   cp "$work/root"/boot/initrd.img-* "$work/initrd"
   size=$(du -sm "$work/root" | cut -f1)
-  mke2fs -q -t ext4 -d "$work/root" "$work/root.ext4" "$((size * 2 + 512))M"
+  mke2fs -q -t ext4 -d "$work/root" "$work/root.ext4" "$((size * 2 + 512))M" >"$work/log" 2>&1 || die "mke2fs failed: $(cat "$work/log")"
   rm -rf "$work/root" "$work/boot.tar"
 }
 
