@@ -1,20 +1,8 @@
-//! What runs inside a machine: init, its secrets, the answers to probes, and rave's own services.
+//! What runs inside a machine: its secrets, its health, the answers to probes, and rave's own services.
+//! The initrd's init is a program of its own, [`rave_init`].
 
 mod accounts;
 pub mod answer;
-mod cmdline;
-mod dm;
-mod gpt;
 pub mod health;
-pub mod init;
-mod log;
-mod root;
 pub mod secrets;
 pub mod serve;
-mod switch;
-mod verity;
-
-/// Whether this process is the first one of a machine's initial RAM disk.
-pub fn is_init() -> bool {
-    std::process::id() == 1 && std::env::args_os().next().is_some_and(|name| name == "/init")
-}
