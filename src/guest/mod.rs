@@ -12,6 +12,7 @@ pub mod secrets;
 pub mod serve;
 mod switch;
 mod verity;
+pub mod webhook;
 
 /// Whether this process is the first one of a machine's initial RAM disk.
 pub fn is_init() -> bool {
