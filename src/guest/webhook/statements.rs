@@ -43,7 +43,7 @@ pub async fn store(
         with busy as (
           select count(*) as n from (
             select from webhook.delivery where state in ('waiting', 'running') and cardinality($5) > 0 limit $6
-          ) as some
+          ) as open
         ), new as (
           insert into webhook.event (source, delivery, type, body)
           select $1, $2, $3, case when cardinality($5) > 0 then $4 end
