@@ -49,16 +49,13 @@ environment. Its exit status is what the dispatcher learns: 0 is done, anything 
         command: Vec<String>,
     },
     /// Show webhook events that no attempt could get handled, and decide on them
-    #[command(
-        args_conflicts_with_subcommands = true,
-        after_help = "Examples:
+    #[command(after_help = "Examples:
   rave guest dead-letters                  show them
   rave guest dead-letters retry 12 15      try these again
   rave guest dead-letters retry --all      try all of them again
   rave guest dead-letters drop 12          forget one
 
-What is tried again begins within fifteen seconds."
-    )]
+What is tried again begins within fifteen seconds.")]
     DeadLetters {
         /// Configuration of the dispatcher, which says where the database is
         #[arg(long, value_name = "FILE", default_value = FILE, global = true)]

@@ -131,6 +131,9 @@ async fn the_journal_names_whom_nginx_saw_and_metrics_name_nothing_made_up() {
     let _ = world.ask("POST", "/webhook/made-up", &[], "{}").await;
     let metrics = world.metrics();
     assert!(metrics.contains(r#"webhook_events_total{source="none",type="other",result="no-source"} 1"#), "{metrics}");
-    assert!(metrics.contains(r#"webhook_events_total{source="default",type="other",result="unsigned"} 6"#), "{metrics}");
+    assert!(
+        metrics.contains(r#"webhook_events_total{source="default",type="other",result="unsigned"} 6"#),
+        "{metrics}"
+    );
     assert!(!metrics.contains("made-up"), "{metrics}");
 }
