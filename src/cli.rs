@@ -2,6 +2,7 @@
 
 mod authoring;
 mod building;
+mod guest;
 pub mod secrets;
 
 use std::path::PathBuf;
@@ -13,6 +14,7 @@ use crate::system::Mode;
 
 pub use authoring::{Authoring, Diff, Eval, Explain, Fmt, Lint, New, Options, Schema, SchemaKind};
 pub use building::{Build, DiskFormat, Lock, Variant};
+pub use guest::{DeadLetters, Guest, Which};
 
 /// Builds immutable, hardened virtual machine images from Debian packages, boots them and proves them healthy.
 #[derive(Debug, Parser)]
@@ -368,39 +370,4 @@ pub enum Store {
     #[command(after_help = "Example:
   rave store verify           exit status 1 if anything was damaged; the next build makes it anew")]
     Verify,
-}
-
-/// `rave guest`.
-#[derive(Debug, Subcommand)]
-pub enum Guest {
-    /// Answer probes: JSON on standard input and output
-    Answer,
-    /// Wait until a service in this machine answers
-    #[command(after_help = "Example:
-  rave guest wait http://127.0.0.1:9090/-/ready    until the status is 2xx
-  rave guest wait /run/postgresql/.s.PGSQL.5432    until connections are accepted")]
-    Wait {
-        /// URL, address with port, or path of a Unix socket
-        service: String,
-        /// How long, in seconds
-        #[arg(long, value_name = "SECONDS", default_value_t = 80)]
-        timeout: u64,
-    },
-    /// Look for failed units and ending certificates; exit status 1 if something is wrong
-    #[command(after_help = "Example:
-  rave guest health --certificate /etc/tls.crt --metrics /var/lib/node-exporter")]
-    Health {
-        /// Certificate to watch, PEM; may be given several times
-        #[arg(long = "certificate", value_name = "FILE")]
-        certificates: Vec<PathBuf>,
-        /// Directory to leave health.prom in; may be given several times
-        #[arg(long = "metrics", value_name = "DIR")]
-        metrics: Vec<PathBuf>,
-    },
-    /// Open the machine's secrets and put them into memory
-    Secrets {
-        /// Take ciphertext from standard input instead of the image, and keep it until the machine stops
-        #[arg(long)]
-        stdin: bool,
-    },
 }

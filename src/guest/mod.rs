@@ -6,3 +6,4 @@ pub mod answer;
 pub mod health;
 pub mod secrets;
 pub mod serve;
+pub mod webhook;

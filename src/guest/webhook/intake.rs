@@ -1,0 +1,167 @@
+//! The HTTP side: takes events in. An event is accepted when it has reached the disk, and not before.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{ConnectInfo, DefaultBodyLimit, FromRequest as _, Path, Request, State};
+use axum::http::header::CONTENT_LENGTH;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::{get, post};
+use tokio::sync::{Notify, Semaphore};
+
+use super::config::{Config, Name};
+use super::database::{Database, Error};
+use super::event::{self, Event};
+use super::journal::Journal;
+use super::metrics::Metrics;
+use super::rejection::Rejection;
+use super::route;
+use super::signature::{Clock, Key};
+use super::statements::{self, Stored};
+use crate::guest::log::chain;
+
+/// How long a body may take.
+const BODY: Duration = Duration::from_secs(15);
+/// The source behind the path without a name.
+const DEFAULT: &str = "default";
+
+/// What requests are answered with.
+#[derive(Debug)]
+pub struct Intake {
+    /// The configuration.
+    pub config: Arc<Config>,
+    /// The keys of each source.
+    pub keys: BTreeMap<Name, Vec<Key>>,
+    /// The database.
+    pub database: Database,
+    /// What is measured.
+    pub metrics: Metrics,
+    /// Whom to tell.
+    pub journal: Journal,
+    /// Is notified when an event has been stored.
+    pub stored: Arc<Notify>,
+    /// Requests that may come in now.
+    pub free: Semaphore,
+}
+
+/// The routes: `/webhook` and `/webhook/NAME` by POST, and `/health`.
+pub fn routes(intake: Arc<Intake>) -> Router {
+    let limit = DefaultBodyLimit::max(intake.config.body);
+    // So that the rate of each outcome is known from its first time on.
+    for name in intake.config.sources.keys() {
+        for result in
+            ["accepted", "known", "unsigned", "forged", "stale", "malformed", "large", "busy", "full", "unavailable"]
+        {
+            intake.metrics.events(name.as_str(), None, result);
+        }
+    }
+    Router::new()
+        .route("/webhook", post(async |State(intake), request| answer(intake, DEFAULT, request).await))
+        .route(
+            "/webhook/{name}",
+            post(async |State(intake), Path(name): Path<String>, request| answer(intake, &name, request).await),
+        )
+        .route("/health", get(health))
+        .layer(limit)
+        .with_state(intake)
+}
+
+/// Whether events can be stored.
+async fn health(State(intake): State<Arc<Intake>>) -> Response {
+    let asked = async { statements::count(&*intake.database.now()?).await };
+    match asked.await {
+        Ok((open, dead)) => format!("database up, {open} deliveries open, {dead} dead letters\n").into_response(),
+        Err(error) => (StatusCode::SERVICE_UNAVAILABLE, format!("{}\n", chain(&error))).into_response(),
+    }
+}
+
+async fn answer(intake: Arc<Intake>, source: &str, request: Request) -> Response {
+    let address = address(&request);
+    let result = take(&intake, source, request).await;
+    let known = intake.config.sources.keys().any(|name| name.as_str() == source);
+    let source = if known { source } else { "none" };
+    match result {
+        Ok((event, stored)) => {
+            let (status, label) = match stored {
+                true => (StatusCode::ACCEPTED, "accepted"),
+                false => (StatusCode::OK, "known"),
+            };
+            let kind = route::pattern(&intake.config.handlers, &event.kind);
+            intake.metrics.events(source, kind, label).inc();
+            (status, format!("{label}\n")).into_response()
+        }
+        Err(why) => {
+            intake.metrics.events(source, None, why.label()).inc();
+            if let Some(address) = address.filter(|_| why.is_of_sender()) {
+                intake.journal.rejected(address, why);
+            }
+            why.into_response()
+        }
+    }
+}
+
+/// Who sent a request: whom nginx names, if it was passed on from this machine; else the peer.
+fn address(request: &Request) -> Option<IpAddr> {
+    let ConnectInfo(peer) = request.extensions().get::<ConnectInfo<SocketAddr>>()?;
+    let peer = peer.ip().to_canonical();
+    if !peer.is_loopback() {
+        return Some(peer);
+    }
+    // What stands last is what the nearest proxy has seen; anything before it may be made up.
+    let named = request.headers().get_all("x-forwarded-for").iter().next_back().and_then(|value| value.to_str().ok());
+    let last = named.and_then(|text| text.rsplit(',').next()).and_then(|text| text.trim().parse::<IpAddr>().ok());
+    Some(last.map_or(peer, |address| address.to_canonical()))
+}
+
+/// Takes a request in; whether the event is new.
+async fn take(intake: &Intake, name: &str, request: Request) -> Result<(Event, bool), Rejection> {
+    let config = &intake.config;
+    let (name, source) = config.sources.iter().find(|(key, _)| key.as_str() == name).ok_or(Rejection::NoSource)?;
+    let keys = intake.keys.get(name).ok_or(Rejection::NoSource)?;
+    let _permit = intake.free.try_acquire().map_err(|_| Rejection::Busy)?;
+    let headers = request.headers().clone();
+    let body = body(request, &headers, config.body).await?;
+    let clock = Clock { now: jiff::Timestamp::now().as_second(), window: config.window.into() };
+    let event = event::read(&headers, &body, &source.schemes, keys, clock)?;
+    let handlers = route::handlers(&config.handlers, name.as_str(), &event.kind);
+    let store = async {
+        let client = intake.database.now()?;
+        statements::store(&client, name.as_str(), &event, &body, &handlers, config.queue).await
+    };
+    match store.await {
+        Ok(Stored::New) => {
+            intake.stored.notify_one();
+            Ok((event, true))
+        }
+        Ok(Stored::Known) => Ok((event, false)),
+        Ok(Stored::Full) => Err(Rejection::Full),
+        Err(Error::Absent) => Err(Rejection::Unavailable),
+        Err(error) => {
+            intake.journal.say(format_args!("cannot store an event: {}", chain(&error)));
+            Err(Rejection::Unavailable)
+        }
+    }
+}
+
+/// The whole body, if it is not too large and does not take too long.
+async fn body(request: Request, headers: &HeaderMap, limit: usize) -> Result<Bytes, Rejection> {
+    let length = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()).and_then(|text| text.parse().ok());
+    if length.is_some_and(|length: u64| usize::try_from(length).map_or(true, |length| length > limit)) {
+        return Err(Rejection::Large);
+    }
+    match tokio::time::timeout(BODY, Bytes::from_request(request, &())).await {
+        Ok(Ok(body)) => Ok(body),
+        Ok(Err(error)) if error.status() == StatusCode::PAYLOAD_TOO_LARGE => Err(Rejection::Large),
+        Ok(Err(_)) => Err(Rejection::Malformed("the body ends early")),
+        Err(_) => Err(Rejection::Slow),
+    }
+}
+
+#[cfg(test)]
+#[path = "intake_tests.rs"]
+mod tests;
