@@ -4,6 +4,7 @@ mod authoring;
 mod building;
 pub mod secrets;
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::builder::PossibleValue;
@@ -385,6 +386,21 @@ pub enum Guest {
         /// How long, in seconds
         #[arg(long, value_name = "SECONDS", default_value_t = 80)]
         timeout: u64,
+    },
+    /// Serve the dashboards console
+    Dashboards {
+        /// Address to listen on
+        #[arg(long, default_value = "127.0.0.1:3030")]
+        listen: SocketAddr,
+        /// What all paths begin with
+        #[arg(long, default_value = "/grafana/")]
+        prefix: String,
+        /// Directory of dashboards as Grafana's JSON
+        #[arg(long, value_name = "DIR", default_value = "/usr/share/rave/dashboards")]
+        boards: PathBuf,
+        /// Address of Prometheus
+        #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9090")]
+        prometheus: SocketAddr,
     },
     /// Open the machine's secrets and put them into memory
     Secrets {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::cli;
 use crate::guest::secrets::{self, From, Report};
-use crate::guest::{answer, secrets::units::Act};
+use crate::guest::{answer, dashboards, secrets::units::Act};
 use crate::ui::Ui;
 
 use super::{Environment, Failure, Result};
@@ -16,6 +16,11 @@ pub fn run(verb: &cli::Guest, environment: &Environment, ui: &Ui) -> Result<()> 
         cli::Guest::Wait { service, timeout } => {
             let service = service.parse().map_err(Failure::request)?;
             answer::wait(&service, Duration::from_secs(*timeout)).map_err(Failure::error)
+        }
+        cli::Guest::Dashboards { listen, prefix, boards, prometheus } => {
+            let (listen, prometheus) = (*listen, *prometheus);
+            let settings = dashboards::Settings { listen, prefix: prefix.clone(), boards: boards.clone(), prometheus };
+            dashboards::run(settings).map_err(Failure::error)
         }
         cli::Guest::Secrets { stdin } => {
             let from = if *stdin { From::Sent(std::io::stdin().lock()) } else { From::Machine };

@@ -3,6 +3,7 @@
 mod accounts;
 pub mod answer;
 mod cmdline;
+pub mod dashboards;
 mod dm;
 mod gpt;
 pub mod init;
@@ -12,6 +13,7 @@ pub mod secrets;
 pub mod serve;
 mod switch;
 mod verity;
+mod web;
 
 /// Whether this process is the first one of a machine's initial RAM disk.
 pub fn is_init() -> bool {
