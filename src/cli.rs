@@ -402,6 +402,15 @@ pub enum Guest {
         #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9090")]
         prometheus: SocketAddr,
     },
+    /// Serve the status page and the health endpoints
+    Status {
+        /// Address to listen on
+        #[arg(long, default_value = "127.0.0.1:3000")]
+        listen: SocketAddr,
+        /// What the machine is and what is looked at, in JSON
+        #[arg(long, value_name = "FILE", default_value = "/etc/rave/status.json")]
+        config: PathBuf,
+    },
     /// Open the machine's secrets and put them into memory
     Secrets {
         /// Take ciphertext from standard input instead of the image, and keep it until the machine stops

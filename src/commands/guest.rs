@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::cli;
 use crate::guest::secrets::{self, From, Report};
-use crate::guest::{answer, dashboards, secrets::units::Act};
+use crate::guest::{answer, dashboards, secrets::units::Act, status};
 use crate::ui::Ui;
 
 use super::{Environment, Failure, Result};
@@ -21,6 +21,11 @@ pub fn run(verb: &cli::Guest, environment: &Environment, ui: &Ui) -> Result<()> 
             let (listen, prometheus) = (*listen, *prometheus);
             let settings = dashboards::Settings { listen, prefix: prefix.clone(), boards: boards.clone(), prometheus };
             dashboards::run(settings).map_err(Failure::error)
+        }
+        cli::Guest::Status { listen, config } => {
+            let certificates = environment.credentials.clone();
+            let settings = status::Settings { listen: *listen, config: config.clone(), certificates };
+            status::run(settings).map_err(Failure::error)
         }
         cli::Guest::Secrets { stdin } => {
             let from = if *stdin { From::Sent(std::io::stdin().lock()) } else { From::Machine };

@@ -11,6 +11,7 @@ mod log;
 mod root;
 pub mod secrets;
 pub mod serve;
+pub mod status;
 mod switch;
 mod verity;
 mod web;

@@ -56,7 +56,7 @@ export const draw = (element, title, unit, answer, look) => {
     cursor: { y: false, sync: { key: "time" }, drag: { x: false, y: false }, points: { size: 7 } },
     scales: { y: { range: bounds(unit) } },
     axes: [
-      { ...axis, values: times, space: 64 },
+      { ...axis, values: times, space: 64, size: 26 },
       { ...axis, size: measured, values: (_plot, splits) => splits.map((split) => format(unit, split)), space: 36, ...(steps(unit) && { incrs: steps(unit) }) },
     ],
     series: [{}, ...series],

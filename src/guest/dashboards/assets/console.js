@@ -84,7 +84,10 @@ const show = async () => {
     const told = await fetched(`api/boards/${encodeURIComponent(board.name)}`);
     shown.panels.forEach((panel) => panel.drop());
     shown = { name: told.name, range: range ?? told.range, panels: told.panels.map((panel) => new Panel(told.name, panel)) };
-    at("panels").replaceChildren(...shown.panels.map((panel) => panel.element));
+    // Numbers first, in rows of their own: they need less room than pictures.
+    const of = (kind) => shown.panels.filter((panel) => (panel.kind === "stat") === (kind === "stat")).map((panel) => panel.element);
+    at("numbers").replaceChildren(...of("stat"));
+    at("pictures").replaceChildren(...of("timeseries"));
     document.title = `${told.title} – Dashboards`;
     say(told.panels.length ? "" : "This dashboard has no panels.");
   } else if (range) {
