@@ -1,5 +1,6 @@
 //! `rave guest`: what rave does inside a machine.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
@@ -22,6 +23,30 @@ pub enum Guest {
         /// How long, in seconds
         #[arg(long, value_name = "SECONDS", default_value_t = 80)]
         timeout: u64,
+    },
+    /// Serve the dashboards console
+    Dashboards {
+        /// Address to listen on
+        #[arg(long, default_value = "127.0.0.1:3030")]
+        listen: SocketAddr,
+        /// What all paths begin with
+        #[arg(long, default_value = "/grafana/")]
+        prefix: String,
+        /// Directory of dashboards as Grafana's JSON
+        #[arg(long, value_name = "DIR", default_value = "/usr/share/rave/dashboards")]
+        boards: PathBuf,
+        /// Address of Prometheus
+        #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9090")]
+        prometheus: SocketAddr,
+    },
+    /// Serve the status page and the health endpoints
+    Status {
+        /// Address to listen on
+        #[arg(long, default_value = "127.0.0.1:3000")]
+        listen: SocketAddr,
+        /// What the machine is and what is looked at, in JSON
+        #[arg(long, value_name = "FILE", default_value = "/etc/rave/status.json")]
+        config: PathBuf,
     },
     /// Look for failed units and ending certificates; exit status 1 if something is wrong
     #[command(after_help = "Example:

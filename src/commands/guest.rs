@@ -8,7 +8,7 @@ use crate::guest::webhook::config::Config;
 use crate::guest::webhook::handle::handle;
 use crate::guest::webhook::letters::{self, Decision};
 use crate::guest::webhook::{self, Letter};
-use crate::guest::{answer, health, secrets::units::Act};
+use crate::guest::{answer, dashboards, health, secrets::units::Act, status};
 use crate::ui::{Tone, Ui};
 
 use super::{Environment, Failure, Result, Status};
@@ -28,6 +28,16 @@ pub fn run(verb: &cli::Guest, environment: &Environment, ui: &Ui) -> Result<Stat
             if !troubles.is_empty() {
                 return Ok(Status::Unwell);
             }
+        }
+        cli::Guest::Dashboards { listen, prefix, boards, prometheus } => {
+            let (listen, prometheus) = (*listen, *prometheus);
+            let settings = dashboards::Settings { listen, prefix: prefix.clone(), boards: boards.clone(), prometheus };
+            dashboards::run(settings).map_err(Failure::error)?;
+        }
+        cli::Guest::Status { listen, config } => {
+            let certificates = environment.credentials.clone();
+            let settings = status::Settings { listen: *listen, config: config.clone(), certificates };
+            status::run(settings).map_err(Failure::error)?;
         }
         cli::Guest::Secrets { stdin } => {
             let from = if *stdin { From::Sent(std::io::stdin().lock()) } else { From::Machine };

@@ -3,7 +3,9 @@
 
 mod accounts;
 pub mod answer;
+pub mod dashboards;
 pub mod health;
 pub mod secrets;
 pub mod serve;
+pub mod status;
 pub mod webhook;

@@ -1,6 +1,6 @@
 //! The HTTP server behind rave's services in a machine: HTTP/1.1 (RFC 9112) on one address of the loopback interface,
-//! with limits on what a client can hold on to, metrics in the Prometheus text format at `/metrics`, and an orderly
-//! end at SIGTERM.
+//! with limits on what a client can hold on to, metrics in the Prometheus text format at `/metrics` for who asks without a
+//! proxy, and an orderly end at SIGTERM.
 
 use std::future::Future;
 use std::io;
@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::{ConnectInfo, MatchedPath, Request, State};
+use axum::http::HeaderMap;
 use axum::http::header::CONTENT_TYPE;
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
@@ -166,7 +167,11 @@ async fn measure(State(measured): State<Measured>, request: Request, next: Next)
     response
 }
 
-async fn tell(State(measured): State<Measured>) -> Response {
+async fn tell(State(measured): State<Measured>, headers: HeaderMap) -> Response {
+    // Who comes through a proxy is not of this machine.
+    if headers.contains_key("x-forwarded-for") || headers.contains_key("forwarded") {
+        return axum::http::StatusCode::NOT_FOUND.into_response();
+    }
     let mut text = String::new();
     match prometheus_client::encoding::text::encode(&mut text, &measured.all) {
         Ok(()) => {
@@ -205,5 +210,7 @@ mod tests {
         assert!(text.contains(r#"http_request_duration_seconds_count{route="/known/{name}"} 2"#), "{text}");
         assert!(text.contains("http_requests_active 1"), "{text}");
         assert!(!text.contains("made-up"), "{text}");
+        let outside = Request::get("/metrics").header("X-Forwarded-For", "192.0.2.1").body(Body::empty()).unwrap();
+        assert_eq!(routes.oneshot(outside).await.unwrap().status(), 404);
     }
 }

@@ -1,0 +1,111 @@
+use axum::body::Body;
+use axum::http::Request;
+use serde_json::{Value, json};
+use tower::ServiceExt as _;
+
+use super::*;
+
+const CONFIG: &str = r#"{"image":"<shop>","version":"1.2.3","mode":"safe","details":true,"postgresql":null,
+    "health":null,"units":["a.service","b.service"],
+    "links":[{"title":"Dash & boards","href":"/grafana/"},{"title":"no","href":"javascript:alert(1)"}]}"#;
+
+fn config(change: impl FnOnce(&mut Value)) -> Config {
+    let mut value: Value = serde_json::from_str(CONFIG).unwrap();
+    change(&mut value);
+    Config::parse(value.to_string().as_bytes()).unwrap()
+}
+
+fn unit(name: &str, active: &str, sub: &str, description: &str) -> Unit {
+    Unit { unit: name.into(), active: active.into(), sub: sub.into(), description: description.into() }
+}
+
+async fn ask(status: Status, path: &str) -> (u16, Value) {
+    let routes = status.service().routes;
+    let response = routes.oneshot(Request::get(path).body(Body::empty()).unwrap()).await.unwrap();
+    let code = response.status().as_u16();
+    let body = axum::body::to_bytes(response.into_body(), 1 << 20).await.unwrap();
+    (code, serde_json::from_slice(&body).unwrap_or_else(|_| String::from_utf8_lossy(&body).into()))
+}
+
+/// A service that has just looked, and found this.
+fn looked(config: Config, found: Found) -> Status {
+    let mut status = Status::new(config, None);
+    *status.found.get_mut() = Some((Instant::now(), Arc::new(found)));
+    status
+}
+
+fn found(units: Vec<Unit>) -> Found {
+    Found { units: Ok(units), ..Found::default() }
+}
+
+#[test]
+fn an_unknown_key_is_an_error_and_a_script_is_no_link() {
+    assert!(Config::parse(CONFIG.replace("details", "detail").as_bytes()).is_err());
+    assert_eq!(config(|_| ()).links.len(), 1);
+}
+
+#[tokio::test]
+async fn without_a_database_it_is_ready_and_with_a_silent_one_it_is_not() {
+    assert_eq!(
+        ask(looked(config(|_| ()), found(vec![])), "/ready").await,
+        (200, json!({ "ready": true, "checks": {} }))
+    );
+    let dir = tempfile::tempdir().unwrap();
+    let there = |config: &mut Value| config["postgresql"] = json!({ "directory": dir.path(), "port": 5432 });
+    let status = || looked(config(there), found(vec![]));
+    let gone = json!({ "ready": false, "checks": { "postgresql": "cannot be reached" } });
+    assert_eq!(ask(status(), "/ready").await, (503, gone));
+    assert_eq!(ask(status(), "/live").await, (200, "alive\n".into()));
+    let (code, told) = ask(status(), "/healthz").await;
+    assert_eq!((code, &told["healthy"], &told["ready"]), (503, &json!(false), &json!(false)));
+    // Somebody listens there and says nothing.
+    let _listener = tokio::net::UnixListener::bind(dir.path().join(".s.PGSQL.5432")).unwrap();
+    let late = json!({ "ready": false, "checks": { "postgresql": "does not answer in time" } });
+    assert_eq!(ask(status(), "/ready").await, (503, late));
+}
+
+#[tokio::test]
+async fn whatever_is_wrong_is_unhealthy() {
+    let good = || found(vec![unit("a.service", "active", "running", "A"), unit("x.timer", "inactive", "dead", "X")]);
+    let (code, told) = ask(looked(config(|_| ()), good()), "/healthz").await;
+    assert_eq!((code, told), (200, json!({ "healthy": true, "ready": true, "checks": {}, "failed_units": [] })));
+    let looked_at = |good| Some(Health { good, age_seconds: Some(5), failed_units: Some(0) });
+    let wrong = [
+        found(vec![unit("z.service", "failed", "failed", "Z")]),
+        Found { units: Err("silent".into()), ..Found::default() },
+        Found { health: looked_at(false), ..good() },
+        Found { certificates: [("site".to_owned(), Some(-1))].into(), ..good() },
+        Found { certificates: [("site".to_owned(), None)].into(), ..good() },
+    ];
+    for found in wrong {
+        let (code, told) = ask(looked(config(|_| ()), found.clone()), "/healthz").await;
+        assert_eq!((code, &told["healthy"]), (503, &json!(false)), "{found:?}");
+    }
+    let fine = Found { health: looked_at(true), certificates: [("site".to_owned(), Some(1))].into(), ..good() };
+    assert_eq!(ask(looked(config(|_| ()), fine), "/healthz").await.0, 200);
+}
+
+#[tokio::test]
+async fn the_page_escapes_what_it_shows() {
+    let units = vec![unit("a.service", "failed", "failed", "<script>alert(1)</script>")];
+    let (code, page) = ask(looked(config(|_| ()), found(units)), "/").await;
+    let page = page.as_str().unwrap();
+    assert_eq!(code, 200);
+    assert!(page.contains("&lt;script&gt;") && !page.contains("<script>alert"), "{page}");
+    assert!(page.contains("&lt;shop&gt; 1.2.3") && page.contains("Dash &amp; boards"), "{page}");
+    assert!(page.contains("not loaded") && page.contains("Something is wrong"), "{page}");
+    assert!(!page.contains("javascript:") && !page.contains(" style="), "{page}");
+}
+
+#[tokio::test]
+async fn without_details_strangers_learn_little() {
+    let plain = || config(|config| config["details"] = json!(false));
+    let units = || found(vec![unit("a.service", "failed", "failed", "A")]);
+    let (_, page) = ask(looked(plain(), units()), "/").await;
+    let page = page.as_str().unwrap();
+    for word in ["a.service", "1.2.3", "shop", "safe", "Kernel", "failed"] {
+        assert!(!page.contains(word), "{word}: {page}");
+    }
+    let (code, told) = ask(looked(plain(), units()), "/healthz").await;
+    assert_eq!((code, told), (503, json!({ "healthy": false, "ready": true, "checks": {} })));
+}
