@@ -163,7 +163,10 @@ mod tests {
         let text = health(&["a\"b.service"], &[("/c", Some(NOW + DAY))]).metrics();
         assert!(text.contains("\nrave_health_failed_units 1\n"), "{text}");
         assert!(text.contains("\nrave_health_unit_failed{unit=\"a\\\"b.service\"} 1\n"), "{text}");
-        assert!(text.contains(&format!("\nrave_health_certificate_end_seconds{{path=\"/c\"}} {}\n", NOW + DAY)), "{text}");
+        assert!(
+            text.contains(&format!("\nrave_health_certificate_end_seconds{{path=\"/c\"}} {}\n", NOW + DAY)),
+            "{text}"
+        );
         assert!(text.contains("\nrave_health_troubles 2\n"), "{text}");
         assert!(text.ends_with(&format!("rave_health_time_seconds {NOW}\n")), "{text}");
     }

@@ -8,4 +8,5 @@ pub mod health;
 pub mod secrets;
 pub mod serve;
 pub mod status;
+mod web;
 pub mod webhook;

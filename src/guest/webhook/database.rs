@@ -13,7 +13,7 @@ use super::config::{Config, Database as Settings};
 use super::journal::Journal;
 use super::metrics::Metrics;
 use super::statements::{self, Id};
-use crate::guest::log::chain;
+use crate::origin::chain;
 
 /// How long a statement may take.
 const STATEMENT: Duration = Duration::from_secs(10);

@@ -18,7 +18,7 @@ use super::metrics::Metrics;
 use super::retry::Breaker;
 use super::statements::{self, Claimed, Outcome};
 use super::wire;
-use crate::guest::log::chain;
+use crate::origin::chain;
 
 /// The longest time without a look into the database: an operator may have let dead letters wait again.
 const LOOK: Duration = Duration::from_secs(15);

@@ -23,7 +23,7 @@ use super::rejection::Rejection;
 use super::route;
 use super::signature::{Clock, Key};
 use super::statements::{self, Stored};
-use crate::guest::log::chain;
+use crate::origin::chain;
 
 /// How long a body may take.
 const BODY: Duration = Duration::from_secs(15);
