@@ -143,6 +143,8 @@ impl Dispatcher {
         if cleaned.is_none_or(|at| at.elapsed() >= CLEAN) {
             let seconds = |seconds: u32| Duration::from_secs(seconds.into());
             statements::clean(connection, seconds(self.config.keep), seconds(self.config.keep_dead)).await?;
+            // Such as what a statement took that was answered too late; whatever was taken in time is known by now.
+            statements::recover(connection, &self.running.all(), self.config.attempts).await?;
             *cleaned = Some(Instant::now());
         }
         let (open, dead) = statements::count(connection).await?;

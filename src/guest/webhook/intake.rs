@@ -25,6 +25,8 @@ use super::signature::{Clock, Key};
 use super::statements::{self, Stored};
 use crate::guest::log::chain;
 
+/// How long a request waits until others have made room; it has not been read yet and holds no memory.
+const WAIT: Duration = Duration::from_secs(1);
 /// How long a body may take.
 const BODY: Duration = Duration::from_secs(15);
 /// The source behind the path without a name.
@@ -45,7 +47,7 @@ pub struct Intake {
     pub journal: Journal,
     /// Is notified when an event has been stored.
     pub stored: Arc<Notify>,
-    /// Requests that may come in now.
+    /// Requests that may be read now.
     pub free: Semaphore,
 }
 
@@ -123,7 +125,8 @@ async fn take(intake: &Intake, name: &str, request: Request) -> Result<(Event, b
     let config = &intake.config;
     let (name, source) = config.sources.iter().find(|(key, _)| key.as_str() == name).ok_or(Rejection::NoSource)?;
     let keys = intake.keys.get(name).ok_or(Rejection::NoSource)?;
-    let _permit = intake.free.try_acquire().map_err(|_| Rejection::Busy)?;
+    let permit = tokio::time::timeout(WAIT, intake.free.acquire()).await;
+    let Ok(Ok(_permit)) = permit else { return Err(Rejection::Busy) };
     let headers = request.headers().clone();
     let body = body(request, &headers, config.body).await?;
     let clock = Clock { now: jiff::Timestamp::now().as_second(), window: config.window.into() };
