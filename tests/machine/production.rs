@@ -54,7 +54,7 @@ impl Scene {
         let disk = result.join("disk.raw");
         let run = ["run", disk.to_str().unwrap(), "--detach", "--identity", identity.to_str().unwrap()];
         self.lab.good(&[&run[..], &["--timeout", "600"]].concat());
-        let forwards = self.lab.state("production").unwrap()["machine"]["forwards"].clone();
+        let forwards = self.lab.state("production").unwrap()["forwards"].clone();
         let port = forwards.as_array().unwrap().iter().find(|forward| forward["guest"] == 3002).unwrap();
         let port = u16::try_from(port["host"].as_u64().unwrap()).unwrap();
         (manifest, Site::new(port, &self.secret("authority", "certificate")))
@@ -116,8 +116,9 @@ fn production_in_safe_mode_works_and_is_seen_when_it_does_not() {
     let (lab, secret) = (&scene.lab, scene.secret("production", "webhook-secret"));
 
     println!("it is small");
-    let size = |name: &str| manifest["sizes"][name].as_u64().unwrap_or_else(|| panic!("{}", manifest["sizes"]));
-    assert!(size("root") <= 300 * MIB && size("initrd") <= 6 * MIB, "{}", manifest["sizes"]);
+    let size = |what: &Value| what["size"].as_u64().unwrap_or_else(|| panic!("{what}"));
+    let (root, initrd) = (size(&manifest["partitions"][1]["content"]), size(&manifest["initrd"]));
+    assert!(root <= 300_000_000 && initrd <= 6_000_000, "{root} {initrd}");
 
     println!("every check is well");
     let (status, report) = lab.check(&["production"]);
@@ -142,7 +143,7 @@ fn production_in_safe_mode_works_and_is_seen_when_it_does_not() {
 fn pages(site: &Site) {
     println!("pages, health and dashboards are served, with the headers that protect them");
     let page = site.get("/");
-    assert!(page.status == 200 && page.body.contains("production") && page.body.contains("SAFE"), "{page:?}");
+    assert!(page.status == 200 && page.body.contains("production") && page.body.contains("<dd>safe</dd>"), "{page:?}");
     let headers = [
         ("strict-transport-security", "max-age=31536000; includeSubDomains; preload"),
         ("x-content-type-options", "nosniff"),
@@ -178,7 +179,7 @@ fn webhooks(scene: &Scene, site: &Site, secret: &str) {
     assert_eq!(github(site, secret, "one", "push", b"{\"n\":1}").status, 202);
     let again = github(site, secret, "one", "push", b"{\"n\":1}").status;
     assert!((200..=202).contains(&again), "{again}");
-    assert_eq!(scene.sql("select count(*) from events"), "2");
+    assert_eq!(scene.sql("select count(*) from webhook.event"), "2");
 
     println!("what was accepted survives the death of the dispatcher, and reaches its handler");
     scene.root("systemctl kill --signal=KILL webhook-note.socket webhook.service || true");
@@ -316,7 +317,7 @@ fn production_in_full_pipe_mode_has_the_limits_of_the_mode() {
     let (status, report) = scene.lab.check(&["production"]);
     assert_well(&report, &["https"]);
     assert_eq!(status, Some(0));
-    assert!(site.get("/").body.contains("FULL_PIPE"));
+    assert!(site.get("/").body.contains("<dd>full-pipe</dd>"));
     let limits = [
         ("prometheus", 512, "50000 100000"),
         ("rave-dashboards", 256, "25000 100000"),

@@ -90,7 +90,8 @@ impl Running {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
     }
 
-    fn all(&self) -> Vec<Id> {
+    /// All of them.
+    pub fn all(&self) -> Vec<Id> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().copied().collect()
     }
 }

@@ -143,6 +143,8 @@ impl Dispatcher {
         if cleaned.is_none_or(|at| at.elapsed() >= CLEAN) {
             let seconds = |seconds: u32| Duration::from_secs(seconds.into());
             statements::clean(connection, seconds(self.config.keep), seconds(self.config.keep_dead)).await?;
+            // Such as what a statement took that was answered too late; whatever was taken in time is known by now.
+            statements::recover(connection, &self.running.all(), self.config.attempts).await?;
             *cleaned = Some(Instant::now());
         }
         let (open, dead) = statements::count(connection).await?;
@@ -223,5 +225,54 @@ async fn deliver(socket: &Path, delivery: &Claimed) -> Result<(), String> {
         Some(0) => Ok(()),
         Some(status) => Err(format!("exit status {status}")),
         None => Err("the handler ended without a status".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::os::unix::net::UnixListener;
+
+    use super::super::event::Event;
+    use super::*;
+
+    /// What comes of a delivery to a handler that answers so, and what the handler got.
+    async fn ask(answer: &'static [u8]) -> (Result<(), String>, Vec<u8>) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("handler.sock");
+        let listener = UnixListener::bind(&path).unwrap();
+        let handler = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut got = Vec::new();
+            stream.read_to_end(&mut got).unwrap();
+            stream.write_all(answer).unwrap();
+            got
+        });
+        let event = Event { delivery: "d1".into(), kind: "push".into() };
+        let (source, received) = ("default".into(), "2026-11-28T04:00:00Z".into());
+        let delivery = Claimed { id: 7, attempt: 2, source, event, received, body: b"{\"a\": 1}".to_vec() };
+        let result = deliver(&path, &delivery).await;
+        (result, handler.join().unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_handler_gets_the_whole_event_and_only_zero_is_success() {
+        let (result, got) = ask(b"0\n").await;
+        assert_eq!(result, Ok(()));
+        let (head, body) = wire::read(&got[..]).unwrap();
+        assert_eq!((head.delivery.as_str(), head.attempt, body.as_slice()), ("d1", 2, &b"{\"a\": 1}"[..]));
+        assert_eq!(ask(b"3\n").await.0, Err("exit status 3".to_owned()));
+        for broken in [&b""[..], b"0", b"done\n", b"0\n0\n0\n0\n0\n0\n0\n0\n0\n"] {
+            assert_eq!(ask(broken).await.0, Err("the handler ended without a status".to_owned()), "{broken:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_handler_that_is_not_there_is_a_failure() {
+        let event = Event { delivery: "d1".into(), kind: "push".into() };
+        let (source, received) = ("default".into(), String::new());
+        let delivery = Claimed { id: 7, attempt: 1, source, event, received, body: Vec::new() };
+        let result = deliver(Path::new("/nonexistent/handler.sock"), &delivery).await;
+        assert!(result.unwrap_err().starts_with("the handler's socket: No such file"));
     }
 }

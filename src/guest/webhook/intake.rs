@@ -2,14 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Bytes;
-use axum::extract::{ConnectInfo, DefaultBodyLimit, FromRequest as _, Path, Request, State};
+use axum::body::{Body, HttpBody as _};
+use axum::extract::{ConnectInfo, Path, Request, State};
 use axum::http::header::CONTENT_LENGTH;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use tokio::sync::{Notify, Semaphore};
@@ -25,8 +26,12 @@ use super::signature::{Clock, Key};
 use super::statements::{self, Stored};
 use crate::origin::chain;
 
+/// How long a request waits until others have made room; it has not been read yet and holds no memory.
+const WAIT: Duration = Duration::from_secs(1);
 /// How long a body may take.
 const BODY: Duration = Duration::from_secs(15);
+/// Bytes beyond the limit that are read all the same.
+const DROPPED: usize = 8 << 20;
 /// The source behind the path without a name.
 const DEFAULT: &str = "default";
 
@@ -45,13 +50,12 @@ pub struct Intake {
     pub journal: Journal,
     /// Is notified when an event has been stored.
     pub stored: Arc<Notify>,
-    /// Requests that may come in now.
+    /// Requests that may be read now.
     pub free: Semaphore,
 }
 
 /// The routes: `/webhook` and `/webhook/NAME` by POST, and `/health`.
 pub fn routes(intake: Arc<Intake>) -> Router {
-    let limit = DefaultBodyLimit::max(intake.config.body);
     // So that the rate of each outcome is known from its first time on.
     for name in intake.config.sources.keys() {
         for result in
@@ -67,7 +71,6 @@ pub fn routes(intake: Arc<Intake>) -> Router {
             post(async |State(intake), Path(name): Path<String>, request| answer(intake, &name, request).await),
         )
         .route("/health", get(health))
-        .layer(limit)
         .with_state(intake)
 }
 
@@ -123,11 +126,12 @@ async fn take(intake: &Intake, name: &str, request: Request) -> Result<(Event, b
     let config = &intake.config;
     let (name, source) = config.sources.iter().find(|(key, _)| key.as_str() == name).ok_or(Rejection::NoSource)?;
     let keys = intake.keys.get(name).ok_or(Rejection::NoSource)?;
-    let _permit = intake.free.try_acquire().map_err(|_| Rejection::Busy)?;
-    let headers = request.headers().clone();
-    let body = body(request, &headers, config.body).await?;
+    let permit = tokio::time::timeout(WAIT, intake.free.acquire()).await;
+    let Ok(Ok(_permit)) = permit else { return Err(Rejection::Busy) };
+    let (head, content) = request.into_parts();
+    let body = body(content, head.headers.get(CONTENT_LENGTH), config.body).await?;
     let clock = Clock { now: jiff::Timestamp::now().as_second(), window: config.window.into() };
-    let event = event::read(&headers, &body, &source.schemes, keys, clock)?;
+    let event = event::read(&head.headers, &body, &source.schemes, keys, clock)?;
     let handlers = route::handlers(&config.handlers, name.as_str(), &event.kind);
     let store = async {
         let client = intake.database.now()?;
@@ -148,18 +152,26 @@ async fn take(intake: &Intake, name: &str, request: Request) -> Result<(Event, b
     }
 }
 
-/// The whole body, if it is not too large and does not take too long.
-async fn body(request: Request, headers: &HeaderMap, limit: usize) -> Result<Bytes, Rejection> {
-    let length = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()).and_then(|text| text.parse().ok());
-    if length.is_some_and(|length: u64| usize::try_from(length).map_or(true, |length| length > limit)) {
-        return Err(Rejection::Large);
-    }
-    match tokio::time::timeout(BODY, Bytes::from_request(request, &())).await {
-        Ok(Ok(body)) => Ok(body),
-        Ok(Err(error)) if error.status() == StatusCode::PAYLOAD_TOO_LARGE => Err(Rejection::Large),
-        Ok(Err(_)) => Err(Rejection::Malformed("the body ends early")),
-        Err(_) => Err(Rejection::Slow),
-    }
+/// The whole body, if it is not too large and does not take too long. What is too much is read and dropped, as far as it
+/// is not far too much: who is cut off while writing does not get to see the answer.
+async fn body(body: Body, length: Option<&HeaderValue>, limit: usize) -> Result<Vec<u8>, Rejection> {
+    let said = length.and_then(|value| value.to_str().ok()).and_then(|text| text.parse::<usize>().ok());
+    let read = async {
+        let mut body = body;
+        let (mut total, mut bytes) = (0_usize, Vec::with_capacity(said.unwrap_or(0).min(limit)));
+        while let Some(frame) = std::future::poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await {
+            let frame = frame.map_err(|_| Rejection::Malformed("the body ends early"))?;
+            let Some(data) = frame.data_ref() else { continue };
+            total = total.saturating_add(data.len());
+            if total <= limit {
+                bytes.extend_from_slice(data);
+            } else if total > limit.saturating_add(DROPPED) {
+                break;
+            }
+        }
+        if total > limit { Err(Rejection::Large) } else { Ok(bytes) }
+    };
+    tokio::time::timeout(BODY, read).await.unwrap_or(Err(Rejection::Slow))
 }
 
 #[cfg(test)]

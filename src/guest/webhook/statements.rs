@@ -3,7 +3,6 @@
 
 use std::time::Duration;
 
-use axum::body::Bytes;
 use serde::Serialize;
 use tokio_postgres::Client;
 use tokio_postgres::types::Type;
@@ -35,7 +34,7 @@ pub async fn store(
     client: &Client,
     source: &str,
     event: &Event,
-    body: &Bytes,
+    body: &[u8],
     handlers: &[&str],
     queue: u32,
 ) -> Result<Stored, Error> {
@@ -55,7 +54,7 @@ pub async fn store(
         )
         select exists (select from new),
                exists (select from webhook.event where source = $1 and delivery = $2)";
-    let (queue, body) = (i64::from(queue), body.as_ref());
+    let queue = i64::from(queue);
     let values: &Values<'_> = &[
         (&source, Type::TEXT),
         (&event.delivery, Type::TEXT),
