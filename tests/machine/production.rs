@@ -183,8 +183,14 @@ fn webhooks(scene: &Scene, site: &Site, secret: &str) {
 
     println!("what was accepted survives the death of the dispatcher, and reaches its handler");
     scene.root("systemctl kill --signal=KILL webhook-note.socket webhook.service || true");
-    wait_for("the dispatcher", || (scene.lab.rave(&["vm", "ssh", "production", "--", "systemctl", "is-active", "-q", "webhook.service"]).status == Some(0)).then_some(()));
-    wait_for("the handler", || (scene.root("cat /var/home/agent/events 2>/dev/null || true").contains("{\"n\":1}")).then_some(()));
+    wait_for("the dispatcher", || {
+        (scene.lab.rave(&["vm", "ssh", "production", "--", "systemctl", "is-active", "-q", "webhook.service"]).status
+            == Some(0))
+        .then_some(())
+    });
+    wait_for("the handler", || {
+        (scene.root("cat /var/home/agent/events 2>/dev/null || true").contains("{\"n\":1}")).then_some(())
+    });
 
     println!("what no handler can do becomes a dead letter, which an operator sees and drops");
     assert_eq!(github(site, secret, "two", "doomed", b"{}").status, 202);
@@ -257,8 +263,17 @@ fn backup(scene: &Scene) {
     println!("a backup is whole, holds what was in the database, and tells when it fails");
     scene.root("systemctl start postgresql-backup.service");
     let dump = scene.root("zstd -dcq /var/backups/postgresql/*.sql.zst");
-    assert!(dump.contains("CREATE DATABASE webhook") && dump.contains("{\"n\":1}") || dump.contains("CREATE DATABASE webhook"), "{}", dump.len());
-    assert!(scene.root("cat /var/lib/node-exporter/backup-postgresql.prom").contains("rave_backup_failed{what=\"postgresql\"} 0"));
+    assert!(
+        dump.contains("CREATE DATABASE webhook") && dump.contains("{\"n\":1}")
+            || dump.contains("CREATE DATABASE webhook"),
+        "{}",
+        dump.len()
+    );
+    assert!(
+        scene
+            .root("cat /var/lib/node-exporter/backup-postgresql.prom")
+            .contains("rave_backup_failed{what=\"postgresql\"} 0")
+    );
     scene.root(
         "mount -t tmpfs -o size=4k,mode=0700,uid=951 none /var/backups/postgresql; \
          if systemctl start postgresql-backup.service; then exit 1; fi; umount /var/backups/postgresql; \

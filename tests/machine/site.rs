@@ -57,7 +57,9 @@ impl Site {
                 if number < count {
                     asked.spawn(send(self.client.get(&url)));
                 }
-                if number >= width && let Some(reply) = asked.join_next().await {
+                if number >= width
+                    && let Some(reply) = asked.join_next().await
+                {
                     statuses.push(reply.unwrap().map_or(0, |reply| reply.status));
                 }
             }
