@@ -220,6 +220,8 @@ impl Console {
             let named = |line: query::Line| json!({ "name": legend::name(&target.legend_format, &line.labels), "values": line.values });
             lines.extend(found.into_iter().map(named));
         }
+        // In an order of their own, so that lines keep their colours.
+        lines.sort_by(|a: &Value, b| a["name"].as_str().cmp(&b["name"].as_str()));
         Ok(json!({ "start": window.start, "step": window.step, "lines": lines, "omitted": omitted }))
     }
 }

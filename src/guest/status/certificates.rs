@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use x509_cert::Certificate;
+use x509_cert::der::DecodePem as _;
 
 use crate::disk;
 
@@ -22,10 +23,18 @@ pub fn days(directory: &Path) -> BTreeMap<String, Option<i64>> {
     named.map(|(name, path)| (name, disk::read_start(path, FILE).ok().and_then(|pem| left(&pem, now)))).collect()
 }
 
-/// The first certificate of a chain is that of the server.
+/// The first block of a text, which of a chain is the certificate of the server.
+fn first(pem: &[u8]) -> Option<&str> {
+    const END: &str = "-----END CERTIFICATE-----";
+    let text = std::str::from_utf8(pem).ok()?;
+    let begin = text.find("-----BEGIN CERTIFICATE-----")?;
+    let block = text.get(begin..)?;
+    block.get(..block.find(END)?.checked_add(END.len())?)
+}
+
 fn left(pem: &[u8], now: u64) -> Option<i64> {
-    let chain = Certificate::load_pem_chain(pem).ok()?;
-    let end = chain.first()?.tbs_certificate.validity.not_after.to_unix_duration().as_secs();
+    let certificate = Certificate::from_pem(first(pem)?).ok()?;
+    let end = certificate.tbs_certificate.validity.not_after.to_unix_duration().as_secs();
     let seconds = i64::try_from(end).ok()?.checked_sub(i64::try_from(now).ok()?)?;
     Some(seconds.div_euclid(DAY))
 }

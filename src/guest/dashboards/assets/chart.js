@@ -52,7 +52,7 @@ export const draw = (element, title, unit, answer, look) => {
     width: Math.max(element.clientWidth, 50),
     height: HEIGHT,
     legend: { show: false },
-    padding: [10, 8, 0, 0],
+    padding: [10, 20, 0, 0],
     cursor: { y: false, sync: { key: "time" }, drag: { x: false, y: false }, points: { size: 7 } },
     scales: { y: { range: bounds(unit) } },
     axes: [

@@ -1,0 +1,329 @@
+//! The dashboards and the status page in a real browser, with a real Prometheus behind them. Chromium, Prometheus and
+//! the node exporter come as Debian packages, so the host needs none of them. Pictures are left in the directory for
+//! temporary files of the build's target, `browser/pictures`.
+#![allow(clippy::print_stdout, reason = "a scenario of a minute tells where it is")]
+
+#[path = "browser/devtools.rs"]
+mod devtools;
+#[path = "browser/tree.rs"]
+mod tree;
+
+use std::io::{BufRead as _, BufReader};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+use devtools::Page;
+use rave::disk;
+use rave::sandbox::Sandbox;
+use rave::tool::Tool;
+use rave::tree::Content;
+use serde_json::{Value, json};
+
+const RAVE: &str = env!("CARGO_BIN_EXE_rave");
+
+/// A program that ends with the test.
+struct Running(Child);
+
+impl Running {
+    fn start(tool: &Tool) -> Self {
+        Self(tool.command().stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Fails if it has ended already.
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+/// A port that nobody has.
+fn port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+fn wait_for(port: u16) {
+    let end = Instant::now() + Duration::from_secs(60);
+    while TcpStream::connect(("127.0.0.1", port)).is_err() {
+        assert!(Instant::now() < end, "nobody listens on port {port}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// Everything that is looked at.
+struct World {
+    work: tempfile::TempDir,
+    tools: Sandbox,
+    ports: [u16; 4],
+    prometheus: Option<Running>,
+    others: Vec<Running>,
+}
+
+impl World {
+    fn new(tree: &Path) -> Self {
+        let work = tempfile::tempdir().unwrap();
+        let tools = Sandbox::new(tree).bind(work.path(), "/work", true).network(true).tmpfs("/run").tmpfs("/root");
+        let tools = tools.executable(RAVE);
+        let mut world = Self { work, tools, ports: [port(), port(), port(), port()], prometheus: None, others: vec![] };
+        let [prometheus, exporter, console, status] = world.ports;
+        // What the modules put into a machine, as they put it there.
+        let machine = tree::evaluate(&tree::project(), "machine").system;
+        for (path, entry) in &machine.tree {
+            let inside = path.as_str().strip_prefix("/usr/share/rave/");
+            if let (Some(inside), Content::File(bytes)) = (inside, &entry.content) {
+                let file = world.work.path().join(inside);
+                disk::create_dir_all(file.parent().unwrap()).unwrap();
+                disk::write_atomic(file, bytes, 0o644).unwrap();
+            }
+        }
+        let config = machine.tree.iter().find(|(path, _)| path.as_str() == "/etc/rave/status.json");
+        let Some(Content::File(config)) = config.map(|(_, entry)| &entry.content) else { panic!("no configuration") };
+        disk::write_atomic(world.work.path().join("status.json"), config, 0o644).unwrap();
+        let target = |name: &str, port: u16| json!({ "job_name": name, "static_configs": [{ "targets": [format!("127.0.0.1:{port}")] }] });
+        let scrape = json!({
+            "global": { "scrape_interval": "1s" },
+            "scrape_configs": [target("prometheus", prometheus), target("node", exporter), target("dashboards", console)],
+        });
+        disk::write_atomic(world.work.path().join("prometheus.yml"), scrape.to_string().as_bytes(), 0o644).unwrap();
+        let exporter = format!("--web.listen-address=127.0.0.1:{exporter}");
+        world.others.push(Running::start(&world.tools.tool("/usr/bin/prometheus-node-exporter").arg(exporter)));
+        world.start_prometheus();
+        let listen = |port: u16| format!("--listen=127.0.0.1:{port}");
+        let boards = format!("--boards={}", world.work.path().join("dashboards").display());
+        let behind = format!("--prometheus=127.0.0.1:{prometheus}");
+        let consoles = Tool::new(RAVE).args(["guest", "dashboards", &listen(console), &boards, &behind]);
+        world.others.push(Running::start(&consoles));
+        let config = format!("--config={}", world.work.path().join("status.json").display());
+        world.others.push(Running::start(&Tool::new(RAVE).args(["guest", "status", &listen(status), &config])));
+        world.ports.into_iter().for_each(wait_for);
+        world
+    }
+
+    fn start_prometheus(&mut self) {
+        let listen = format!("--web.listen-address=127.0.0.1:{}", self.ports[0]);
+        let tool = self.tools.tool("/usr/bin/prometheus").args(["--config.file=/work/prometheus.yml", &listen]);
+        self.prometheus =
+            Some(Running::start(&tool.args(["--storage.tsdb.path=/work/data", "--query.max-concurrency=2"])));
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("http://127.0.0.1:{}{path}", self.ports[2])
+    }
+
+    /// Starts the browser; returns it and where its tools listen.
+    fn browser(&self) -> (Running, String) {
+        let arguments = [
+            "--headless=new",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-dev-shm-usage",
+            "--no-first-run",
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-default-apps",
+            "--disable-sync",
+            "--no-proxy-server",
+            "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1",
+            "--user-data-dir=/tmp/profile",
+            "--remote-debugging-port=0",
+            "about:blank",
+        ];
+        let tool = self.tools.tool("/usr/lib/chromium/chromium").args(arguments).env("HOME", "/tmp");
+        let mut child = tool.command().stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap());
+        let running = Running(child);
+        let (mut said, mut line) = (String::new(), String::new());
+        let address = loop {
+            line.clear();
+            assert!(lines.read_line(&mut line).unwrap() > 0, "the browser ended: {said}");
+            if let Some(url) = line.trim().strip_prefix("DevTools listening on ws://") {
+                break url.split('/').next().unwrap().to_owned();
+            }
+            said.push_str(&line);
+        };
+        // It must not wait for somebody to read what it says.
+        std::thread::spawn(move || std::io::copy(&mut lines, &mut std::io::sink()));
+        (running, address)
+    }
+}
+
+/// Title, state and coloured pixels of each panel.
+const PANELS: &str = "[...document.querySelectorAll('.panel')].map((panel) => {
+    const canvas = panel.querySelector('canvas');
+    let coloured = 0;
+    if (canvas) {
+        const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+        for (let at = 0; at < data.length; at += 4) {
+            const [r, g, b, a] = data.subarray(at, at + 4);
+            if (a > 200 && Math.max(r, g, b) - Math.min(r, g, b) > 60) coloured += 1;
+        }
+    }
+    const text = panel.querySelector('.body').innerText;
+    return { title: panel.querySelector('h2').textContent, state: panel.dataset.state, picture: canvas !== null, coloured, text };
+})";
+
+const SETTLED: &str =
+    "document.querySelectorAll('.panel').length > 0 && !document.querySelector('.panel[data-state=loading]')";
+
+fn keep(name: &str, png: &[u8]) {
+    disk::create_dir_all(tree::shared("pictures")).unwrap();
+    disk::write_atomic(tree::shared("pictures").join(format!("{name}.png")), png, 0o644).unwrap();
+}
+
+fn no_complaints(page: &mut Page, at: &str) {
+    let complaints = page.complaints();
+    assert!(complaints.is_empty(), "{at}: {}", json!(complaints));
+}
+
+#[test]
+fn dashboards_and_status_in_a_browser() {
+    let tree = tree::make();
+    let begin = Instant::now();
+    let mut world = World::new(&tree);
+    let (_browser, tools) = world.browser();
+    let mut page = Page::open(&tools);
+    let minute = Duration::from_secs(60);
+    // Rates need two samples, and a picture a point of its grid after them.
+    let path = "GET /api/v1/query?query=min(count_over_time(up[1m]))*min(min_over_time(up[10s]))";
+    let prometheus = format!("127.0.0.1:{}", world.ports[0]);
+    let end = Instant::now() + minute;
+    let mut told = String::new();
+    while !(18..=60).any(|samples| told.contains(&format!("\"{samples}\"]"))) {
+        assert!(Instant::now() < end, "{told}\n{}", devtools::http(&prometheus, "GET /api/v1/targets"));
+        std::thread::sleep(Duration::from_millis(500));
+        told = devtools::http(&prometheus, path);
+    }
+
+    println!("every board is drawn from what was measured");
+    page.size(1280, 900, false);
+    page.wish("light");
+    for board in ["system-health", "project-health", "agent-performance"] {
+        page.go(&world.url(&format!("/grafana/?board={board}&range=1h")));
+        page.wait(SETTLED, minute);
+        let panels = page.eval(PANELS);
+        let panels = panels.as_array().unwrap();
+        let (mut drawn, mut empty) = (0, 0);
+        for panel in panels {
+            match panel["state"].as_str() {
+                Some("ready") if panel["picture"] == true => {
+                    assert!(panel["coloured"].as_u64().unwrap() >= 10, "{board}: {panel}");
+                    drawn += 1;
+                }
+                Some("ready") => {
+                    assert!(panel["text"].as_str().unwrap().contains(|c: char| c.is_ascii_digit()), "{panel}")
+                }
+                Some("empty") => {
+                    assert_eq!(panel["text"], "No data");
+                    empty += 1;
+                }
+                _ => panic!("{board}: {panel}"),
+            }
+        }
+        // A host may have no ext4 and no disk of its own.
+        assert!(drawn >= 2 && empty <= 2, "{board}: {}", json!(panels));
+        no_complaints(&mut page, board);
+        keep(board, &page.picture());
+    }
+
+    println!("links, ranges, keys and colours work");
+    page.eval(
+        "[...document.querySelectorAll('#boards a')].find((link) => link.textContent === 'System Health').click()",
+    );
+    page.wait(&format!("document.title.startsWith('System Health') && {SETTLED}"), minute);
+    page.eval(
+        "[...document.querySelectorAll('#ranges button')].find((button) => button.textContent === '24h').click()",
+    );
+    page.wait("location.search === '?board=system-health&range=24h' && document.querySelector('#ranges [aria-pressed=true]').textContent === '24h'", minute);
+    page.eval("history.back()");
+    page.wait("document.querySelector('#ranges [aria-pressed=true]').textContent === '1h'", minute);
+    page.wait(SETTLED, minute);
+    page.eval("document.querySelector('.plot').focus()");
+    page.call(
+        "Input.dispatchKeyEvent",
+        json!({ "type": "keyDown", "key": "ArrowLeft", "code": "ArrowLeft", "windowsVirtualKeyCode": 37 }),
+    );
+    page.wait("/^\\d\\d:\\d\\d:\\d\\d$/.test(document.querySelector('.plot:focus + .legend thead th:nth-child(2)').textContent)", minute);
+    let paper = "getComputedStyle(document.body).backgroundColor";
+    let light = page.eval(paper);
+    page.wish("dark");
+    let dark = page.eval(paper);
+    assert_ne!(light, dark);
+    keep("dark", &page.picture());
+    page.eval("document.getElementById('theme').click()");
+    assert_eq!(page.eval(paper), light, "the button is stronger than the browser's wish");
+    page.eval("document.getElementById('theme').click()");
+    assert_eq!(page.eval(paper), dark);
+    page.eval("localStorage.clear()");
+    no_complaints(&mut page, "controls");
+
+    println!("it is readable on a phone");
+    page.size(390, 844, true);
+    for board in ["system-health", "project-health", "agent-performance"] {
+        page.go(&world.url(&format!("/grafana/?board={board}&range=1h")));
+        page.wait(SETTLED, minute);
+        let width = page.eval("Math.max(document.documentElement.scrollWidth, document.body.scrollWidth)");
+        assert!(width.as_u64().unwrap() <= 390, "{board} is {width} pixels wide");
+        keep(&format!("phone-{board}"), &page.picture());
+    }
+    no_complaints(&mut page, "phone");
+
+    println!("nothing comes from elsewhere, and nothing could");
+    let own = world.url("/grafana/");
+    let requested = page.requested();
+    assert!(requested.len() > 30, "{requested:?}");
+    for url in requested.iter().filter(|url| !url.starts_with("about:")) {
+        assert!(url.starts_with(&own), "{url}");
+    }
+    let refused = page.eval(
+        "new Promise((done) => {
+            const refused = [];
+            document.addEventListener('securitypolicyviolation', (event) => {
+                refused.push(event.effectiveDirective);
+                if (refused.length === 3) done(refused.sort());
+            });
+            document.head.append(Object.assign(document.createElement('style'), { textContent: 'body { color: red }' }));
+            document.head.append(Object.assign(document.createElement('script'), { textContent: 'document.title = 1' }));
+            fetch('http://127.0.0.1:1/').catch(() => null);
+        })",
+    );
+    assert_eq!(refused, json!(["connect-src", "script-src-elem", "style-src-elem"]));
+    assert!(!page.complaints().is_empty(), "what the policy refuses is a complaint, or the checks above see nothing");
+
+    println!("without Prometheus every panel says so, and with it they come back");
+    page.size(1280, 900, false);
+    world.prometheus = None;
+    page.go(&world.url("/grafana/?board=project-health&range=1h"));
+    let all = |state: &str| {
+        format!(
+            "(document.getElementById('reload').click(), [...document.querySelectorAll('.panel')].every((panel) => panel.dataset.state === '{state}'))"
+        )
+    };
+    page.wait(&format!("document.querySelectorAll('.panel').length > 0 && {}", all("error")), minute);
+    for panel in page.eval(PANELS).as_array().unwrap() {
+        assert_eq!(panel["text"], "Prometheus cannot be reached");
+    }
+    keep("without-prometheus", &page.picture());
+    world.start_prometheus();
+    wait_for(world.ports[0]);
+    page.wait(&all("ready"), minute);
+
+    println!("the status page needs no script");
+    page.call("Emulation.setScriptExecutionDisabled", json!({ "value": true }));
+    let status = format!("http://127.0.0.1:{}/", world.ports[3]);
+    page.complaints();
+    for (name, width, phone) in [("status", 900, false), ("phone-status", 390, true)] {
+        page.size(width, 800, phone);
+        page.go(&status);
+        let text = page.eval("document.body.innerText");
+        assert!(text.as_str().unwrap().contains("machine 1.0.0"), "{text}");
+        let link = page.eval("document.querySelector('nav a').getAttribute('href')");
+        assert_eq!(link, Value::from("/grafana/"));
+        assert!(page.eval("document.documentElement.scrollWidth").as_u64().unwrap() <= u64::from(width));
+        keep(name, &page.picture());
+    }
+    no_complaints(&mut page, "status");
+    println!("{} s", begin.elapsed().as_secs());
+}
