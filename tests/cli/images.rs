@@ -53,7 +53,9 @@ fn an_unknown_image_is_answered_with_those_there_are() {
     world.write("project/images/web.yaml", "name: web\nversion: 1.0.0\nextends: minimal\n");
     let before = world.files();
     world.run(&["build", "wbe"]).refused(1, &["there is no image `wbe` in ", "project/images", "did you mean `web`?"]);
-    world.run(&["lock", "postgres"]).refused(1, &["there is no image `postgres`", "there are: minimal, production, tools, web"]);
+    world
+        .run(&["lock", "postgres"])
+        .refused(1, &["there is no image `postgres`", "there are: minimal, production, tools, web"]);
     world.run(&["check", "postgres"]).refused(1, &["there is no image `postgres`"]);
     world.run(&["build", "images/wbe.yaml"]).refused(1, &["there is no image images/wbe.yaml", "hint: "]);
     world.run(&["--project", "nowhere", "build", "web"]).refused(1, &["there is no project directory ", "nowhere"]);
