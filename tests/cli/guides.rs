@@ -66,7 +66,7 @@ fn the_commands_for_installation_work() {
     let world = World::new();
     run_all(&world, INSTALLATION, 8);
     assert!(world.path("project/images/shop.yaml").exists());
-    assert!(world.path("project/man/man1/rave.1").exists());
+    assert!(world.path("home/.local/share/man/man1/rave.1").exists());
 }
 
 #[test]
