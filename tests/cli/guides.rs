@@ -1,6 +1,6 @@
 //! The guides: their commands run, their files are what they say, and what they list is what there is.
 //!
-//! A block of `console` runs here, each line that begins with `$ ` by itself. A block of `sh` needs a machine, a mirror or
+//! A block of `console` runs here, each line by itself. A block of `sh` needs a machine, a mirror or
 //! another host: it is held against the shell's grammar and rave's command line. A block of `yaml` whose first line is
 //! a path is that file of the project. Anything else is not shown as something to type.
 
