@@ -9,6 +9,8 @@ mod archive;
 mod diff;
 #[path = "cli/explain.rs"]
 mod explain;
+#[path = "cli/guides.rs"]
+mod guides;
 #[path = "cli/help.rs"]
 mod help;
 #[path = "cli/images.rs"]
