@@ -39,7 +39,12 @@ impl Scene {
     }
 
     fn secret(&self, file: &str, name: &str) -> String {
-        self.lab.good(&["secrets", "get", &format!("secrets/{file}.yaml"), name])
+        self.lab.good(&["secrets", "get", &self.file(file), name])
+    }
+
+    /// The path of a file of secrets.
+    fn file(&self, name: &str) -> String {
+        self.lab.path().join(format!("project/secrets/{name}.yaml")).display().to_string()
     }
 
     /// Has everything done at once, secrets included; returns what was checked, and goes on.
@@ -235,7 +240,7 @@ fn certificate(scene: &Scene, site: &Site) {
     let past = SystemTime::now() - Duration::from_secs(395 * 24 * 60 * 60);
     let set = |text: &str| {
         let json = serde_json::to_string(text).unwrap();
-        scene.lab.good(&["secrets", "set", "secrets/production.yaml", "[\"tls-certificate-main\"]", &json]);
+        scene.lab.good(&["secrets", "set", &scene.file("production"), "[\"tls-certificate-main\"]", &json]);
         scene.lab.rave(&["vm", "secrets", "production", "push"])
     };
     let good = scene.secret("production", "tls-certificate-main");
