@@ -88,8 +88,12 @@ impl World {
             "scrape_configs": [target("prometheus", prometheus), target("node", exporter), target("dashboards", console)],
         });
         disk::write_atomic(world.work.path().join("prometheus.yml"), scrape.to_string().as_bytes(), 0o644).unwrap();
-        let exporter = format!("--web.listen-address=127.0.0.1:{exporter}");
-        world.others.push(Running::start(&world.tools.tool("/usr/bin/prometheus-node-exporter").arg(exporter)));
+        // Those of the module that find what they need in a sandbox.
+        let collectors = ["cpu", "diskstats", "filesystem", "loadavg", "meminfo", "netdev", "pressure", "stat", "time"];
+        let exporter = world.tools.tool("/usr/bin/prometheus-node-exporter").arg("--collector.disable-defaults");
+        let exporter = exporter.args(collectors.map(|name| format!("--collector.{name}")));
+        let listen = format!("--web.listen-address=127.0.0.1:{}", world.ports[1]);
+        world.others.push(Running::start(&exporter.arg(listen)));
         world.start_prometheus();
         let listen = |port: u16| format!("--listen=127.0.0.1:{port}");
         let boards = format!("--boards={}", world.work.path().join("dashboards").display());
