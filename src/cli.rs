@@ -2,9 +2,9 @@
 
 mod authoring;
 mod building;
+mod guest;
 pub mod secrets;
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::builder::PossibleValue;
@@ -14,6 +14,7 @@ use crate::system::Mode;
 
 pub use authoring::{Authoring, Diff, Eval, Explain, Fmt, Lint, New, Options, Schema, SchemaKind};
 pub use building::{Build, DiskFormat, Lock, Variant};
+pub use guest::{DeadLetters, Guest, Which};
 
 /// Builds immutable, hardened virtual machine images from Debian packages, boots them and proves them healthy.
 #[derive(Debug, Parser)]
@@ -200,7 +201,7 @@ pub struct Run {
 }
 
 /// What a machine runs on.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub struct Host {
     /// Accelerator; auto takes KVM where it works
     #[arg(long, default_value = "auto", env = "RAVE_ACCEL")]
@@ -369,52 +370,4 @@ pub enum Store {
     #[command(after_help = "Example:
   rave store verify           exit status 1 if anything was damaged; the next build makes it anew")]
     Verify,
-}
-
-/// `rave guest`.
-#[derive(Debug, Subcommand)]
-pub enum Guest {
-    /// Answer probes: JSON on standard input and output
-    Answer,
-    /// Wait until a service in this machine answers
-    #[command(after_help = "Example:
-  rave guest wait http://127.0.0.1:9090/-/ready    until the status is 2xx
-  rave guest wait /run/postgresql/.s.PGSQL.5432    until connections are accepted")]
-    Wait {
-        /// URL, address with port, or path of a Unix socket
-        service: String,
-        /// How long, in seconds
-        #[arg(long, value_name = "SECONDS", default_value_t = 80)]
-        timeout: u64,
-    },
-    /// Serve the dashboards console
-    Dashboards {
-        /// Address to listen on
-        #[arg(long, default_value = "127.0.0.1:3030")]
-        listen: SocketAddr,
-        /// What all paths begin with
-        #[arg(long, default_value = "/grafana/")]
-        prefix: String,
-        /// Directory of dashboards as Grafana's JSON
-        #[arg(long, value_name = "DIR", default_value = "/usr/share/rave/dashboards")]
-        boards: PathBuf,
-        /// Address of Prometheus
-        #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9090")]
-        prometheus: SocketAddr,
-    },
-    /// Serve the status page and the health endpoints
-    Status {
-        /// Address to listen on
-        #[arg(long, default_value = "127.0.0.1:3000")]
-        listen: SocketAddr,
-        /// What the machine is and what is looked at, in JSON
-        #[arg(long, value_name = "FILE", default_value = "/etc/rave/status.json")]
-        config: PathBuf,
-    },
-    /// Open the machine's secrets and put them into memory
-    Secrets {
-        /// Take ciphertext from standard input instead of the image, and keep it until the machine stops
-        #[arg(long)]
-        stdin: bool,
-    },
 }

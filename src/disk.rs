@@ -17,59 +17,13 @@ use std::path::{Path, PathBuf};
 
 pub use copy::copy_at;
 pub use lock::Lock;
+pub use rave_init::disk::{Error, Result, context, exists, list, open, open_existing_rw, read_to_string, symlink};
 pub use sparse::{data, digest};
 pub use whole::{followed, rewrite, write_atomic, write_new, write_to};
-
-/// Something that the file system refused.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot {verb} {}", path.display())]
-pub struct Error {
-    /// What was tried, as a verb: `read`, `write`.
-    pub verb: &'static str,
-    /// On which path.
-    pub path: PathBuf,
-    /// What the system said.
-    pub source: io::Error,
-}
-
-impl Error {
-    /// Whether the path does not exist.
-    pub fn is_not_found(&self) -> bool {
-        self.source.kind() == io::ErrorKind::NotFound
-    }
-
-    /// Whether something is there already that must not be.
-    pub fn is_taken(&self) -> bool {
-        self.source.kind() == io::ErrorKind::AlreadyExists
-    }
-
-    /// Whether the file system, or the user's share of it, is full.
-    pub fn is_full(&self) -> bool {
-        matches!(self.source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
-    }
-}
-
-/// Shorthand of this room.
-pub type Result<T> = std::result::Result<T, Error>;
-
-/// Adds the verb and the path to what the system says.
-pub fn context<T>(verb: &'static str, path: impl AsRef<Path>, result: io::Result<T>) -> Result<T> {
-    result.map_err(|source| Error { verb, path: path.as_ref().to_owned(), source })
-}
 
 /// The whole content of a file.
 pub fn read(path: impl AsRef<Path>) -> Result<Vec<u8>> {
     context("read", &path, fs::read(&path))
-}
-
-/// The whole content of a UTF-8 file.
-pub fn read_to_string(path: impl AsRef<Path>) -> Result<String> {
-    context("read", &path, fs::read_to_string(&path))
-}
-
-/// Opens a file for reading.
-pub fn open(path: impl AsRef<Path>) -> Result<File> {
-    context("open", &path, File::open(&path))
 }
 
 /// Creates a file, or empties it, for reading and writing.
@@ -108,11 +62,6 @@ pub fn open_rw(path: impl AsRef<Path>) -> Result<File> {
     context("open", &path, OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path))
 }
 
-/// Opens an existing file or device for reading and writing; never creates one.
-pub fn open_existing_rw(path: impl AsRef<Path>) -> Result<File> {
-    context("open", &path, OpenOptions::new().read(true).write(true).open(&path))
-}
-
 /// Whether the file system that holds a path lives in memory: tmpfs or ramfs.
 pub fn is_memory(path: impl AsRef<Path>) -> bool {
     // linux/magic.h; the type of the field differs between architectures.
@@ -149,23 +98,9 @@ pub fn create_private_dir(path: impl AsRef<Path>) -> Result<()> {
     set_mode(path, 0o700)
 }
 
-/// Whether something is there; a path that cannot be looked at counts as absent.
-pub fn exists(path: impl AsRef<Path>) -> bool {
-    fs::symlink_metadata(path).is_ok()
-}
-
 /// What is known of a path, without following a link.
 pub fn metadata(path: impl AsRef<Path>) -> Result<fs::Metadata> {
     context("examine", &path, fs::symlink_metadata(&path))
-}
-
-/// The names in a directory, sorted.
-pub fn list(path: impl AsRef<Path>) -> Result<Vec<PathBuf>> {
-    let entries = context("list", &path, fs::read_dir(&path))?;
-    let mut paths =
-        context("list", &path, entries.map(|entry| entry.map(|e| e.path())).collect::<io::Result<Vec<_>>>())?;
-    paths.sort();
-    Ok(paths)
 }
 
 /// The absolute path of something that exists, without links.
@@ -212,11 +147,6 @@ pub fn replace_symlink(target: impl AsRef<Path>, link: impl AsRef<Path>) -> Resu
         made.into_temp_path().persist(link).map_err(|e| e.error)
     };
     context("link", link, make())
-}
-
-/// Makes a symbolic link.
-pub fn symlink(target: impl AsRef<Path>, link: impl AsRef<Path>) -> Result<()> {
-    context("link", &link, std::os::unix::fs::symlink(target, &link))
 }
 
 /// Where a symbolic link points.

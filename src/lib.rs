@@ -10,7 +10,7 @@ pub mod probe;
 pub mod quantity;
 pub mod system;
 pub mod tree;
-pub mod uuid;
+pub use rave_init::uuid;
 
 // hands: the only rooms that touch the host
 pub mod disk;

@@ -3,9 +3,6 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    if rave::guest::is_init() {
-        rave::guest::init::run();
-    }
     let helper = rave::sandbox::main_if_asked().or_else(rave::debian::rootfs::main_if_asked);
     helper.unwrap_or_else(rave::commands::main)
 }

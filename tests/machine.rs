@@ -14,7 +14,11 @@ mod library;
 mod persist;
 #[path = "machine/processes.rs"]
 mod processes;
+#[path = "machine/production.rs"]
+mod production;
 #[path = "machine/secrets.rs"]
 mod secrets;
+#[path = "machine/site.rs"]
+mod site;
 #[path = "machine/up.rs"]
 mod up;

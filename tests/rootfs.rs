@@ -64,6 +64,7 @@ fn build(debs: &[PathBuf], dir: &Path, keep: bool) -> Result<Summary, Error> {
         users: &BTreeMap::from([("agent".to_owned(), user)]),
         groups: &BTreeMap::from([("agent".to_owned(), Group { gid: 900 })]),
         epoch: 86_400 * 10,
+        workers: 2,
         keep,
         executable: Some(Path::new(env!("CARGO_BIN_EXE_rave"))),
     };

@@ -39,16 +39,18 @@ impl Wanted {
 }
 
 /// Checks a machine. `answer` gets the different probes of one stage and gives one answer for each, in order; what
-/// it leaves out counts as unavailable. `each` sees every stage as it ends.
+/// it leaves out counts as unavailable. `each` sees every stage as it ends, and says whether it shall be asked once more.
 pub fn run(
     target: &Target,
     wanted: &Wanted,
     answer: &mut dyn FnMut(Stage, &[Probe]) -> Vec<Answered>,
-    each: &mut dyn FnMut(&StageReport),
+    each: &mut dyn FnMut(&StageReport) -> bool,
 ) -> Report {
     let stages = Stage::ALL.map(|stage| {
-        let report = run_stage(stage, target, wanted, answer);
-        each(&report);
+        let mut report = run_stage(stage, target, wanted, answer);
+        while each(&report) {
+            report = run_stage(stage, target, wanted, answer);
+        }
         report
     });
     Report::new(stages.into())

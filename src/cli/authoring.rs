@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::building::Variant;
+use crate::name::GuestPath;
 
 /// The verbs of authors.
 #[derive(Debug, Subcommand)]
@@ -92,10 +93,14 @@ pub struct Explain {
 #[command(after_help = "Examples:
   rave eval web                            the configuration as YAML, every option with its final value
   rave eval web --mode full-pipe --json    for scripts
-  rave eval web --set system.hostname=x    what a change would come to")]
+  rave eval web --set system.hostname=x    what a change would come to
+  rave eval web --file /etc/hosts          a file as the modules write it, without a build")]
 pub struct Eval {
     /// Image: a name in images/ or a path
     pub image: String,
+    /// Print what the modules write into this file of the image instead
+    #[arg(long, value_name = "PATH")]
+    pub file: Option<GuestPath>,
     /// What is other than the image says
     #[command(flatten)]
     pub variant: Variant,

@@ -13,7 +13,7 @@ use crate::images::plan::{Inputs, Piece, Plan, plan};
 use crate::name::PackageName;
 use crate::sandbox::{Ids, Sandbox};
 use crate::store::{PutError, Store};
-use crate::system::{Mode, System};
+use crate::system::System;
 
 use super::generations::Generations;
 use super::locking::{self, Asked};
@@ -107,7 +107,7 @@ impl Prepared {
         let rootfs = Base::of(context, store, Piece::Rootfs, self.inputs.rootfs, (&self.asked, &self.lock))?;
         let tools = || unpack_tools(context, store, &self.tools, tools);
         let rootfs = || self.rootfs(context, store, manner, rootfs);
-        if workers(self.asked.system.mode) < 2 || manner.shell {
+        if workers(&self.asked.system) < 2 || manner.shell {
             return Ok((tools()?, rootfs()?));
         }
         let (tools, rootfs) = std::thread::scope(|scope| {
@@ -129,6 +129,7 @@ impl Prepared {
             users: &system.users,
             groups: &system.groups,
             epoch: self.lock.source_date_epoch(),
+            workers: workers(system),
             keep: manner.shell,
             executable: None,
         };
@@ -170,19 +171,24 @@ impl Prepared {
     }
 
     fn assemble(&self, context: &Context, store: &Store, manner: Manner) -> Result<Assembled> {
-        let (tools, rootfs) = self.bases(context, store, manner)?;
-        let assembly = Assembly {
-            system: &self.asked.system,
-            inputs: &self.inputs,
-            plan: &self.plan,
-            store,
-            tools: &tools,
-            rootfs: &rootfs,
-            rave: &self.rave,
-            workers: workers(self.asked.system.mode),
-            report: context.ui.as_ref(),
+        let workers = workers(&self.asked.system);
+        let make = || -> Result<Assembled> {
+            let (tools, rootfs) = self.bases(context, store, manner)?;
+            let assembly = Assembly {
+                system: &self.asked.system,
+                inputs: &self.inputs,
+                plan: &self.plan,
+                store,
+                tools: &tools,
+                rootfs: &rootfs,
+                rave: &self.rave,
+                workers,
+                report: context.ui.as_ref(),
+            };
+            Ok(assembly.run()?)
         };
-        Ok(assembly.run()?)
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(workers as usize).build().map_err(Failure::error)?;
+        pool.install(make)
     }
 
     /// The unified kernel image, once all is made.
@@ -290,12 +296,12 @@ fn name_package(lock: &Lock, failure: Failure) -> Failure {
     }
 }
 
-/// Processors that a build may use.
-pub fn workers(mode: Mode) -> u32 {
-    match mode {
-        Mode::Safe => 1,
-        Mode::FullPipe => std::thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(1)),
-    }
+/// Processors that a build may use: as `build.jobs` says, or all.
+pub fn workers(system: &System) -> u32 {
+    let jobs = system.options.iter().find(|(option, _)| option.as_str() == "build.jobs");
+    let jobs = jobs.and_then(|(_, jobs)| jobs.value.as_u64()).and_then(|jobs| u32::try_from(jobs).ok());
+    let all = || std::thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(1));
+    jobs.unwrap_or_else(all)
 }
 
 fn tools_digest(lock: &Lock) -> Digest {

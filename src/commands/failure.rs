@@ -3,6 +3,8 @@
 use std::error::Error as StdError;
 use std::process::ExitCode;
 
+pub use crate::origin::chain;
+
 use crate::origin::Diagnostic;
 use crate::ui::Ui;
 
@@ -15,6 +17,16 @@ pub enum Status {
     Unwell,
     /// A command in a machine ended with this status, which is rave's own then.
     Remote(u8),
+}
+
+impl From<Status> for ExitCode {
+    fn from(status: Status) -> Self {
+        match status {
+            Status::Done => Self::SUCCESS,
+            Status::Unwell => Self::from(1),
+            Status::Remote(status) => Self::from(status),
+        }
+    }
 }
 
 /// Why a command did not do its work.
@@ -112,21 +124,6 @@ impl Failure {
             }
         }
     }
-}
-
-/// An error and its causes, each said once.
-pub fn chain(error: &dyn StdError) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let next = error.to_string();
-        if !text.ends_with(&next) {
-            text.push_str(": ");
-            text.push_str(&next);
-        }
-        cause = error.source();
-    }
-    text
 }
 
 /// Errors of rooms end commands without more ado.

@@ -1,31 +1,45 @@
 //! `rave guest`: what rave does inside a machine.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use crate::cli;
 use crate::guest::secrets::{self, From, Report};
-use crate::guest::{answer, dashboards, secrets::units::Act, status};
-use crate::ui::Ui;
+use crate::guest::webhook::config::Config;
+use crate::guest::webhook::handle::handle;
+use crate::guest::webhook::letters::{self, Decision};
+use crate::guest::webhook::{self, Letter};
+use crate::guest::{answer, dashboards, health, secrets::units::Act, status};
+use crate::ui::{Tone, Ui};
 
-use super::{Environment, Failure, Result};
+use super::{Environment, Failure, Result, Status};
 
 /// Runs one of the verbs.
-pub fn run(verb: &cli::Guest, environment: &Environment, ui: &Ui) -> Result<()> {
+pub fn run(verb: &cli::Guest, environment: &Environment, ui: &Ui) -> Result<Status> {
     match verb {
-        cli::Guest::Answer => answer::serve(std::io::stdin().lock(), std::io::stdout().lock()).map_err(Failure::error),
+        cli::Guest::Answer => {
+            answer::serve(std::io::stdin().lock(), std::io::stdout().lock()).map_err(Failure::error)?
+        }
         cli::Guest::Wait { service, timeout } => {
             let service = service.parse().map_err(Failure::request)?;
-            answer::wait(&service, Duration::from_secs(*timeout)).map_err(Failure::error)
+            answer::wait(&service, Duration::from_secs(*timeout)).map_err(Failure::error)?;
+        }
+        cli::Guest::Health { certificates, metrics } => {
+            let health = health::look(certificates, metrics, SystemTime::now()).map_err(Failure::error)?;
+            let troubles = health.troubles();
+            troubles.iter().for_each(|trouble| ui.warn(trouble));
+            if !troubles.is_empty() {
+                return Ok(Status::Unwell);
+            }
         }
         cli::Guest::Dashboards { listen, prefix, boards, prometheus } => {
             let (listen, prometheus) = (*listen, *prometheus);
             let settings = dashboards::Settings { listen, prefix: prefix.clone(), boards: boards.clone(), prometheus };
-            dashboards::run(settings).map_err(Failure::error)
+            dashboards::run(settings).map_err(Failure::error)?;
         }
         cli::Guest::Status { listen, config } => {
             let certificates = environment.credentials.clone();
             let settings = status::Settings { listen: *listen, config: config.clone(), certificates };
-            status::run(settings).map_err(Failure::error)
+            status::run(settings).map_err(Failure::error)?;
         }
         cli::Guest::Secrets { stdin } => {
             let from = if *stdin { From::Sent(std::io::stdin().lock()) } else { From::Machine };
@@ -35,9 +49,59 @@ pub fn run(verb: &cli::Guest, environment: &Environment, ui: &Ui) -> Result<()> 
             } else {
                 ui.print(summary(&report));
             }
-            Ok(())
+        }
+        cli::Guest::Webhook { config } => {
+            webhook::run(config, environment.credentials.as_deref(), std::io::stdout()).map_err(Failure::error)?;
+        }
+        cli::Guest::WebhookHandle { command } => {
+            handle(std::io::stdin(), command, environment.credentials.as_deref()).map_err(Failure::error)?;
+        }
+        cli::Guest::DeadLetters { config, verb } => {
+            let config = Config::read(config).map_err(Failure::error)?;
+            match verb {
+                None => show(&letters::list(&config).map_err(Failure::error)?, ui),
+                Some(cli::DeadLetters::Retry(which)) => decide(&config, Decision::Retry, which, ui)?,
+                Some(cli::DeadLetters::Drop(which)) => decide(&config, Decision::Drop, which, ui)?,
+            }
         }
     }
+    Ok(Status::Done)
+}
+
+/// Dead letters as a table, or as an array of objects.
+fn show(letters: &[Letter], ui: &Ui) {
+    if ui.is_json() {
+        return ui.print_json(&letters);
+    }
+    if letters.is_empty() {
+        return ui.print("no dead letters");
+    }
+    let row = |letter: &Letter| {
+        let Letter { id, source, delivery, kind, handler, attempts, error, since } = letter;
+        let cells = [&id.to_string(), since, source, kind, delivery, handler, &attempts.to_string(), error];
+        // Senders wrote some of it.
+        cells.map(|text| (text.replace(char::is_control, " "), Tone::Plain)).to_vec()
+    };
+    let rows: Vec<_> = letters.iter().map(row).collect();
+    ui.table(&["ID", "SINCE", "SOURCE", "TYPE", "DELIVERY", "HANDLER", "ATTEMPTS", "WHY"], &rows);
+}
+
+/// Tries dead letters again, or forgets them.
+fn decide(config: &Config, decision: Decision, which: &cli::Which, ui: &Ui) -> Result<()> {
+    let ids = if which.all { None } else { Some(&*which.ids) };
+    let done = letters::act(config, decision, ids).map_err(Failure::error)?;
+    let gone: Vec<String> = which.ids.iter().filter(|id| !done.contains(id)).map(i64::to_string).collect();
+    if ui.is_json() {
+        ui.print_json(&done);
+    } else {
+        let what = if decision == Decision::Retry { "tried again" } else { "forgotten" };
+        ui.print(format_args!("{what}: {} of the dead letters", done.len()));
+    }
+    if gone.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::request(format!("no dead letters have the numbers {}", gone.join(", ")))
+        .hint("`rave guest dead-letters` shows those that there are"))
 }
 
 /// What changed, on one line for the journal.

@@ -60,7 +60,7 @@ pub fn main() -> ExitCode {
     // Inside a machine there is no home, no store and nobody who interrupts.
     if let Command::Guest(verb) = &cli.command {
         return guest::run(verb, &Environment::of_process(), &ui)
-            .map_or_else(|failure| failure.show(&ui), |()| ExitCode::SUCCESS);
+            .map_or_else(|failure| failure.show(&ui), ExitCode::from);
     }
     let context = match Context::new(&cli.global, Environment::of_process(), Arc::clone(&ui)) {
         Ok(context) => context,
@@ -74,12 +74,7 @@ pub fn main() -> ExitCode {
         return Failure::error(disk::Error { verb: "write", path: "standard output".into(), source: error })
             .show(&context.ui);
     }
-    match ended {
-        Ok(Status::Done) => ExitCode::SUCCESS,
-        Ok(Status::Unwell) => ExitCode::from(1),
-        Ok(Status::Remote(status)) => ExitCode::from(status),
-        Err(failure) => failure.show(&context.ui),
-    }
+    ended.map_or_else(|failure| failure.show(&context.ui), ExitCode::from)
 }
 
 /// Help and version as results; a wrong command line as wrong input, where clap's own status would be 2.
@@ -95,7 +90,7 @@ fn dispatch(command: Command, context: &Context) -> Result<Status> {
         Command::Build(arguments) => build::run(&arguments, context),
         Command::Lock(arguments) => lock::run(&arguments, context),
         Command::Store(verb) => store::run(&verb, context),
-        Command::Guest(verb) => guest::run(&verb, &context.environment, &context.ui).map(|()| Status::Done),
+        Command::Guest(verb) => guest::run(&verb, &context.environment, &context.ui),
         Command::Man { dir } => completions::man(dir.as_deref(), context),
         Command::Up(arguments) => up::run(&arguments, context),
         Command::Run(arguments) => run::run(&arguments, context),

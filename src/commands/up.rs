@@ -14,7 +14,9 @@ use super::{Context, Failure, Result, Status, check, run as run_command, store};
 /// Does all of it.
 pub fn run(arguments: &cli::Up, context: &Context) -> Result<Status> {
     let asked = locking::evaluate(context, &arguments.image, &[], arguments.mode)?;
-    running::expect(&arguments.host)?;
+    super::secrets::init::first(&asked, context)?;
+    let host = with_identity(&arguments.host, &asked, context);
+    running::expect(&host)?;
     let store = store::open(context)?;
     let (locked, tools) = (lock(context, &asked)?, lock(context, &locking::tools(context, &asked.named)?)?);
     let prepared = Prepared::new(context, asked, locked, tools, Manner::default())?;
@@ -25,14 +27,14 @@ pub fn run(arguments: &cli::Up, context: &Context) -> Result<Status> {
         }
         other => (prepared, other?),
     };
-    let wish = Wish { name: None, host: &arguments.host, direct: false, persist: false, detach: arguments.keep };
+    let wish = Wish { name: None, host: &host, direct: false, persist: false, detach: arguments.keep };
     let _left = interrupt::leave_to_machine();
     let mut vm = running::start(context, &bootable, &wish)?;
     if arguments.keep {
         let digests: Vec<_> = prepared.plan.steps.iter().map(|step| step.digest).collect();
         store.pin(&run_command::pin(&vm.state().name), &digests)?;
     }
-    running::wait(context, &mut vm, &arguments.host)?;
+    running::wait(context, &mut vm, &host)?;
     let checked = check::check(context, &vm, &Wanted::default());
     if !arguments.keep || checked.is_err() {
         running::stop(context, &mut vm)?;
@@ -44,6 +46,17 @@ pub fn run(arguments: &cli::Up, context: &Context) -> Result<Status> {
         context.ui.say(format!("{name} goes on: {}; `rave vm ssh {name}` enters it", running::addresses(&vm)));
     }
     check::end(&report, false)
+}
+
+/// Hands one's own identity to a machine that needs secrets, if no other was given: it is one's own machine.
+fn with_identity(host: &cli::Host, asked: &Asked, context: &Context) -> cli::Host {
+    let mut host = host.clone();
+    if !asked.system.secrets.is_empty() && host.identity.is_none() {
+        let sources = &context.environment.identities;
+        let files = [sources.key_file.clone(), sources.default_file()];
+        host.identity = files.into_iter().flatten().find(|file| crate::disk::exists(file));
+    }
+    host
 }
 
 /// The image's lock, made if there is none that fits.

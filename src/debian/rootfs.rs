@@ -71,6 +71,8 @@ pub struct Request<'a> {
     pub groups: &'a BTreeMap<String, Group>,
     /// SOURCE_DATE_EPOCH: no file is younger, in seconds since 1970.
     pub epoch: i64,
+    /// Processors that unpacking may use.
+    pub workers: u32,
     /// Whether the root stays when a script fails.
     pub keep: bool,
     /// Another rave binary than the running one, for tests.
@@ -111,7 +113,7 @@ fn run(request: &Request<'_>, work: &Path, report: &dyn Report) -> Result<Summar
         keep: request.keep,
     };
     let job = serde_json::to_vec(&job).map_err(|error| Error::Failed(error.to_string()))?;
-    let tool = sandbox.tool("/proc/self/exe").arg(WORKER);
+    let tool = sandbox.tool("/proc/self/exe").arg(WORKER).env("RAYON_NUM_THREADS", request.workers.max(1).to_string());
     let start = |source| tool::Error::Start { program: "rave".into(), source };
     let mut command = tool.command();
     let mut child =

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Router;
-use axum::extract::{MatchedPath, Request, State};
+use axum::extract::{ConnectInfo, MatchedPath, Request, State};
 use axum::http::HeaderMap;
 use axum::http::header::CONTENT_TYPE;
 use axum::middleware::{Next, from_fn_with_state};
@@ -28,6 +28,7 @@ use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Semaphore;
+use tower::ServiceExt as _;
 
 use crate::interrupt;
 
@@ -70,7 +71,8 @@ pub fn run<E: From<Error>>(work: impl Future<Output = Result<(), E>>) -> Result<
     runtime.block_on(work)
 }
 
-/// Serves until SIGTERM; requests under way then have ten seconds.
+/// Serves until SIGTERM; requests under way then have ten seconds. Handlers find the peer's address as
+/// [`ConnectInfo<SocketAddr>`].
 pub async fn serve(address: SocketAddr, service: Service) -> Result<(), Error> {
     let listener = TcpListener::bind(address).await.map_err(|source| Error::Listen(address, source))?;
     let mut stop = signal(SignalKind::terminate()).map_err(Error::Runtime)?;
@@ -80,10 +82,10 @@ pub async fn serve(address: SocketAddr, service: Service) -> Result<(), Error> {
     let free = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
         let permit = Arc::clone(&free).acquire_owned().await;
-        let stream = tokio::select! {
+        let (stream, peer) = tokio::select! {
             _ = stop.recv() => break,
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => stream,
+                Ok(accepted) => accepted,
                 // Such as too many open files: it passes when a connection ends.
                 Err(_) => {
                     tokio::time::sleep(Duration::from_millis(100)).await;
@@ -93,7 +95,11 @@ pub async fn serve(address: SocketAddr, service: Service) -> Result<(), Error> {
         };
         let mut server = http1::Builder::new();
         server.timer(TokioTimer::new()).header_read_timeout(HEAD).max_buf_size(64 << 10);
-        let connection = server.serve_connection(TokioIo::new(stream), TowerToHyperService::new(routes.clone()));
+        let routes = routes.clone().map_request(move |mut request: hyper::Request<hyper::body::Incoming>| {
+            request.extensions_mut().insert(ConnectInfo(peer));
+            request
+        });
+        let connection = server.serve_connection(TokioIo::new(stream), TowerToHyperService::new(routes));
         let connection = graceful.watch(connection);
         tokio::spawn(async move {
             // A client that breaks off concerns nobody else.
@@ -179,7 +185,6 @@ async fn tell(State(measured): State<Measured>, headers: HeaderMap) -> Response 
 mod tests {
     use axum::body::Body;
     use axum::http::Request;
-    use tower::ServiceExt as _;
 
     use super::*;
 

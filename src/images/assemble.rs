@@ -22,7 +22,7 @@ use super::owned::{self, Owned};
 use super::plan::{Inputs, Piece, Plan};
 use super::{erofs, gpt, initrd, layout, uki, union, verity};
 
-/// zstd's level for the initrd. Level 15 takes ten times as long and saves two percent.
+/// zstd's level for the initrd. Level 19 takes twelve times as long and saves 83 kB of 825.
 const INITRD_LEVEL: i32 = 9;
 const RECORD: &str = "record.json";
 const ROOT: &str = "root.erofs";
@@ -148,7 +148,7 @@ impl Assembly<'_> {
         let archive = self.archive()?;
         let kernel = kernel(&archive)?;
         let request = initrd::Request {
-            init: &disk::read(self.rave)?,
+            init: initrd::INIT,
             kernel: &kernel,
             modules: &self.system.initrd_modules,
             level: INITRD_LEVEL,

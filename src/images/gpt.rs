@@ -5,16 +5,13 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use gptman::{GPT, GPTPartitionEntry};
+pub use rave_init::gpt::{ROOT_X86_64, ROOT_X86_64_VERITY};
 
 use crate::disk;
 use crate::uuid::Uuid;
 
 /// An EFI system partition.
 pub const ESP: Uuid = Uuid::from_u128(0xc12a7328_f81f_11d2_ba4b_00a0c93ec93b);
-/// A root file system for x86-64.
-pub const ROOT_X86_64: Uuid = Uuid::from_u128(0x4f68bce3_e8cd_4db1_96e7_fbcaf984b709);
-/// The dm-verity tree of a root file system for x86-64.
-pub const ROOT_X86_64_VERITY: Uuid = Uuid::from_u128(0x2c7357ed_ebd2_46d9_aec1_23d437ec2bf5);
 /// Attribute of a partition that must be mounted read-only.
 pub const READ_ONLY: u64 = 1 << 60;
 

@@ -1,14 +1,16 @@
-//! The initial RAM disk: rave itself as `/init`, and the kernel modules that lead to the root file system.
+//! The initial RAM disk: a small program as `/init`, and the kernel modules that lead to the root file system.
 //!
 //! | path | what |
 //! | --- | --- |
-//! | /init | the rave binary; see [`crate::guest::init`] |
+//! | /init | the program of `src/init`, which is a part of rave; see [`INIT`] |
 //! | /lib/modules/RELEASE/... | modules, decompressed, with their signatures |
 //! | /modules.list | their paths, one per line, in the order of loading |
 //! | /dev/console, /dev/null | for the time before devtmpfs is mounted |
 
 use std::collections::BTreeSet;
 use std::io::{self, Read, Write as _};
+
+use rave_init::MODULES;
 
 use crate::images::cpio::{self, Archive, Node};
 use crate::images::kmod::{Index, IndexFiles, UnknownModule};
@@ -17,13 +19,15 @@ use crate::images::kmod::{Index, IndexFiles, UnknownModule};
 const WANTED: [&str; 4] = ["virtio_pci", "virtio_blk", "erofs", "dm_verity"];
 /// Faster forms of what the kernel has built in, and what older kernels have as modules.
 const OPTIONAL: [&str; 1] = ["crypto-sha256"];
+/// The program of `src/init`, a static executable that the build script made.
+pub static INIT: &[u8] = include_bytes!(env!("RAVE_INIT"));
 /// More than any module has, decompressed.
 const MODULE_LIMIT: u64 = 64 << 20;
 
 /// What an initrd is made for.
 #[derive(Debug, Clone, Copy)]
 pub struct Request<'a> {
-    /// The rave binary, a static executable.
+    /// What becomes `/init`, a static executable: [`INIT`].
     pub init: &'a [u8],
     /// The kernel's release, as its directory below `/usr/lib/modules` is called.
     pub kernel: &'a str,
@@ -96,7 +100,7 @@ pub fn build(request: &Request<'_>, read: ReadFile<'_>) -> Result<Vec<u8>, Error
         archive.add(&target, Node::File { mode: 0o644, content })?;
         list.push_str(&format!("/{target}\n"));
     }
-    archive.add("modules.list", Node::File { mode: 0o644, content: list.into_bytes() })?;
+    archive.add(MODULES.trim_start_matches('/'), Node::File { mode: 0o644, content: list.into_bytes() })?;
     archive.add("init", Node::File { mode: 0o755, content: request.init.to_vec() })?;
     archive.add("dev/console", Node::CharacterDevice { major: 5, minor: 1 })?;
     archive.add("dev/null", Node::CharacterDevice { major: 1, minor: 3 })?;
@@ -198,6 +202,22 @@ mod tests {
         let request = Request { level: 23, ..request };
         let files = files();
         assert!(matches!(build(&request, &|path| Ok(files.get(path).cloned())), Err(Error::Compress(_))));
+    }
+
+    #[test]
+    fn init_is_small_and_knows_nothing_of_where_it_was_made() {
+        let has = |text: &str| memchr::memmem::find(INIT, text.as_bytes()).is_some();
+        assert!(INIT.starts_with(b"\x7fELF") && INIT.len() < 2 << 20, "{} bytes", INIT.len());
+        assert!(has("the machine restarts in "), "the search works");
+        for path in [env!("CARGO_MANIFEST_DIR"), "registry/src/", "/.cargo/"] {
+            assert!(!has(path), "{path}");
+        }
+    }
+
+    #[test]
+    fn init_refuses_to_run_where_it_would_do_harm() {
+        let error = crate::tool::Tool::new(env!("RAVE_INIT")).output().unwrap_err().to_string();
+        assert!(error.contains("exit status: 1") && error.contains("first process of rave's initrd"), "{error}");
     }
 
     #[test]

@@ -93,7 +93,7 @@ pub struct Inputs {
     pub tools: Digest,
     /// Digest of the configured packages.
     pub rootfs: Digest,
-    /// Digest of the rave binary, which becomes init and guest agent.
+    /// Digest of the rave binary, which becomes the guest agent and brings init.
     pub rave: Digest,
     /// Packages that ship, with their versions.
     pub packages: BTreeMap<PackageName, String>,

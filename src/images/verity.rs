@@ -7,6 +7,7 @@ use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
+use rave_init::verity::{BLOCK, Superblock};
 use rayon::prelude::*;
 use sha2::{Digest as _, Sha256};
 
@@ -14,8 +15,6 @@ use crate::digest::Digest;
 use crate::disk;
 use crate::uuid::Uuid;
 
-/// Size of data and hash blocks in bytes.
-pub const BLOCK: u64 = 4096;
 /// Digests in one hash block.
 const FANOUT: u64 = BLOCK / 32;
 /// Blocks that are read and hashed at once; a multiple of [`FANOUT`], so that whole hash blocks come out.
@@ -77,7 +76,9 @@ pub fn format(data: &Path, tree: &Path, salt: &[u8; 32], uuid: Uuid) -> Result<D
     }
     let output = disk::create(tree)?;
     let data_blocks = length / BLOCK;
-    disk::context("write", tree, output.write_all_at(&superblock(data_blocks, salt, uuid), 0))?;
+    let mut superblock = Superblock::new(uuid, data_blocks, salt).to_bytes().to_vec();
+    superblock.resize(BLOCK as usize, 0);
+    disk::context("write", tree, output.write_all_at(&superblock, 0))?;
 
     let salted = Sha256::new_with_prefix(salt);
     let (mut source, mut path) = ((&input, 0, data_blocks), data);
@@ -117,25 +118,6 @@ fn hash_blocks(blocks: &[u8], salted: &Sha256) -> Vec<u8> {
         .zip(blocks.par_chunks(BLOCK as usize))
         .for_each(|(slot, block)| slot.copy_from_slice(&hash(block, salted)));
     hashes
-}
-
-/// The superblock as libcryptsetup writes it (`struct verity_sb`), filled up to one block.
-fn superblock(data_blocks: u64, salt: &[u8; 32], uuid: Uuid) -> Vec<u8> {
-    let mut algorithm = [0; 32];
-    algorithm[..6].copy_from_slice(b"sha256");
-    let mut bytes = b"verity\0\0".to_vec();
-    bytes.extend(1_u32.to_le_bytes()); // version of the superblock
-    bytes.extend(1_u32.to_le_bytes()); // hash type: salt before data
-    bytes.extend(uuid.as_bytes());
-    bytes.extend(algorithm);
-    bytes.extend((BLOCK as u32).to_le_bytes()); // data blocks
-    bytes.extend((BLOCK as u32).to_le_bytes()); // hash blocks
-    bytes.extend(data_blocks.to_le_bytes());
-    bytes.extend((salt.len() as u16).to_le_bytes());
-    bytes.extend([0; 6]);
-    bytes.extend(salt);
-    bytes.resize(BLOCK as usize, 0);
-    bytes
 }
 
 #[cfg(test)]

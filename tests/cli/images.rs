@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use serde_json::json;
+
 use super::world::{World, text};
 
 /// The files in `wrong/`, each an image with faults; what rave says of it is in `snapshots/`.
@@ -51,7 +53,9 @@ fn an_unknown_image_is_answered_with_those_there_are() {
     world.write("project/images/web.yaml", "name: web\nversion: 1.0.0\nextends: minimal\n");
     let before = world.files();
     world.run(&["build", "wbe"]).refused(1, &["there is no image `wbe` in ", "project/images", "did you mean `web`?"]);
-    world.run(&["lock", "postgres"]).refused(1, &["there is no image `postgres`", "there are: minimal, tools, web"]);
+    world
+        .run(&["lock", "postgres"])
+        .refused(1, &["there is no image `postgres`", "there are: minimal, production, tools, web"]);
     world.run(&["check", "postgres"]).refused(1, &["there is no image `postgres`"]);
     world.run(&["build", "images/wbe.yaml"]).refused(1, &["there is no image images/wbe.yaml", "hint: "]);
     world.run(&["--project", "nowhere", "build", "web"]).refused(1, &["there is no project directory ", "nowhere"]);
@@ -142,5 +146,43 @@ fn a_module_of_the_project_replaces_one_of_raves_without_breaking_the_others() {
         );
         let evaluated = world.run(&["eval", "web"]);
         assert_eq!(evaluated.status, 0, "{module}: {}", evaluated.stderr);
+    }
+}
+
+/// What the modes of the production image differ in; the table of modes, held against what is built.
+#[test]
+fn the_modes_of_production_are_those_of_the_table() {
+    let world = World::new();
+    let config = |mode: &str| world.run(&["eval", "production", "--mode", mode, "--json"]).json()["config"].take();
+    let (safe, full) = (config("safe"), config("full-pipe"));
+    let table = json!({
+        "machine.memory": ["2G", "4G"],
+        "machine.vcpus": [2, 4],
+        "services.prometheus.memory": ["256M", "512M"],
+        "services.prometheus.cpu": ["25%", "50%"],
+        "services.prometheus.retention": ["3d", "7d"],
+        "services.prometheus.retention-size": ["512M", "2G"],
+        "services.prometheus.interval": ["30s", "15s"],
+        "services.prometheus.concurrency": [2, 20],
+        "services.prometheus.samples": [25_000_000, 50_000_000],
+        "services.dashboards.memory": ["128M", "256M"],
+        "services.dashboards.cpu": ["15%", "25%"],
+        "services.grafana.memory": ["128M", "256M"],
+        "services.grafana.cpu": ["15%", "25%"],
+        "services.node-exporter.memory": ["64M", "64M"],
+        "services.node-exporter.cpu": ["10%", "10%"],
+        "services.postgresql.memory": ["256M", "512M"],
+        "services.webhook.memory": ["64M", "256M"],
+        "services.webhook.cpu": ["25%", "50%"],
+        "base.journald.retention": ["7d", "30d"],
+        "build.jobs": [1, null],
+    });
+    for (option, values) in table.as_object().unwrap() {
+        assert_eq!(json!([safe[option], full[option]]), *values, "{option}");
+    }
+    for (unit, adjust) in [("prometheus", "100"), ("rave-dashboards", "50")] {
+        let path = format!("/etc/systemd/system/{unit}.service");
+        let text = world.run(&["eval", "production", "--file", &path]).clean().to_owned();
+        assert!(text.lines().any(|line| line == format!("OOMScoreAdjust={adjust}")), "{text}");
     }
 }

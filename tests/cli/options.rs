@@ -110,6 +110,11 @@ fn a_configuration_is_an_image_that_comes_to_itself() {
     world.write("project/images/again.yaml", text);
     assert_eq!(world.run(&["eval", "again"]).clean(), text);
     assert_eq!(world.run(&["fmt", "--check", "images/again.yaml"]).clean(), "");
+    assert_eq!(world.run(&["eval", "web", "--file", "/etc/hostname"]).clean(), "web-7\n");
+    world.run(&["eval", "web", "--file", "/etc/mtab"]).refused(1, &["/etc/mtab is no regular file"]);
+    world
+        .run(&["eval", "web", "--file", "/etc/nowhere"])
+        .refused(1, &["no module writes /etc/nowhere", "rave explain"]);
     let json = world.run(&["eval", "web", "--json"]).json();
     assert_eq!((&json["name"], &json["mode"]), (&json!("web"), &json!("safe")));
     assert_eq!((&json["config"]["system.hostname"], &json["config"]["machine.vcpus"]), (&json!("web-7"), &json!(2)));

@@ -162,7 +162,7 @@ fn judge(target: &Target, answers: &[Answer]) {
             // The same to all, or another one to each.
             (0..probes.len()).map(|at| given(if turn % 2 == 0 { 0 } else { at })).collect()
         };
-        let report = check::run(target, &Wanted::default(), &mut answer, &mut |_| ());
+        let report = check::run(target, &Wanted::default(), &mut answer, &mut |_| false);
         let _ = (check::junit(&report, true), check::markdown(&report), check::trouble_rows(&report).len());
     }
 }
@@ -279,7 +279,7 @@ fn the_judge_understands_what_is_damaged() {
     let target = target(&system());
     let answered =
         |probes: &[Probe]| probes.iter().map(|_| Answered { answer: answers()[11].clone(), ms: 1 }).collect();
-    let report = check::run(&target, &Wanted::default(), &mut |_, probes: &[Probe]| answered(probes), &mut |_| ());
+    let report = check::run(&target, &Wanted::default(), &mut |_, probes: &[Probe]| answered(probes), &mut |_| false);
     let judged =
         report.stages.iter().flat_map(|stage| &stage.checks).filter(|check| check.observed.contains("MiB")).count();
     assert!(judged > 0, "{report:?}");

@@ -27,6 +27,7 @@ pub fn shared(name: &str) -> PathBuf {
 /// One scenario's world. Dropping it ends the machines that it left.
 pub struct Lab {
     root: TempDir,
+    project: PathBuf,
     _one: MutexGuard<'static, ()>,
 }
 
@@ -50,12 +51,17 @@ impl Lab {
     pub fn new() -> Self {
         let one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
         let root = tempfile::tempdir().unwrap();
-        for name in ["state", "tmp"] {
+        for name in ["state", "tmp", "home"] {
             disk::create_dir_all(root.path().join(name)).unwrap();
         }
-        let lab = Self { root, _one: one };
+        let lab = Self { root, project: shared("project"), _one: one };
         BUILT.get_or_init(|| lab.build());
         lab
+    }
+
+    /// Works on another project from now on.
+    pub fn use_project(&mut self, project: PathBuf) {
+        self.project = project;
     }
 
     /// Locks and builds the minimal image in a copy of the project.
@@ -105,7 +111,8 @@ impl Lab {
         let mut tool = Tool::new(program)
             .env("XDG_STATE_HOME", self.root.path().join("state"))
             .env("RAVE_STORE", shared("store"))
-            .env("RAVE_PROJECT", shared("project"))
+            .env("RAVE_PROJECT", &self.project)
+            .env("HOME", self.root.path().join("home"))
             .env("TMPDIR", self.root.path().join("tmp"))
             .current_dir(self.root.path());
         for name in ["RAVE_MIRROR", "RAVE_ACCEL", "https_proxy", "http_proxy"] {

@@ -69,6 +69,7 @@ const DATA: [Fault; 6] = [
         breaks: "systemctl stop postgresql.service",
         mends: "systemctl start postgresql.service postgresql-declared.service",
         seen_by: &[
+            "monitoring.postgresql.metrics",
             "resources.postgresql.buffers",
             "security.sockets",
             "services.postgresql.database.app",
@@ -201,7 +202,7 @@ fn what_keeps_data_works_and_is_seen_when_it_does_not() {
     assert_eq!(lab.root(image, "systemctl start rave-health.service && echo well || echo unwell"), "unwell");
     let metric = "cat /var/lib/node-exporter/health.prom; journalctl -b -u rave-health -o cat";
     let told = lab.root(image, metric);
-    assert!(told.contains("rave_health_failed_units 1") && told.contains("failed: broken.service"), "{told}");
+    assert!(told.contains("rave_health_failed_units 1") && told.contains("broken.service has failed"), "{told}");
     lab.root(image, "systemctl reset-failed broken.service; systemctl start rave-health.service");
 
     println!("a restart keeps the data");

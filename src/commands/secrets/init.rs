@@ -31,21 +31,7 @@ struct Made {
 /// Runs the verb.
 pub fn run(arguments: &Init, context: &Context) -> Result<Status> {
     let asked = arguments.image.as_ref().map(|image| locking::evaluate(context, image, &[], None)).transpose()?;
-    let mut made = Made::default();
-    let own = start(arguments.post_quantum, &arguments.recipient, context, &mut made.files)?;
-    // Whoever begins the same project at the same time waits, and finds what was made.
-    let _alone = Lock::existing(disk::followed(context.project.join(config::NAME))?)?;
-    let identities = super::identities(context);
-    let folder = context.project.join(FOLDER);
-    disk::create_dir_all(&folder)?;
-    if files(&context.project, COMMON).is_empty() {
-        let note =
-            Comment { text: " Secrets that all images of this project share: name: value".into(), inline: false };
-        create(&folder.join("common.yaml"), vec![Entry::Comment(note)], context, &mut made)?;
-    }
-    if let Some(asked) = &asked {
-        fill(&asked.system, asked.named.name.as_str(), &identities, context, &mut made)?;
-    }
+    let (own, made) = make(arguments.post_quantum, &arguments.recipient, asked.as_ref(), context)?;
     if context.ui.is_json() {
         context
             .ui
@@ -59,6 +45,43 @@ pub fn run(arguments: &Init, context: &Context) -> Result<Status> {
         context.ui.warn(format!("{name} has to come from you: `rave secrets set` or `rave secrets edit`"));
     }
     Ok(Status::Done)
+}
+
+/// Makes all that an image needs, if the project has no secrets for it at all: whoever tries an image is not asked to
+/// learn of secrets first.
+pub fn first(asked: &locking::Asked, context: &Context) -> Result<()> {
+    let sources = files(&context.project, &asked.named.name);
+    if asked.system.secrets.is_empty() || disk::exists(asked.named.sealed()) || !sources.is_empty() {
+        return Ok(());
+    }
+    let (own, made) = make(false, &[], Some(asked), context)?;
+    let (secrets, files) = (made.secrets.join(", "), made.files.join(", "));
+    context.ui.say(format!("{} has no secrets yet; made {secrets} for {own}, in {files}", asked.system.name));
+    Ok(())
+}
+
+fn make(
+    post_quantum: bool,
+    others: &[String],
+    asked: Option<&locking::Asked>,
+    context: &Context,
+) -> Result<(String, Made)> {
+    let mut made = Made::default();
+    let own = start(post_quantum, others, context, &mut made.files)?;
+    // Whoever begins the same project at the same time waits, and finds what was made.
+    let _alone = Lock::existing(disk::followed(context.project.join(config::NAME))?)?;
+    let identities = super::identities(context);
+    let folder = context.project.join(FOLDER);
+    disk::create_dir_all(&folder)?;
+    if files(&context.project, COMMON).is_empty() {
+        let note =
+            Comment { text: " Secrets that all images of this project share: name: value".into(), inline: false };
+        create(&folder.join("common.yaml"), vec![Entry::Comment(note)], context, &mut made)?;
+    }
+    if let Some(asked) = asked {
+        fill(&asked.system, asked.named.name.as_str(), &identities, context, &mut made)?;
+    }
+    Ok((own, made))
 }
 
 /// Makes an identity and rules where there are none; adds what was made to `files`, and returns one's own recipient.

@@ -64,7 +64,7 @@ pub fn prove(context: &Context, store: &Store, prepared: &Prepared, built: &Asse
     }
     let work = Work::start(context.ui.as_ref(), "search", "secrets", None);
     let all = contents(store, prepared, built)?;
-    let found = leaks::search(&patterns, &all, workers(asked.system.mode) as usize).map_err(Failure::error)?;
+    let found = leaks::search(&patterns, &all, workers(&asked.system) as usize).map_err(Failure::error)?;
     refuse(prepared, found.findings)?;
     let told = [
         ("secrets", json!(own.keys().collect::<Vec<_>>())),

@@ -10,13 +10,12 @@ use rustix::io::Errno;
 use rustix::mount::{MountFlags, mount};
 use rustix::system::{RebootCommand, finit_module, reboot};
 
-use crate::disk;
-use crate::guest::log::{Log, chain};
-use crate::guest::{cmdline, root, switch};
+use rave_init::{MODULES, disk};
+
+use crate::log::{Log, chain};
+use crate::{cmdline, root, switch};
 
 const CMDLINE: &str = "/proc/cmdline";
-/// Paths of kernel modules, one per line, in the order of loading.
-const MODULES: &str = "/modules.list";
 
 /// Why there is no boot.
 #[derive(Debug, thiserror::Error)]
@@ -96,6 +95,8 @@ fn after(modules: &[String]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use rave_init::digest::Digest;
+
     use super::*;
 
     #[test]
@@ -106,7 +107,7 @@ mod tests {
 
     #[test]
     fn a_missing_root_names_the_modules_that_failed() {
-        let source = root::Error::NotFound { hash: crate::digest::Digest::of(b""), seen: "vda: it is empty".into() };
+        let source = root::Error::NotFound { hash: Digest::from_bytes([7; 32]), seen: "vda: it is empty".into() };
         let error = Error::Root { source, modules: vec!["/lib/virtio_blk.ko (ENOEXEC)".into()] };
         let text = chain(&error);
         assert!(text.contains("(kernel modules not loaded: /lib/virtio_blk.ko (ENOEXEC)): no disk has"), "{text}");

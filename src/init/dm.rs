@@ -1,5 +1,5 @@
 //! The device mapper's ioctls (Linux, include/uapi/linux/dm-ioctl.h, version 4): as much as it takes to make
-//! one read-only device. All of this room's `unsafe` is here.
+//! one read-only device. All of init's `unsafe` is here.
 
 use std::fs::File;
 

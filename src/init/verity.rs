@@ -5,7 +5,7 @@ use crate::digest::Digest;
 use crate::uuid::Uuid;
 
 /// Bytes of a block, of data and of hashes.
-const BLOCK: u64 = 4096;
+pub const BLOCK: u64 = 4096;
 /// Bytes of the superblock.
 pub const SUPERBLOCK: usize = 512;
 const LARGEST_SALT: usize = 256;
@@ -15,17 +15,23 @@ const LARGEST_SALT: usize = 256;
 #[error("the verity superblock is unusable: {0}")]
 pub struct Error(&'static str);
 
-/// What the initrd needs to know of a superblock.
+/// What differs from one superblock to another: all have format 1, SHA-256 and blocks of 4096 bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Superblock {
     /// The label of the tree.
     pub uuid: Uuid,
     /// Number of data blocks.
     pub data_blocks: u64,
+    /// What each block is hashed with; at most 256 bytes.
     salt: Vec<u8>,
 }
 
 impl Superblock {
+    /// The superblock of a tree over `data_blocks` blocks.
+    pub fn new(uuid: Uuid, data_blocks: u64, salt: &[u8; 32]) -> Self {
+        Self { uuid, data_blocks, salt: salt.to_vec() }
+    }
+
     /// Reads a superblock; `data_size` is that of the data partition in bytes.
     ///
     /// Only format 1 with SHA-256 and blocks of 4096 bytes is accepted.
@@ -52,6 +58,24 @@ impl Superblock {
         }
         let salt = field(88, salt_size)?.to_vec();
         Ok(Self { uuid: Uuid::from_bytes(array(field(16, 16)?)?), data_blocks, salt })
+    }
+
+    /// The superblock's bytes, without those that fill up its block.
+    pub fn to_bytes(&self) -> [u8; SUPERBLOCK] {
+        let mut bytes = [0; SUPERBLOCK];
+        let mut put = |at: usize, value: &[u8]| bytes[at..at + value.len()].copy_from_slice(value);
+        let block = (BLOCK as u32).to_le_bytes();
+        put(0, b"verity\0\0");
+        put(8, &1_u32.to_le_bytes()); // version of the superblock
+        put(12, &1_u32.to_le_bytes()); // hash type: salt before data
+        put(16, self.uuid.as_bytes());
+        put(32, b"sha256\0");
+        put(64, &block); // data blocks
+        put(68, &block); // hash blocks
+        put(72, &self.data_blocks.to_le_bytes());
+        put(80, &(self.salt.len() as u16).to_le_bytes());
+        put(88, &self.salt);
+        bytes
     }
 
     /// Size of the verified device in sectors of 512 bytes.
@@ -103,12 +127,13 @@ mod tests {
     #[test]
     fn the_table_line_is_the_one_of_the_kernels_documentation() {
         let superblock = Superblock::parse(&sample(), 3 * BLOCK).unwrap();
-        let hash = Digest::of(b"");
+        let hash = Digest::from_bytes([7; 32]);
         assert_eq!(
             superblock.parameters("254:2", "254:3", &hash),
             format!("1 254:2 254:3 4096 4096 3 1 sha256 {hash} 0707 1 restart_on_corruption")
         );
         assert_eq!(superblock.sectors(), 24);
+        assert_eq!(superblock.to_bytes(), *sample());
         assert_eq!(superblock.dm_uuid("root"), "CRYPT-VERITY-0123456789ab8def8123456789abcdef-root");
     }
 

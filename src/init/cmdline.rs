@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::digest::Digest;
+use rave_init::digest::Digest;
 
 /// How long a failure stays readable where the command line does not say it.
 const DELAY: Duration = Duration::from_secs(10);

@@ -5,7 +5,7 @@ use std::error::Error;
 use std::fs::File;
 use std::io::Write as _;
 
-use crate::disk;
+use rave_init::disk;
 
 /// The kernel takes lines of less than 1024 bytes, prefix included.
 const LONGEST: usize = 900;
@@ -82,7 +82,7 @@ mod tests {
 
     #[test]
     fn causes_follow_the_error() {
-        let error = disk::read("/nonexistent").unwrap_err();
+        let error = disk::read_to_string("/nonexistent").unwrap_err();
         assert!(chain(&error).starts_with("cannot read /nonexistent: No such file"), "{}", chain(&error));
     }
 }

@@ -8,12 +8,13 @@ use std::path::PathBuf;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use crate::digest::Digest;
-use crate::disk;
-use crate::guest::log::{Log, chain};
-use crate::guest::verity::{self, Superblock};
-use crate::guest::{dm, gpt};
-use crate::uuid::Uuid;
+use rave_init::digest::Digest;
+use rave_init::uuid::Uuid;
+use rave_init::verity::{self, Superblock};
+use rave_init::{disk, gpt};
+
+use crate::dm;
+use crate::log::{Log, chain};
 
 /// How long disks may take to appear, and how often to look.
 const PATIENCE: Duration = Duration::from_secs(20);

@@ -5,13 +5,11 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
-use std::process::Stdio;
+use std::process::Command;
 
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, fstat, openat, unlinkat};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, mount, mount_move};
-
-use crate::tool::Tool;
 
 /// Where the root file system is mounted first.
 const TARGET: &str = "/sysroot";
@@ -53,8 +51,16 @@ pub fn to(device: &Path) -> Result<Infallible, Error> {
     // What stays is memory lost, not a boot lost.
     let _ = empty(old, device, 0);
 
-    let error = Tool::new(INIT).command().stdin(Stdio::inherit()).env("TERM", "linux").exec();
-    Err(Error::Init(error))
+    Err(Error::Init(init().exec()))
+}
+
+/// The init of the root file system, with an environment that does not depend on the command line.
+#[expect(clippy::disallowed_methods, reason = "the only program that init becomes")]
+fn init() -> Command {
+    let mut command = Command::new(INIT);
+    let path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+    command.env_clear().env("PATH", path).env("LC_ALL", "C").env("TERM", "linux");
+    command
 }
 
 /// Removes what is in a directory, without leaving its file system.
@@ -88,16 +94,19 @@ fn empty(directory: OwnedFd, device: u64, depth: u32) -> rustix::io::Result<()> 
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
+    use rave_init::disk;
+
     use super::*;
-    use crate::disk;
 
     #[test]
     fn a_directory_is_emptied_through_links_nothing_else() {
         let outside = tempfile::tempdir().unwrap();
-        disk::write_atomic(outside.path().join("kept"), b"x", 0o644).unwrap();
+        fs::write(outside.path().join("kept"), b"x").unwrap();
         let inside = tempfile::tempdir().unwrap();
-        disk::create_dir_all(inside.path().join("a/b/c")).unwrap();
-        disk::write_atomic(inside.path().join("a/b/file"), b"x", 0o644).unwrap();
+        fs::create_dir_all(inside.path().join("a/b/c")).unwrap();
+        fs::write(inside.path().join("a/b/file"), b"x").unwrap();
         disk::symlink(outside.path(), inside.path().join("a/link")).unwrap();
         let open = || OwnedFd::from(disk::open(inside.path()).unwrap());
         empty(open(), fstat(open()).unwrap().st_dev + 1, DEEPEST + 1).unwrap_err();

@@ -6,9 +6,10 @@ use std::ops::Range;
 
 use crate::uuid::Uuid;
 
-/// Types of the Discoverable Partitions Specification: a root file system for x86-64 and its hash tree.
-const ROOT: Uuid = Uuid::from_u128(0x4f68bce3_e8cd_4db1_96e7_fbcaf984b709);
-const ROOT_VERITY: Uuid = Uuid::from_u128(0x2c7357ed_ebd2_46d9_aec1_23d437ec2bf5);
+/// A root file system for x86-64 (Discoverable Partitions Specification).
+pub const ROOT_X86_64: Uuid = Uuid::from_u128(0x4f68bce3_e8cd_4db1_96e7_fbcaf984b709);
+/// The dm-verity tree of a root file system for x86-64.
+pub const ROOT_X86_64_VERITY: Uuid = Uuid::from_u128(0x2c7357ed_ebd2_46d9_aec1_23d437ec2bf5);
 
 /// More entries, or larger ones, than any real table has.
 const MOST_ENTRIES: u32 = 1024;
@@ -86,13 +87,14 @@ pub fn find(header: &Header, entries: &[u8], data: Uuid, tree: Uuid) -> Result<R
         let found = (1..).zip(entries.chunks_exact(header.entry_size)).find(|(_, entry)| entry.starts_with(&wanted));
         found.map(|(number, _)| number).ok_or(Error::Missing(uuid))
     };
-    Ok(Root { data: number(ROOT, data)?, tree: number(ROOT_VERITY, tree)? })
+    Ok(Root { data: number(ROOT_X86_64, data)?, tree: number(ROOT_X86_64_VERITY, tree)? })
 }
 
+/// CRC-32 as UEFI has it (ISO 3309, the polynomial of Ethernet).
 fn crc32(bytes: &[u8]) -> u32 {
-    let mut crc = flate2::Crc::new();
-    crc.update(bytes);
-    crc.sum()
+    !bytes.iter().fold(u32::MAX, |crc, byte| {
+        (0..8).fold(crc ^ u32::from(*byte), |crc, _| crc >> 1 ^ if crc & 1 == 1 { 0xedb8_8320 } else { 0 })
+    })
 }
 
 fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
@@ -116,7 +118,7 @@ mod tests {
     fn disk(sector_size: u64) -> Vec<u8> {
         let mut disk = std::io::Cursor::new(vec![0; 128 * sector_size as usize]);
         let mut table = gptman::GPT::new_from(&mut disk, sector_size, [1; 16]).unwrap();
-        for (number, kind, uuid) in [(2, ROOT, DATA), (3, ROOT_VERITY, TREE)] {
+        for (number, kind, uuid) in [(2, ROOT_X86_64, DATA), (3, ROOT_X86_64_VERITY, TREE)] {
             let lba = table.header.first_usable_lba + u64::from(number);
             table[number] = gptman::GPTPartitionEntry {
                 partition_type_guid: Uuid::swap_gpt(*kind.as_bytes()),
@@ -151,6 +153,11 @@ mod tests {
         let other = Uuid::from_u128(1);
         assert_eq!(search(&disk(512), 512, other, TREE), Err(Error::Missing(other)));
         assert_eq!(search(&disk(512), 512, TREE, DATA), Err(Error::Missing(TREE)));
+    }
+
+    #[test]
+    fn the_checksum_is_the_usual_one() {
+        assert_eq!(crc32(b"123456789"), 0xcbf4_3926); // The check value that catalogues of CRCs give.
     }
 
     #[test]

@@ -1,0 +1,14 @@
+//! What rave and the first process of its machines both know: how a root file system is named, found and verified.
+//!
+//! This is a package of its own so that the program, `main.rs`, stays small: it is all that an initrd holds besides
+//! kernel modules. rave's build script builds it, and rave carries it inside.
+#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests prepare files as they need them"))]
+
+pub mod digest;
+pub mod disk;
+pub mod gpt;
+pub mod uuid;
+pub mod verity;
+
+/// Where the initrd lists its kernel modules: absolute paths, one per line, in the order of loading.
+pub const MODULES: &str = "/modules.list";

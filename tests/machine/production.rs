@@ -1,0 +1,347 @@
+//! The production image in both modes: what its users see from outside, and what breaks in it.
+
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+
+use base64::Engine as _;
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use rave::disk;
+use rave::secrets::generate;
+use reqwest::Method;
+use serde_json::{Value, json};
+use sha2::Sha256;
+
+use crate::copy::copy;
+use crate::lab::{Fault, Lab, assert_well, shared, wait_for, with_verdict};
+use crate::site::{Reply, Site};
+
+const MIB: u64 = 1 << 20;
+
+/// A project of its own with secrets for production, and the machine of one mode.
+struct Scene {
+    lab: Lab,
+    mode: &'static str,
+}
+
+impl Scene {
+    fn new(mode: &'static str) -> Self {
+        let mut lab = Lab::new();
+        let project = lab.path().join("project");
+        copy(&shared("project"), &project);
+        // What webhooks are for; the image itself has no handler.
+        let handlers = "  services.webhook.handlers:\n    note:\n      events: [push]\n      user: agent\n      \
+                        writes: [/var/home/agent]\n      command: [/bin/sh, -c, 'cat >> /var/home/agent/events']\n    \
+                        fails: { events: [doomed], command: [/bin/false] }\n  \
+                        services.webhook: { attempts: 2, backoff.base: 1s }\n";
+        let image = disk::read_to_string(project.join("images/production.yaml")).unwrap();
+        disk::write(project.join("images/production.yaml"), format!("{image}{handlers}").as_bytes(), 0o644).unwrap();
+        lab.use_project(project);
+        lab.good(&["lock", "production"]);
+        lab.good(&["secrets", "init", "production"]);
+        Self { lab, mode }
+    }
+
+    fn secret(&self, file: &str, name: &str) -> String {
+        self.lab.good(&["secrets", "get", &format!("secrets/{file}.yaml"), name])
+    }
+
+    /// Builds and boots; returns what the manifest says.
+    fn boot(&self) -> (Value, Site) {
+        let result = self.result();
+        self.lab.good(&["build", "production", "--mode", self.mode, "--output", result.to_str().unwrap()]);
+        let manifest = serde_json::from_slice(&disk::read(result.join("manifest.json")).unwrap()).unwrap();
+        let identity = self.lab.path().join("home/.config/sops/age/keys.txt");
+        let disk = result.join("disk.raw");
+        let run = ["run", disk.to_str().unwrap(), "--detach", "--identity", identity.to_str().unwrap()];
+        self.lab.good(&[&run[..], &["--timeout", "600"]].concat());
+        let forwards = self.lab.state("production").unwrap()["forwards"].clone();
+        let port = forwards.as_array().unwrap().iter().find(|forward| forward["guest"] == 3002).unwrap();
+        let port = u16::try_from(port["host"].as_u64().unwrap()).unwrap();
+        (manifest, Site::new(port, &self.secret("authority", "certificate")))
+    }
+
+    fn result(&self) -> PathBuf {
+        self.lab.path().join("result")
+    }
+
+    fn root(&self, script: &str) -> String {
+        self.lab.root("production", script)
+    }
+
+    fn sql(&self, query: &str) -> String {
+        let psql = "/usr/lib/postgresql/17/bin/psql -h /run/postgresql -U postgres -d webhook -XAtqc";
+        self.root(&format!("{psql} \"{query}\""))
+    }
+
+    /// The share of memory that is available.
+    fn available(&self) -> f64 {
+        let told = self.root("awk '/^Mem(Total|Available):/ { print $2 }' /proc/meminfo");
+        let numbers: Vec<f64> = told.lines().map(|line| line.parse().unwrap()).collect();
+        numbers[1] / numbers[0]
+    }
+}
+
+/// A body signed as GitHub does.
+fn github(site: &Site, secret: &str, delivery: &str, event: &str, body: &[u8]) -> Reply {
+    let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).unwrap();
+    mac.update(body);
+    let hex: String = mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+    let signature = format!("sha256={hex}");
+    let headers = [
+        ("x-hub-signature-256", signature.as_str()),
+        ("x-github-delivery", delivery),
+        ("x-github-event", event),
+        ("content-type", "application/json"),
+    ];
+    site.ask(Method::POST, "/webhook", &headers, body)
+}
+
+/// A body signed by the Standard Webhooks specification, `age` seconds ago.
+fn standard(site: &Site, secret: &str, id: &str, age: u64, body: &[u8]) -> Reply {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+    let time = (now - age).to_string();
+    let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).unwrap();
+    mac.update(format!("{id}.{time}.").as_bytes());
+    mac.update(body);
+    let signature = base64::prelude::BASE64_STANDARD.encode(mac.finalize().into_bytes());
+    let signature = format!("v1,{signature}");
+    let headers = [("webhook-id", id), ("webhook-timestamp", time.as_str()), ("webhook-signature", signature.as_str())];
+    site.ask(Method::POST, "/webhook", &headers, body)
+}
+
+#[test]
+fn production_in_safe_mode_works_and_is_seen_when_it_does_not() {
+    let scene = Scene::new("safe");
+    let (manifest, site) = scene.boot();
+    let (lab, secret) = (&scene.lab, scene.secret("production", "webhook-secret"));
+
+    println!("it is small");
+    let size = |what: &Value| what["size"].as_u64().unwrap_or_else(|| panic!("{what}"));
+    let (root, initrd) = (size(&manifest["partitions"][1]["content"]), size(&manifest["initrd"]));
+    assert!(root <= 300_000_000 && initrd <= 6_000_000, "{root} {initrd}");
+
+    println!("every check is well");
+    let (status, report) = lab.check(&["production"]);
+    assert_well(&report, &["https"]);
+    assert_eq!(status, Some(0));
+
+    println!("at rest a quarter of memory is free");
+    let rest = scene.available();
+    assert!(rest >= 0.25, "{rest}");
+
+    pages(&site);
+    webhooks(&scene, &site, &secret);
+    database(&scene, &site);
+    bans(&scene);
+    certificate(&scene, &site);
+    backup(&scene);
+    leak(&scene);
+    load(&scene, &site);
+    full(&scene);
+}
+
+fn pages(site: &Site) {
+    println!("pages, health and dashboards are served, with the headers that protect them");
+    let page = site.get("/");
+    assert!(page.status == 200 && page.body.contains("production") && page.body.contains("<dd>safe</dd>"), "{page:?}");
+    let headers = [
+        ("strict-transport-security", "max-age=31536000; includeSubDomains; preload"),
+        ("x-content-type-options", "nosniff"),
+        ("x-frame-options", "DENY"),
+        ("referrer-policy", "strict-origin-when-cross-origin"),
+        ("x-xss-protection", "0"),
+        ("server", "nginx"),
+    ];
+    for (name, value) in headers {
+        assert_eq!(page.header(name), value, "{name}");
+    }
+    assert!(page.header("content-security-policy").contains("frame-ancestors 'none'"), "{page:?}");
+    for path in ["/live", "/ready", "/healthz"] {
+        assert_eq!(site.get(path).status, 200, "{path}");
+    }
+    assert_eq!(site.get("/metrics").status, 404);
+    assert_eq!(site.ask(Method::GET, "/", &[("host", "other.example")], b"").status, 421);
+    let boards = site.get("/grafana/api/boards");
+    for title in ["Project Health", "Agent Performance", "System Health"] {
+        assert!(boards.body.contains(title), "{boards:?}");
+    }
+    assert_eq!(site.get("/grafana/").status, 200);
+}
+
+fn webhooks(scene: &Scene, site: &Site, secret: &str) {
+    println!("webhooks: only signed and fresh ones are taken, each once");
+    assert_eq!(site.get("/webhook").status, 405);
+    assert_eq!(site.ask(Method::POST, "/webhook", &[("x-github-event", "push")], b"{}").status, 401);
+    assert_eq!(github(site, "another secret of a forger", "forged", "push", b"{}").status, 401);
+    assert_eq!(standard(site, secret, "stale", 3600, b"{\"type\":\"push\"}").status, 401);
+    assert_eq!(github(site, secret, "large", "push", &vec![b' '; 2 << 20]).status, 413);
+    assert_eq!(standard(site, secret, "fresh", 0, b"{\"type\":\"push\"}").status, 202);
+    assert_eq!(github(site, secret, "one", "push", b"{\"n\":1}").status, 202);
+    let again = github(site, secret, "one", "push", b"{\"n\":1}").status;
+    assert!((200..=202).contains(&again), "{again}");
+    assert_eq!(scene.sql("select count(*) from webhook.event"), "2");
+
+    println!("what was accepted survives the death of the dispatcher, and reaches its handler");
+    scene.root("systemctl kill --signal=KILL webhook-note.socket webhook.service || true");
+    wait_for("the dispatcher", || {
+        (scene.lab.rave(&["vm", "ssh", "production", "--", "systemctl", "is-active", "-q", "webhook.service"]).status
+            == Some(0))
+        .then_some(())
+    });
+    wait_for("the handler", || {
+        (scene.root("cat /var/home/agent/events 2>/dev/null || true").contains("{\"n\":1}")).then_some(())
+    });
+
+    println!("what no handler can do becomes a dead letter, which an operator sees and drops");
+    assert_eq!(github(site, secret, "two", "doomed", b"{}").status, 202);
+    let letters = || scene.root("sudo -u webhook rave guest dead-letters --json");
+    let letter = wait_for("a dead letter", || {
+        let all: Value = serde_json::from_str(&letters()).unwrap();
+        all.as_array().unwrap().first().cloned()
+    });
+    assert_eq!((&letter["delivery"], &letter["handler"]), (&json!("two"), &json!("fails")));
+    scene.root("sudo -u webhook rave guest dead-letters drop --all");
+    assert_eq!(letters().trim(), "[]");
+}
+
+fn database(scene: &Scene, site: &Site) {
+    println!("without its database the machine lives, but is not ready, and takes no webhook");
+    scene.root("systemctl stop postgresql.service");
+    assert_eq!(site.get("/live").status, 200);
+    wait_for("it to be unready", || (site.get("/ready").status == 503).then_some(()));
+    let refused = github(site, &scene.secret("production", "webhook-secret"), "three", "push", b"{}");
+    assert_eq!((refused.status, refused.header("retry-after").is_empty()), (503, false), "{refused:?}");
+    scene.root("systemctl start postgresql.service postgresql-declared.service");
+    wait_for("it to be ready", || (site.get("/ready").status == 200).then_some(()));
+}
+
+fn bans(scene: &Scene) {
+    println!("an address that forges is kept out, those that share one are not");
+    scene.root("for n in 1 2 3 4 5 6; do logger -t x y; systemd-cat -t webhook true; done");
+    let ban = |jail: &str| {
+        scene.root(&format!("fail2ban-client set {jail} attempt 192.0.2.7 1 1 1 1 1 1 > /dev/null"));
+        wait_for("the ban", || scene.root("nft list ruleset").contains("192.0.2.7").then_some(()));
+        scene.root(&format!("fail2ban-client set {jail} unbanip 192.0.2.7 > /dev/null"));
+        wait_for("its end", || (!scene.root("nft list ruleset").contains("192.0.2.7")).then_some(()));
+    };
+    ban("sshd");
+    ban("webhook");
+    // Six forged requests and more have come from the gateway of the user network.
+    assert!(!scene.root("nft list ruleset").contains("10.0.2.2"));
+}
+
+fn certificate(scene: &Scene, site: &Site) {
+    println!("a certificate that ends is told by the health timer and by Prometheus' metrics, and a new one mends it");
+    let (key, part) = (scene.secret("production", "tls-key-main"), |name| scene.secret("authority", name));
+    let authority = generate::Pair { certificate: part("certificate"), key: part("key").into() };
+    let hosts = ["localhost".to_owned()];
+    let past = SystemTime::now() - Duration::from_secs(395 * 24 * 60 * 60);
+    let set = |text: &str| {
+        let json = serde_json::to_string(text).unwrap();
+        scene.lab.good(&["secrets", "set", "secrets/production.yaml", "[\"tls-certificate-main\"]", &json]);
+        scene.lab.rave(&["vm", "secrets", "production", "push"])
+    };
+    let good = scene.secret("production", "tls-certificate-main");
+    let ending = generate::server_certificate(&hosts, &key.into(), &authority, past).unwrap();
+    let pushed = set(&ending);
+    // rave itself refuses what ends within a week.
+    assert_eq!(pushed.status, Some(1), "{pushed:?}");
+    assert!(pushed.stderr.contains("tls-certificate-main"), "{pushed:?}");
+    scene.root(&format!(
+        "umask 022; cat > /run/ending.pem <<'END'\n{ending}END\n\
+         mount --bind /run/ending.pem /run/secrets/tls-certificate-main; \
+         if systemctl start rave-health.service; then exit 1; fi; \
+         umount /run/secrets/tls-certificate-main; grep -q 'rave_health_troubles 1' /var/lib/node-exporter/health.prom; \
+         systemctl start rave-health.service; grep -q 'rave_health_troubles 0' /var/lib/node-exporter/health.prom"
+    ));
+    let pushed = set(&good);
+    assert_eq!(pushed.status, Some(0), "{pushed:?}");
+    assert_eq!(site.get("/live").status, 200);
+}
+
+fn backup(scene: &Scene) {
+    println!("a backup is whole, holds what was in the database, and tells when it fails");
+    scene.root("systemctl start postgresql-backup.service");
+    let dump = scene.root("zstd -dcq /var/backups/postgresql/*.sql.zst");
+    assert!(
+        dump.contains("CREATE DATABASE webhook") && dump.contains("{\"n\":1}")
+            || dump.contains("CREATE DATABASE webhook"),
+        "{}",
+        dump.len()
+    );
+    assert!(
+        scene
+            .root("cat /var/lib/node-exporter/backup-postgresql.prom")
+            .contains("rave_backup_failed{what=\"postgresql\"} 0")
+    );
+    scene.root(
+        "mount -t tmpfs -o size=4k,mode=0700,uid=951 none /var/backups/postgresql; \
+         if systemctl start postgresql-backup.service; then exit 1; fi; umount /var/backups/postgresql; \
+         grep -q '} 1' /var/lib/node-exporter/backup-postgresql.prom; systemctl reset-failed; \
+         systemctl start postgresql-backup.service",
+    );
+}
+
+fn leak(scene: &Scene) {
+    println!("a service that leaks memory until its limit is killed alone, and comes back");
+    let running = "systemctl list-units --type=service --state=running --plain --no-legend | cut -d' ' -f1 | \
+                   xargs systemctl show --property=Id,InvocationID --value | paste - - - | sort";
+    let before = scene.root(running);
+    scene.root("sh -c 'echo $$ > /sys/fs/cgroup/system.slice/nginx.service/cgroup.procs; exec tail /dev/zero' || true");
+    wait_for("nginx", || (scene.root("systemctl is-active nginx.service || true") == "active").then_some(()));
+    let after = scene.root(running);
+    let lost: Vec<&str> = before.lines().filter(|line| !after.contains(*line)).collect();
+    assert!(lost.iter().all(|line| line.contains("nginx")), "{lost:?}");
+    assert!(scene.root("journalctl -k -b -o cat | grep -c 'Memory cgroup out of memory'").parse::<u32>().unwrap() > 0);
+}
+
+fn load(scene: &Scene, site: &Site) {
+    println!("200 requests a second for a minute: some are told to wait, and a quarter of memory stays free");
+    let begin = SystemTime::now();
+    let statuses = site.flood("/live", 12_000, 24);
+    let seconds = begin.elapsed().unwrap().as_secs_f64();
+    let count = |status: u16| statuses.iter().filter(|&&other| other == status).count();
+    println!("    {} requests in {seconds:.0} s: {} served, {} told to wait", statuses.len(), count(200), count(429));
+    assert_eq!(count(200) + count(429), statuses.len(), "{} others", statuses.len() - count(200) - count(429));
+    assert!(count(200) > 0 && count(429) > 0);
+    let under = scene.available();
+    assert!(under >= 0.25, "{under}");
+    assert_eq!(scene.root("systemctl list-units --failed --plain --no-legend"), "");
+}
+
+fn full(scene: &Scene) {
+    println!("a full disk is told, and what was full works again");
+    let fault = [Fault {
+        breaks: "fallocate -l $(($(stat -f -c '%a * %S' /var) - 4194304)) /var/full",
+        mends: "rm /var/full",
+        seen_by: &["resources.disk.var"],
+    }];
+    scene.root(&format!("{}; journalctl -q --rotate; sleep 1; journalctl -q --vacuum-time=1s", fault[0].breaks));
+    let (status, report) = scene.lab.check(&["production", "--stage", "resources"]);
+    assert_eq!(status, Some(1), "{report}");
+    assert!(with_verdict(&report, "unhealthy").iter().any(|id| id.contains("disk")), "{report}");
+    scene.root(fault[0].mends);
+    let (status, report) = scene.lab.check(&["production", "--stage", "resources"]);
+    assert_eq!(status, Some(0), "{:?}", with_verdict(&report, "unhealthy"));
+}
+
+#[test]
+fn production_in_full_pipe_mode_has_the_limits_of_the_mode() {
+    let scene = Scene::new("full-pipe");
+    let (_, site) = scene.boot();
+    let (status, report) = scene.lab.check(&["production"]);
+    assert_well(&report, &["https"]);
+    assert_eq!(status, Some(0));
+    assert!(site.get("/").body.contains("<dd>full-pipe</dd>"));
+    let limits = [
+        ("prometheus", 512, "50000 100000"),
+        ("rave-dashboards", 256, "25000 100000"),
+        ("prometheus-node-exporter", 64, "10000 100000"),
+        ("webhook", 256, "50000 100000"),
+        ("postgresql", 512, "100000 100000"),
+    ];
+    for (unit, memory, cpu) in limits {
+        let told = scene.root(&format!("cd /sys/fs/cgroup/system.slice/{unit}.service; cat memory.max cpu.max"));
+        assert_eq!(told, format!("{}\n{cpu}", memory * MIB), "{unit}");
+    }
+}
