@@ -30,7 +30,7 @@ struct Running(Child);
 
 impl Running {
     fn start(tool: &Tool) -> Self {
-        Self(tool.command().stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
+        Self(tool.command().stdout(Stdio::null()).spawn().unwrap())
     }
 }
 
@@ -70,7 +70,7 @@ impl World {
         let tools = Sandbox::new(tree).bind(work.path(), "/work", true).network(true).tmpfs("/run").tmpfs("/root");
         // The list of processors, without which the exporter's collector of them ends the exporter.
         let processors = "/sys/devices/system/cpu";
-        let tools = tools.bind(processors, processors, false).executable(RAVE);
+        let tools = tools.tmpfs("/sys").bind(processors, processors, false).executable(RAVE);
         let mut world = Self { work, tools, ports: [port(), port(), port(), port()], prometheus: None, others: vec![] };
         let [prometheus, exporter, console, status] = world.ports;
         // What the modules put into a machine, as they put it there.
@@ -94,7 +94,10 @@ impl World {
         disk::write_atomic(world.work.path().join("prometheus.yml"), scrape.to_string().as_bytes(), 0o644).unwrap();
         // Those of the module that find what they need in a sandbox.
         let collectors = ["cpu", "diskstats", "filesystem", "loadavg", "meminfo", "netdev", "pressure", "stat", "time"];
-        let exporter = world.tools.tool("/usr/bin/prometheus-node-exporter").arg("--collector.disable-defaults");
+        let exporter = world
+            .tools
+            .tool("/usr/bin/prometheus-node-exporter")
+            .args(["--log.level=error", "--collector.disable-defaults"]);
         let exporter = exporter.args(collectors.map(|name| format!("--collector.{name}")));
         let listen = format!("--web.listen-address=127.0.0.1:{}", world.ports[1]);
         world.others.push(Running::start(&exporter.arg(listen)));
@@ -113,8 +116,11 @@ impl World {
     fn start_prometheus(&mut self) {
         let listen = format!("--web.listen-address=127.0.0.1:{}", self.ports[0]);
         let tool = self.tools.tool("/usr/bin/prometheus").args(["--config.file=/work/prometheus.yml", &listen]);
-        self.prometheus =
-            Some(Running::start(&tool.args(["--storage.tsdb.path=/work/data", "--query.max-concurrency=2"])));
+        self.prometheus = Some(Running::start(&tool.args([
+            "--storage.tsdb.path=/work/data",
+            "--query.max-concurrency=2",
+            "--log.level=error",
+        ])));
     }
 
     fn url(&self, path: &str) -> String {

@@ -22,7 +22,8 @@ fn named(text: &str, key: &str) -> BTreeSet<String> {
 fn alert_rules_fire_when_they_should() {
     let top = Path::new(env!("CARGO_MANIFEST_DIR"));
     let rendered = Tool::new(RAVE).args(["eval", "production", "--file", "/etc/prometheus/rules.yml", "--project"]);
-    let rules = String::from_utf8(rendered.arg(top).output().unwrap()).unwrap();
+    let rendered = rendered.arg(top).env("RAVE_STORE", tree::shared("store"));
+    let rules = String::from_utf8(rendered.output().unwrap()).unwrap();
     let tests = disk::read_to_string(top.join("tests/alerts/rules_test.yml")).unwrap();
 
     let (alerts, tested) = (named(&rules, "- alert:"), named(&tests, "alertname:"));
