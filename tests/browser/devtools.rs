@@ -149,6 +149,8 @@ impl Page {
         let scale = if phone { 2 } else { 1 };
         let size = json!({ "width": width, "height": height, "deviceScaleFactor": scale, "mobile": phone });
         self.call("Emulation.setDeviceMetricsOverride", size);
+        // They would take away from the width, and a picture of the whole page has no room for them.
+        self.call("Emulation.setScrollbarsHidden", json!({ "hidden": true }));
     }
 
     /// What the user wishes: `dark` or `light`.

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use rave::debian::fetch::{Fetcher, Settings};
 use rave::debian::mirrors::{Choice, Host, Mirrors};
@@ -52,8 +53,13 @@ pub fn evaluate(project: &Project, image: &str) -> Evaluation {
         .unwrap_or_else(|errors| panic!("{}", errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")))
 }
 
-/// The tree.
-pub fn make() -> PathBuf {
+/// The tree, made once for all tests.
+pub fn tree() -> &'static Path {
+    static TREE: OnceLock<PathBuf> = OnceLock::new();
+    TREE.get_or_init(make)
+}
+
+fn make() -> PathBuf {
     let mut project = project();
     // Nothing of what a bootable image has.
     let alone = Source::new("default", "description: nothing\nimports: [system]\n");

@@ -185,7 +185,8 @@ fn what_keeps_data_works_and_is_seen_when_it_does_not() {
     assert!(by_password("wrong").contains("password authentication failed"));
 
     println!("dashboards are what Grafana reads, with the panels of each module");
-    let board: Value = serde_json::from_str(&lab.root(image, "cat /usr/share/rave/dashboards/machine.json")).unwrap();
+    let board: Value =
+        serde_json::from_str(&lab.root(image, "cat /usr/share/rave/dashboards/system-health.json")).unwrap();
     let panels = board["panels"].as_array().unwrap();
     assert!(panels.iter().any(|panel| panel["targets"][0]["legendFormat"] == "{{mountpoint}}"), "{board}");
     assert!(panels.iter().all(|panel| panel["targets"][0]["expr"].is_string()), "{board}");

@@ -12,12 +12,13 @@ pub struct Range {
     step: u64,
 }
 
-/// All of them, the shortest first. No picture has more than 400 points.
+/// All of them, the shortest first. No step is longer than five minutes, the time over which boards take rates: a longer
+/// one would skip what happened between two points.
 pub const RANGES: [Range; 4] = [
     Range { name: "1h", seconds: 3600, step: 15 },
     Range { name: "6h", seconds: 6 * 3600, step: 60 },
     Range { name: "24h", seconds: 24 * 3600, step: 240 },
-    Range { name: "7d", seconds: 7 * 24 * 3600, step: 1800 },
+    Range { name: "7d", seconds: 7 * 24 * 3600, step: 300 },
 ];
 
 impl Range {
@@ -54,10 +55,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ranges_have_few_points_and_names() {
+    fn ranges_have_enough_points_and_names() {
         for range in RANGES {
             let window = range.window(Kind::Timeseries);
-            assert!((100..=401).contains(&window.count), "{range:?}");
+            assert!((100..=2017).contains(&window.count) && range.step <= 300, "{range:?}");
             assert_eq!((range.seconds % range.step, window.end() - window.start), (0, range.seconds));
             assert_eq!(Range::named(range.name), Some(range));
             assert_eq!(range.window(Kind::Stat).count, 1);

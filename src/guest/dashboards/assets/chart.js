@@ -36,7 +36,7 @@ const bounds = (unit) => (_plot, low, high) => {
 
 /**
  * Draws `answer` into `element`. `look` is told which point the cursor is at, or null. Returns what keeps the drawing:
- * an object with `update(answer)`, `redraw()` and `destroy()`.
+ * `names`, `index()` (the point that the cursor is at, or null), `update(answer)`, `redraw()` and `destroy()`.
  */
 export const draw = (element, title, unit, answer, look) => {
   const axis = { stroke: () => css("--quiet"), grid: { stroke: () => css("--grid"), width: 1 }, ticks: { show: false }, font: "12px system-ui, 'DejaVu Sans', sans-serif" };
@@ -85,6 +85,7 @@ export const draw = (element, title, unit, answer, look) => {
   element.setAttribute("aria-label", `${title}: lines over time. Left and right arrow keys choose a time; the table below has the values.`);
   return {
     names: names(answer),
+    index: () => plot.cursor.idx ?? null,
     update: (next) => plot.setData(table(next)),
     redraw: () => plot.redraw(false, true),
     destroy: () => {

@@ -73,7 +73,7 @@ export class Panel {
       this.body.replaceChildren(plot, this.legend(answer));
       this.chart = draw(plot, this.title, this.unit, answer, (index) => this.look(index));
     }
-    this.look(null);
+    this.look(this.chart.index());
     this.element.dataset.state = "ready";
   }
 
