@@ -66,7 +66,7 @@ fn make() -> PathBuf {
     project.modules.insert("default".to_owned(), alone);
     let system = evaluate(&project, "packages").system;
     let (directory, file) = (shared("tree"), shared("packages.lock"));
-    let environment = std::env::var("RAVE_MIRROR").ok();
+    let environment = std::env::var_os("RAVE_MIRROR").map(|value| value.into_string().unwrap());
     let host = Host::read(Path::new("/etc/apt")).unwrap();
     let fetcher = |date| {
         let choice =
