@@ -28,9 +28,10 @@ impl Scene {
         copy(&shared("project"), &project);
         // What webhooks are for; the image itself has no handler.
         let handlers = "  services.webhook.handlers:\n    note:\n      events: [push]\n      user: agent\n      \
-                        writes: [/var/home/agent]\n      command: [/bin/sh, -c, 'cat >> /var/home/agent/events']\n    \
+                        writes: [/var/lib/note]\n      command: [/bin/sh, -c, 'cat >> /var/lib/note/events']\n    \
                         fails: { events: [doomed], command: [/bin/false] }\n  \
-                        services.webhook: { attempts: 2, backoff.base: 1s }\n";
+                        services.webhook: { attempts: 2, backoff.base: 1s }\n  \
+                        environment.files:\n    /etc/tmpfiles.d/note.conf: { text: \"d /var/lib/note 0700 agent agent -\\n\" }\n";
         let image = disk::read_to_string(project.join("images/production.yaml")).unwrap();
         disk::write(project.join("images/production.yaml"), format!("{image}{handlers}").as_bytes(), 0o644).unwrap();
         lab.use_project(project);
@@ -192,7 +193,7 @@ fn webhooks(scene: &Scene, site: &Site, secret: &str) {
         .then_some(())
     });
     wait_for("the handler", || {
-        (scene.root("cat /var/home/agent/events 2>/dev/null || true").contains("{\"n\":1}")).then_some(())
+        (scene.root("cat /var/lib/note/events 2>/dev/null || true").contains("{\"n\":1}")).then_some(())
     });
 
     println!("what no handler can do becomes a dead letter, which an operator sees and drops");
