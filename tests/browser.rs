@@ -80,7 +80,8 @@ fn dashboards_and_status_in_a_browser() {
         for panel in panels {
             match panel["state"].as_str() {
                 Some("ready") if panel["picture"] == true => {
-                    assert!(panel["coloured"].as_u64().unwrap() >= 10, "{board}: {panel}");
+                    // A line of two points is short; one that is not drawn has none.
+                    assert_ne!(panel["coloured"], 0, "{board}: {panel}");
                     drawn += 1;
                 }
                 Some("ready") => {

@@ -119,6 +119,35 @@ fn the_key_of_an_archive_must_be_there() {
     assert_eq!(world.files(), before);
 }
 
+/// Grafana is no package of Debian's: the image names the archive and its key, and the module does the rest.
+#[test]
+fn grafana_is_set_up_for_the_archive_that_the_image_names() {
+    let world = World::new();
+    let extra = "{ name: grafana, url: 'http://127.0.0.1:1/', suite: stable, components: [main], key: grafana.asc }";
+    let image = format!(
+        "name: web\nversion: 1.0.0\nextends: production\narchive:\n  extra:\n    - {extra}\n\
+         config:\n  services.grafana.enable: true\n"
+    );
+    world.write("project/images/web.yaml", image);
+    world.run(&["lock", "web"]).refused(1, &["there is no key file images/grafana.asc"]);
+    world.write(
+        "project/images/grafana.asc",
+        "-----BEGIN PGP PUBLIC KEY BLOCK-----\n\n-----END PGP PUBLIC KEY BLOCK-----\n",
+    );
+    let file = |path: &str| world.run(&["eval", "web", "--file", path]).clean().to_owned();
+    let ini = file("/etc/grafana/grafana.ini");
+    assert!(
+        ini.contains("http_addr = 127.0.0.1\nhttp_port = 3031\n") && !ini.contains("admin_password = admin"),
+        "{ini}"
+    );
+    assert!(file("/etc/grafana/provisioning/datasources/rave.yaml").contains("url: \"http://127.0.0.1:9090\""));
+    assert!(file("/etc/grafana/provisioning/dashboards/rave.yaml").contains("/usr/share/rave/dashboards"));
+    let unit = file("/etc/systemd/system/grafana-server.service");
+    assert!(unit.contains("MemoryMax=128M") && unit.contains("LoadCredential=grafana-admin:"), "{unit}");
+    let ran = ran(world.rave().env("RAVE_MIRROR", format!("{NOBODY}/debian")).args(["lock", "web"]));
+    ran.refused(2, &["grafana"]);
+}
+
 /// The bytes that the locks of [`World::lock`] have of any package.
 fn any(path: &str) -> Reply {
     let name = path.rsplit('/').next().and_then(|name| name.strip_suffix("_1_all.deb"));

@@ -171,7 +171,7 @@ fn what_keeps_data_works_and_is_seen_when_it_does_not() {
     let as_postgres = |sql: &str| lab.root(image, &format!("{psql} -h /run/postgresql -U postgres -c \"{sql}\""));
     assert_eq!(
         as_postgres("select string_agg(rolname, ' ' order by rolname) from pg_roles where rolcanlogin"),
-        "app postgres reader"
+        "app metrics postgres reader"
     );
     assert_eq!(
         as_postgres("select rolpassword from pg_authid where rolname = 'reader'").split('$').next(),
