@@ -1,6 +1,6 @@
 //! The production image in both modes: what its users see from outside, and what breaks in it.
 
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use base64::Engine as _;
 use hmac::{Hmac, KeyInit as _, Mac as _};
@@ -33,6 +33,8 @@ impl Scene {
                         services.webhook: { attempts: 2, backoff.base: 1s }\n  \
                         environment.files:\n    /etc/tmpfiles.d/note.conf: { text: \"d /var/lib/note 0700 agent agent -\\n\" }\n";
         let image = disk::read_to_string(project.join("images/production.yaml")).unwrap();
+        // A test logs in more often than an administrator.
+        let image = image.replace("base.firewall.ssh.rate: 12\n", "base.firewall.ssh: { rate: 6000, burst: 100 }\n");
         disk::write(project.join("images/production.yaml"), format!("{image}{handlers}").as_bytes(), 0o644).unwrap();
         lab.use_project(project);
         lab.good(&["lock", "production"]);
@@ -188,13 +190,10 @@ fn webhooks(scene: &Scene, site: &Site, secret: &str) {
     println!("what was accepted survives the death of the dispatcher, and reaches its handler");
     scene.root("systemctl kill --signal=KILL webhook.service");
     wait_for("the dispatcher", || {
-        (scene.lab.rave(&["vm", "ssh", "production", "--", "systemctl", "is-active", "-q", "webhook.service"]).status
-            == Some(0))
-        .then_some(())
+        (scene.root("systemctl is-active webhook.service || true") == "active").then_some(())
     });
-    wait_for("the handler", || {
-        (scene.root("cat /var/lib/note/events 2>/dev/null || true").contains("{\"n\":1}")).then_some(())
-    });
+    let handled = || scene.root("cat /var/lib/note/events 2> /dev/null || true");
+    wait_for("the handler", || handled().contains("{\"n\":1}").then_some(()));
 
     println!("what no handler can do becomes a dead letter, which an operator sees and drops");
     assert_eq!(github(site, secret, "two", "doomed", b"{}").status, 202);
@@ -264,7 +263,7 @@ fn certificate(scene: &Scene, site: &Site) {
     ));
     let pushed = set(&good);
     assert_eq!(pushed.status, Some(0), "{pushed:?}");
-    assert_eq!(site.get("/live").status, 200);
+    wait_for("nginx with the new certificate", || (site.flood("/live", 1, 1) == [200]).then_some(()));
 }
 
 fn backup(scene: &Scene) {
@@ -305,13 +304,17 @@ fn leak(scene: &Scene) {
 
 fn load(scene: &Scene, site: &Site) {
     println!("200 requests a second for a minute: some are told to wait, and a quarter of memory stays free");
-    let begin = SystemTime::now();
-    let statuses = site.flood("/live", 12_000, 24);
-    let seconds = begin.elapsed().unwrap().as_secs_f64();
+    let mut statuses = Vec::new();
+    for _ in 0..60 {
+        let begin = Instant::now();
+        statuses.extend(site.flood("/live", 200, 24));
+        std::thread::sleep(Duration::from_secs(1).saturating_sub(begin.elapsed()));
+    }
     let count = |status: u16| statuses.iter().filter(|&&other| other == status).count();
-    println!("    {} requests in {seconds:.0} s: {} served, {} told to wait", statuses.len(), count(200), count(429));
-    assert_eq!(count(200) + count(429), statuses.len(), "{} others", statuses.len() - count(200) - count(429));
-    assert!(count(200) > 0 && count(429) > 0);
+    println!("    {} requests: {} served, {} told to wait", statuses.len(), count(200), count(429));
+    // A server may close a connection at the moment in which a client uses it again.
+    let others = statuses.len() - count(200) - count(429);
+    assert!(count(200) > 0 && count(429) > 0 && others * 100 <= statuses.len(), "{others} others");
     let under = scene.available();
     assert!(under >= 0.25, "{under}");
     assert_eq!(scene.root("systemctl list-units --failed --plain --no-legend"), "");
