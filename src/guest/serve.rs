@@ -30,8 +30,6 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Semaphore;
 use tower::ServiceExt as _;
 
-use crate::interrupt;
-
 /// Connections that are answered at once; more wait in the kernel's queue.
 const CONNECTIONS: usize = 256;
 /// How long a client may take to send its request's head.
@@ -66,7 +64,6 @@ pub struct Service {
 
 /// Runs `work` on an event loop with one thread, until it ends.
 pub fn run<E: From<Error>>(work: impl Future<Output = Result<(), E>>) -> Result<(), E> {
-    let _ours = interrupt::leave_to_machine();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Runtime)?;
     runtime.block_on(work)
 }
@@ -81,17 +78,16 @@ pub async fn serve(address: SocketAddr, service: Service) -> Result<(), Error> {
     let graceful = GracefulShutdown::new();
     let free = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
-        let permit = Arc::clone(&free).acquire_owned().await;
-        let (stream, peer) = tokio::select! {
+        let next = async { (Arc::clone(&free).acquire_owned().await, listener.accept().await) };
+        // The signal counts even while all connections are taken.
+        let (permit, accepted) = tokio::select! {
             _ = stop.recv() => break,
-            accepted = listener.accept() => match accepted {
-                Ok(accepted) => accepted,
-                // Such as too many open files: it passes when a connection ends.
-                Err(_) => {
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                    continue;
-                }
-            },
+            next = next => next,
+        };
+        let Ok((stream, peer)) = accepted else {
+            // Such as too many open files: it passes when a connection ends.
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            continue;
         };
         let mut server = http1::Builder::new();
         server.timer(TokioTimer::new()).header_read_timeout(HEAD).max_buf_size(64 << 10);

@@ -9,7 +9,8 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::middleware::map_response;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
-use sha2::{Digest as _, Sha256};
+
+use crate::digest::Digest;
 
 /// Headers of every answer. The policy (CSP level 3) lets a page load its own scripts, styles and data, nothing
 /// inline and nothing from elsewhere.
@@ -70,7 +71,7 @@ pub fn with_assets<S: Clone + Send + Sync + 'static>(mut routes: Router<S>, path
 
 /// Answers with one file.
 pub fn page<S: Clone + Send + Sync + 'static>(asset: Asset) -> axum::routing::MethodRouter<S> {
-    let tag: Arc<str> = tag(asset.content.as_bytes()).into();
+    let tag: Arc<str> = format!("\"{}\"", Digest::of(asset.content.as_bytes())).into();
     get(async move |headers: HeaderMap| file(asset, &tag, &headers))
 }
 
@@ -84,12 +85,6 @@ pub fn secured(routes: Router) -> Router {
         headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
         response
     }))
-}
-
-fn tag(content: &[u8]) -> String {
-    let digest = Sha256::digest(content);
-    let letters: String = digest.iter().take(12).map(|byte| format!("{byte:02x}")).collect();
-    format!("\"{letters}\"")
 }
 
 fn file(asset: Asset, tag: &str, asked: &HeaderMap) -> Response {

@@ -14,6 +14,7 @@ use super::{accounts, chroot, clean, database, pack, stand_ins};
 use crate::debian::deb::Deb;
 use crate::debian::tools::{largest_first, replaces};
 use crate::debian::unpack::{self, Manner, Source, Unpacked, Unpacker};
+use crate::origin::chain;
 use crate::{disk, tool};
 
 /// Why there is no root file system.
@@ -59,17 +60,6 @@ pub fn remove(name: &Path) -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-/// An error with its causes, in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(&format!(": {error}"));
-        cause = error.source();
-    }
-    text
 }
 
 /// Whether the cause is a full disk, or a user's full share of it.
