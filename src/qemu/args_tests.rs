@@ -39,7 +39,7 @@ fn uefi_under_software_emulation() {
     -no-user-config
     -display none
     -msg timestamp=on
-    -machine q35,usb=off,vmport=off,smm=off,dump-guest-core=off
+    -machine q35,usb=off,vmport=off,smm=off,sata=off,dump-guest-core=off
     -smp 2
     -m 2048
     -rtc base=utc,clock=host
@@ -50,7 +50,8 @@ fn uefi_under_software_emulation() {
     -device virtio-rng-pci,rng=rng
     -sandbox on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny
     -accel tcg,thread=multi,tb-size=256
-    -cpu max,la57=off
+    -cpu max,la57=off,erms=off,fsrm=off
+    -mem-prealloc
     -drive if=pflash,unit=0,format=raw,readonly=on,file=/fw,,x/code.fd
     -drive if=pflash,unit=1,format=raw,file=vars.fd
     -blockdev {"driver":"raw","node-name":"base","read-only":true,"file":{"driver":"file","filename":"/images/a,b.raw","read-only":true}}
@@ -88,7 +89,7 @@ fn direct_boot_with_kvm_persistent_and_isolated_and_debugged() {
     -no-user-config
     -display none
     -msg timestamp=on
-    -machine q35,usb=off,vmport=off,smm=off,dump-guest-core=off
+    -machine q35,usb=off,vmport=off,smm=off,sata=off,dump-guest-core=off
     -smp 2
     -m 2048
     -rtc base=utc,clock=host
