@@ -5,7 +5,6 @@ use std::path::Path;
 use serde_json::json;
 
 use crate::cli;
-use crate::digest::Digest;
 use crate::interrupt;
 use crate::name::ImageName;
 use crate::qemu::vm::Vm;
@@ -20,7 +19,7 @@ pub fn run(arguments: &cli::Run, context: &Context) -> Result<Status> {
     let name = arguments.name.as_deref().map(str::parse::<ImageName>).transpose();
     let name = name.map_err(|e| Failure::request(e.to_string()))?;
     running::expect(&arguments.host)?;
-    let (store, bootable, pins) = bootable(arguments, context)?;
+    let (store, bootable) = bootable(arguments, context)?;
     let wish = Wish {
         name,
         host: &arguments.host,
@@ -31,7 +30,7 @@ pub fn run(arguments: &cli::Run, context: &Context) -> Result<Status> {
     let _left = interrupt::leave_to_machine();
     let mut vm = running::start(context, &bootable, &wish)?;
     if arguments.detach {
-        store.pin(&pin(&vm.state().name), &pins)?;
+        keep(&store, &vm, &bootable)?;
     }
     running::wait(context, &mut vm, &arguments.host)?;
     tell(context, &vm);
@@ -56,7 +55,13 @@ pub fn pin(name: &ImageName) -> String {
     format!("vm-{name}")
 }
 
-fn bootable(arguments: &cli::Run, context: &Context) -> Result<(Store, Bootable, Vec<Digest>)> {
+/// Keeps what a machine runs from as long as there is the machine, however long rave has ended.
+pub fn keep(store: &Store, vm: &Vm, bootable: &Bootable) -> Result<()> {
+    let Bootable { disk, manifest, uki, tools } = bootable;
+    Ok(store.pin_paths(&pin(&vm.state().name), &[disk, manifest, uki, tools])?)
+}
+
+fn bootable(arguments: &cli::Run, context: &Context) -> Result<(Store, Bootable)> {
     let path = Path::new(&arguments.target);
     if path.extension().is_some_and(|extension| extension == "raw") {
         let (manifest, uki) = running::beside(path)?;
@@ -64,13 +69,13 @@ fn bootable(arguments: &cli::Run, context: &Context) -> Result<(Store, Bootable,
         let store = store::open(context)?;
         let tools = super::building::any_tools(context, &store)?;
         let disk = crate::disk::canonical(path)?;
-        return Ok((store, Bootable { disk, manifest, uki, tools }, Vec::new()));
+        return Ok((store, Bootable { disk, manifest, uki, tools }));
     }
     let asked = locking::evaluate(context, &arguments.target, &[], arguments.mode)?;
     let prepared = build::prepare(context, asked, Manner::default())?;
     let store = store::open(context)?;
     let bootable = of_image(context, &store, &prepared)?;
-    Ok((store, bootable, prepared.plan.steps.iter().map(|step| step.digest).collect()))
+    Ok((store, bootable))
 }
 
 /// Builds an image as far as it is not, for booting.

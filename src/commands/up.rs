@@ -20,19 +20,18 @@ pub fn run(arguments: &cli::Up, context: &Context) -> Result<Status> {
     let store = store::open(context)?;
     let (locked, tools) = (lock(context, &asked)?, lock(context, &locking::tools(context, &asked.named)?)?);
     let prepared = Prepared::new(context, asked, locked, tools, Manner::default())?;
-    let (prepared, bootable) = match run_command::of_image(context, &store, &prepared) {
+    let bootable = match run_command::of_image(context, &store, &prepared) {
         Err(Failure::Gone(error)) => {
             context.ui.warn(format!("{error}; locking anew"));
             again(context, &store, prepared.asked)?
         }
-        other => (prepared, other?),
+        bootable => bootable?,
     };
     let wish = Wish { name: None, host: &host, direct: false, persist: false, detach: arguments.keep };
     let _left = interrupt::leave_to_machine();
     let mut vm = running::start(context, &bootable, &wish)?;
     if arguments.keep {
-        let digests: Vec<_> = prepared.plan.steps.iter().map(|step| step.digest).collect();
-        store.pin(&run_command::pin(&vm.state().name), &digests)?;
+        run_command::keep(&store, &vm, &bootable)?;
     }
     running::wait(context, &mut vm, &host)?;
     let checked = check::check(context, &vm, &Wanted::default());
@@ -71,10 +70,9 @@ fn lock(context: &Context, asked: &Asked) -> Result<Lock> {
 }
 
 /// Locks everything anew and builds from that.
-fn again(context: &Context, store: &Store, asked: Asked) -> Result<(Prepared, Bootable)> {
+fn again(context: &Context, store: &Store, asked: Asked) -> Result<Bootable> {
     let tools = locking::lock(context, &locking::tools(context, &asked.named)?, &Update::None)?;
     let lock = locking::lock(context, &asked, &Update::None)?;
     let prepared = Prepared::new(context, asked, lock, tools, Manner::default())?;
-    let bootable = run_command::of_image(context, store, &prepared)?;
-    Ok((prepared, bootable))
+    run_command::of_image(context, store, &prepared)
 }

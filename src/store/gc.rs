@@ -1,6 +1,7 @@
 //! Pins, and taking away what nothing holds.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use super::object::{Name, last_part};
@@ -74,6 +75,25 @@ impl Store {
         let lines: String = digests.iter().map(|digest| format!("{digest}\n")).collect();
         let _no_gc = Lock::shared(self.layout.lock())?;
         Ok(disk::write_atomic(path, lines.as_bytes(), 0o600)?)
+    }
+
+    /// Keeps the objects that paths lead into, through links, until [`Store::unpin`]. A path that leads elsewhere is
+    /// its owner's to keep.
+    pub fn pin_paths(&self, name: &str, paths: &[&Path]) -> Result<(), Error> {
+        let digests: Vec<Digest> =
+            paths.iter().filter_map(|path| self.object_at(path).transpose()).collect::<Result<_, _>>()?;
+        self.pin(name, &digests)
+    }
+
+    /// The object that a path leads into; none outside of the store.
+    fn object_at(&self, path: &Path) -> Result<Option<Digest>, Error> {
+        let objects = disk::canonical(self.layout.root().join("objects"))?;
+        let path = match disk::canonical(path) {
+            Err(error) if error.is_not_found() => return Ok(None),
+            path => path?,
+        };
+        let inside = path.strip_prefix(&objects).ok().and_then(|inside| inside.iter().nth(1));
+        Ok(inside.and_then(|digest| digest.to_str()?.parse().ok()))
     }
 
     /// Ends a pin; one that does not exist is fine.

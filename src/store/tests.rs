@@ -212,6 +212,21 @@ fn gc_spares_what_this_process_uses_and_pins_hold() {
 }
 
 #[test]
+fn pinned_paths_hold_the_objects_they_lead_into() {
+    let (dir, store) = store();
+    let made = store.put(STEP, digest("pinned"), tree).unwrap();
+    store.put(STEP, digest("other"), tree).unwrap();
+    let (link, gone) = (dir.path().join("disk.raw"), dir.path().join("gone"));
+    disk::symlink(made.join("plain"), &link).unwrap();
+    store.pin_paths("vm-web", &[&link, dir.path(), &gone]).unwrap();
+    assert_eq!(store.pins().unwrap()["vm-web"], [digest("pinned")].into());
+    drop(store);
+    let store = Store::open(dir.path().join("store")).unwrap();
+    assert_eq!(store.gc(Keep::Nothing, SystemTime::now()).unwrap().total().objects, 1);
+    assert!(link.exists());
+}
+
+#[test]
 fn a_damaged_pin_stops_gc_instead_of_losing_what_it_kept() {
     let (dir, store) = store();
     store.put(STEP, digest("a"), tree).unwrap();
