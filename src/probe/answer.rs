@@ -128,14 +128,15 @@ pub enum Answer {
         /// By the name that was asked for.
         files: BTreeMap<String, SecretFile>,
     },
-    /// What a service inside the machine answered.
+    /// What a service answered.
     Http(HttpReply),
     /// A service inside the machine accepted a connection.
     Connected {
         /// Beginning of what it said.
         said: String,
     },
-    /// A service inside the machine does not answer: nothing listens, or it says nothing in time, or nonsense.
+    /// A service does not answer: nothing listens, or it says nothing in time, or nonsense. From outside only what was
+    /// reached can be silent; the rest is [`Answer::Unreachable`].
     Silence {
         /// What happened instead.
         reason: String,
@@ -169,7 +170,7 @@ pub struct Ended {
     pub stderr: String,
 }
 
-/// A response to a GET request (RFC 9112).
+/// A response to a GET or POST request (RFC 9112).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HttpReply {
     /// Status code.

@@ -11,7 +11,8 @@ use serde_json::{Value, json};
 use sha2::Sha256;
 
 use crate::copy::copy;
-use crate::lab::{Fault, Lab, assert_well, lines, shared, wait_for, with_verdict};
+use crate::https;
+use crate::lab::{Lab, assert_well, lines, shared, wait_for, with_verdict};
 use crate::site::{Reply, Site};
 
 const MIB: u64 = 1 << 20;
@@ -137,7 +138,7 @@ fn production_in_safe_mode_works_and_is_seen_when_it_does_not() {
 
     pages(&site);
     webhooks(&scene, &site, &secret);
-    https(&scene, &site);
+    https::breaks(&scene.lab, &site, scene.secret("production", "tls-key-main").into());
     database(&scene, &site);
     bans(&scene);
     certificate(&scene, &site);
@@ -210,86 +211,6 @@ fn webhooks(scene: &Scene, site: &Site, secret: &str) {
     assert_eq!((&letter["delivery"], &letter["handler"]), (&json!("two"), &json!("fails")));
     scene.root("sudo -u webhook rave guest dead-letters drop --all");
     assert_eq!(letters().trim(), "[]");
-}
-
-/// A server that is set up in other ways than the image says, with a certificate that is wrong in all ways.
-const WRONG: [Fault; 2] = [
-    Fault {
-        breaks: "sed -e 's/ssl_protocols TLSv1.3;/ssl_protocols TLSv1.2;/' -e 's/Options DENY/Options SAMEORIGIN/' \
-                 -e 's/return 421;/return 200;/' -e 's/return 404;/return 410;/' -e '/limit_req zone/d' \
-                 -e 's|server_tokens off;|server_tokens off; error_page 497 =302 https://localhost/;|' \
-                 -e 's|ssl_certificate /.*|ssl_certificate /run/wrong.pem;|' /etc/nginx/nginx.conf > /run/nginx.conf; \
-                 mount --bind /run/nginx.conf /etc/nginx/nginx.conf; systemctl restart nginx.service; \
-                 rave guest wait 127.0.0.1:3002",
-        mends: "umount /etc/nginx/nginx.conf; systemctl restart nginx.service; rave guest wait 127.0.0.1:3002",
-        seen_by: &[
-            "https.burst.main",
-            "https.certificate.chain.main",
-            "https.certificate.current.main",
-            "https.certificate.dates.main",
-            "https.certificate.names.main",
-            "https.headers.main",
-            "https.page.main/metrics",
-            "https.plain-http.main",
-            "https.tls.older-refused.main",
-            "https.tls.version.main",
-            "https.unknown-host.main",
-        ],
-    },
-    Fault {
-        breaks: "systemctl stop postgresql.service",
-        mends: "systemctl start postgresql.service postgresql-declared.service",
-        seen_by: &[
-            "https.page.main/healthz",
-            "https.page.main/ready",
-            "https.webhook.repeated.main/webhook",
-            "https.webhook.signed.main/webhook",
-        ],
-    },
-];
-
-/// A server that passes everything on, and nobody behind it.
-const LONELY: [Fault; 2] = [
-    Fault {
-        breaks: "sed -e '/if (.request_method/,/}/d' -e '/client_max_body_size/s/[0-9]*;/9999999;/' /etc/nginx/nginx.conf \
-                 > /run/nginx.conf; mount --bind /run/nginx.conf /etc/nginx/nginx.conf; \
-                 systemctl restart nginx.service; rave guest wait 127.0.0.1:3002",
-        mends: WRONG[0].mends,
-        seen_by: &["https.webhook.large.main/webhook", "https.webhook.method.main/webhook"],
-    },
-    Fault {
-        breaks: "systemctl stop webhook.service rave-dashboards.service rave-status.service",
-        mends: "systemctl start webhook.service rave-dashboards.service rave-status.service",
-        seen_by: &[
-            "https.page.main/",
-            "https.page.main/grafana/",
-            "https.page.main/healthz",
-            "https.page.main/live",
-            "https.page.main/ready",
-            "https.webhook.forged.main/webhook",
-            "https.webhook.repeated.main/webhook",
-            "https.webhook.signed.main/webhook",
-            "https.webhook.stale.main/webhook",
-            "https.webhook.unsigned.main/webhook",
-        ],
-    },
-];
-
-fn https(scene: &Scene, site: &Site) {
-    println!("what a server does in another way than the image says is seen from outside, each by its own check");
-    let past = SystemTime::now() - Duration::from_secs(395 * 24 * 60 * 60);
-    let stranger = generate::authority("stranger", past).unwrap();
-    let key = scene.secret("production", "tls-key-main").into();
-    let wrong = generate::server_certificate(&["localhost".to_owned()], &key, &stranger, past).unwrap();
-    scene.root(&format!("umask 022; cat > /run/wrong.pem <<'END'\n{wrong}END\ntouch /run/nginx.conf"));
-    for faults in [&WRONG, &LONELY] {
-        scene.lab.broken(&["production", "--stage", "https"], faults);
-        scene.root(&faults.iter().map(|fault| fault.mends).collect::<Vec<_>>().join("; "));
-        wait_for("the site", || (site.flood("/ready", 1, 1) == [200]).then_some(()));
-    }
-    let (status, report) = scene.lab.check(&["production", "--only", "https.webhook"]);
-    assert_eq!((status, with_verdict(&report, "unhealthy").len()), (Some(0), 0), "{report}");
-    assert!(!scene.root("nft list ruleset").contains("f2b-"), "a check must not have anybody banned");
 }
 
 fn database(scene: &Scene, site: &Site) {
