@@ -28,9 +28,9 @@ pub struct Patience {
     pub attempts: u32,
     /// Pause between them.
     pub pause: Duration,
-    /// How long the machine may take to accept a connection and to say what it offers, or to answer a request.
+    /// How long the machine may take to accept a connection and to say what it offers.
     pub offer: Duration,
-    /// How long a login and its command may take.
+    /// How long a login and its command may take, or a request over HTTPS, or a burst of them.
     pub login: Duration,
 }
 

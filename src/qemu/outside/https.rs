@@ -33,7 +33,12 @@ impl Outside {
         let Some(address) = self.address(*port) else {
             return Answer::unavailable(format!("port {port} of the machine cannot be reached from here"));
         };
-        let place = Place { address, time: self.patience.offer };
+        // Under software emulation a page that nobody has asked for yet takes several seconds.
+        let time = match probe {
+            Probe::Https { .. } | Probe::Burst { .. } => self.patience.login,
+            _ => self.patience.offer,
+        };
+        let place = Place { address, time };
         match probe {
             Probe::Tls { name, .. } => tls(place, name),
             Probe::TlsOlder { name, .. } => older(place, name),

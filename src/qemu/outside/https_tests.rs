@@ -24,16 +24,20 @@ fn config(versions: &[&'static SupportedProtocolVersion], other: bool) -> Arc<Se
     fixture::config(&chain, proved.expose_text().unwrap(), NAME, versions)
 }
 
-/// A machine whose port 3002 is at `port`.
-fn outside(port: u16) -> Outside {
+/// A machine whose port 3002 is at `port`, and which has that much time.
+fn outside(port: u16, time: Duration) -> Outside {
     let dir = disk::temp_dir().unwrap();
-    let patience = Patience { offer: Duration::from_secs(2), attempts: 1, ..Patience::default() };
+    let patience = Patience { offer: time, login: time, attempts: 1, ..Patience::default() };
     let outside = Outside::new("127.0.0.1", 1, dir.path(), Tool::new("ssh"), patience).unwrap();
     outside.reached(BTreeMap::from([(3002, port)]))
 }
 
 fn only(port: u16, probe: Probe) -> Answer {
-    outside(port).answer(&[probe]).remove(0).answer
+    within(Duration::from_secs(30), port, probe)
+}
+
+fn within(time: Duration, port: u16, probe: Probe) -> Answer {
+    outside(port, time).answer(&[probe]).remove(0).answer
 }
 
 fn tls() -> Probe {
@@ -194,7 +198,7 @@ fn silence_and_closed_ports_end_in_time() {
     let begin = Instant::now();
     let port = raw(b"", 4);
     for probe in [tls(), older(), page(Request::get(NAME, "/")), burst(1, 1)] {
-        assert!(matches!(only(port, probe), Answer::Unreachable { .. }));
+        assert!(matches!(within(Duration::from_secs(1), port, probe), Answer::Unreachable { .. }));
     }
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     for probe in [tls(), older(), plain(), page(Request::get(NAME, "/")), burst(1, 1)] {
