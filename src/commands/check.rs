@@ -80,7 +80,7 @@ pub fn check(context: &Context, vm: &Vm, wanted: &Wanted) -> Result<Report> {
     if let Some(unknown) = wanted.unknown(&target).first() {
         return Err(Failure::request(format!("there is no check `{unknown}`")));
     }
-    let outside = outside(vm)?;
+    let outside = outside(vm, &target)?;
     let mut answer = |stage: Stage, probes: &[Probe]| {
         let work = Work::start(context.ui.as_ref(), "check", stage.to_string(), None);
         let answers = answer_all(vm, &outside, probes);
@@ -124,10 +124,12 @@ fn target(manifest: &Manifest) -> Target {
     }
 }
 
-fn outside(vm: &Vm) -> Result<Outside> {
+fn outside(vm: &Vm, target: &Target) -> Result<Outside> {
     let port = vm.state().host_port(22).ok_or_else(|| Failure::error("the machine has no SSH port"))?;
     let ssh = running::ssh(&running::tools_of(vm)?, vm.directory(), false);
-    Ok(Outside::new("127.0.0.1", port, &vm.private_key(), ssh, Patience::default())?)
+    let outside = Outside::new("127.0.0.1", port, &vm.private_key(), ssh, Patience::default())?;
+    let sites = target.expect.https.values().map(|site| site.port);
+    Ok(outside.reached(sites.filter_map(|port| Some((port, vm.state().host_port(port)?))).collect()))
 }
 
 /// Answers from outside and from inside at once, in the order of the probes.

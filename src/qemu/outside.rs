@@ -1,10 +1,12 @@
-//! Answers the probes of a machine that are asked from where a user stands: over SSH.
+//! Answers the probes of a machine that are asked from where a user stands: over SSH and HTTPS.
 //!
-//! What the port says before a login is read by rave itself; logins are left to the ssh program, which proves the
+//! What the SSH port says before a login is read by rave itself; logins are left to the ssh program, which proves the
 //! host key. The machine is not trusted: everything it says is bounded in time and size.
 
+mod https;
 mod offer;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -28,7 +30,7 @@ pub struct Patience {
     pub pause: Duration,
     /// How long the machine may take to accept a connection and to say what it offers.
     pub offer: Duration,
-    /// How long a login and its command may take.
+    /// How long a login and its command may take, or a request over HTTPS, or a burst of them.
     pub login: Duration,
 }
 
@@ -53,38 +55,64 @@ pub struct Outside {
     patience: Patience,
     /// Holds the file in which ssh notes the host key of the first login; later ones must show the same.
     known: tempfile::TempDir,
+    /// Where ports of the machine are reached on `host`.
+    ports: BTreeMap<u16, u16>,
+}
+
+/// What one list of probes may still cost.
+#[derive(Debug)]
+struct Left {
+    /// Attempts to reach the SSH port.
+    attempts: u32,
+    /// Times that a web server may ask to wait.
+    waits: u32,
 }
 
 impl Outside {
     /// A machine whose SSH server is at `host` and `port`, to be entered with the private key in the file `key`.
     /// `ssh` is the ssh program without arguments.
     pub fn new(host: &str, port: u16, key: &Path, ssh: Tool, patience: Patience) -> disk::Result<Self> {
-        Ok(Self { host: host.to_owned(), port, key: key.to_owned(), ssh, patience, known: disk::temp_dir()? })
+        let (known, ports) = (disk::temp_dir()?, BTreeMap::new());
+        Ok(Self { host: host.to_owned(), port, key: key.to_owned(), ssh, patience, known, ports })
+    }
+
+    /// Further ports of the machine, and where on the same host each is reached.
+    #[must_use]
+    pub fn reached(mut self, ports: BTreeMap<u16, u16>) -> Self {
+        self.ports = ports;
+        self
     }
 
     /// Answers probes, one answer for each, in order.
     pub fn answer(&self, probes: &[Probe]) -> Vec<Answered> {
-        let mut attempts = self.patience.attempts;
-        let timed = |probe| {
+        let mut left = Left { attempts: self.patience.attempts, waits: https::WAITS };
+        let timed = |probe: &Probe| {
             let started = Instant::now();
-            let answer = self.patiently(probe, attempts);
-            if matches!(answer, Answer::Unreachable { .. }) {
-                // Patience for one is patience for all: a machine that is down is not waited for again.
-                attempts = 1;
-            }
+            let answer = match probe {
+                Probe::Tls { .. }
+                | Probe::TlsOlder { .. }
+                | Probe::PlainHttp { .. }
+                | Probe::Https { .. }
+                | Probe::Burst { .. } => self.https(probe, &mut left.waits),
+                _ => self.patiently(probe, &mut left.attempts),
+            };
             Answered { answer, ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX) }
         };
         probes.iter().map(timed).collect()
     }
 
-    fn patiently(&self, probe: &Probe, attempts: u32) -> Answer {
+    fn patiently(&self, probe: &Probe, attempts: &mut u32) -> Answer {
         let mut answer = self.once(probe);
-        for _ in 1..attempts {
+        for _ in 1..*attempts {
             if !matches!(answer, Answer::Unreachable { .. }) {
                 break;
             }
             std::thread::sleep(self.patience.pause);
             answer = self.once(probe);
+        }
+        if matches!(answer, Answer::Unreachable { .. }) {
+            // Patience for one is patience for all: a machine that is down is not waited for again.
+            *attempts = 1;
         }
         answer
     }
