@@ -37,8 +37,7 @@ pub fn run(verb: &cli::Guest, environment: &Environment, ui: &Ui) -> Result<Stat
             dashboards::run(settings).map_err(Failure::error)?;
         }
         cli::Guest::Status { listen, config } => {
-            let certificates = environment.credentials.clone();
-            let settings = status::Settings { listen: *listen, config: config.clone(), certificates };
+            let settings = status::Settings { listen: *listen, config: config.clone() };
             status::run(settings).map_err(Failure::error)?;
         }
         cli::Guest::Secrets { stdin } => {

@@ -5,9 +5,8 @@
 //! | `/` | a page for people |
 //! | `/live` | 200 while the process lives |
 //! | `/ready` | 200 or 503, with what is not ready: the database is really asked |
-//! | `/healthz` | 200 or 503: ready, no failed unit, the last look at the health was good, certificates are valid |
+//! | `/healthz` | 200 or 503: ready, no failed unit, and the last look at the machine's health found nothing |
 
-mod certificates;
 mod config;
 mod database;
 mod health;
@@ -48,8 +47,6 @@ pub struct Settings {
     pub listen: SocketAddr,
     /// File that says what the machine is and what is looked at.
     pub config: PathBuf,
-    /// Directory of certificates, as systemd passes credentials.
-    pub certificates: Option<PathBuf>,
 }
 
 /// Why the service ended.
@@ -68,15 +65,14 @@ pub enum Error {
 
 /// Reads the configuration and serves until SIGTERM.
 pub fn run(settings: Settings) -> Result<(), Error> {
-    let Settings { listen, config: path, certificates } = settings;
+    let Settings { listen, config: path } = settings;
     let config = Config::read(&path)?;
-    serve::run(async { Ok(serve::serve(listen, Status::new(config, certificates).service()).await?) })
+    serve::run(async { Ok(serve::serve(listen, Status::new(config).service()).await?) })
 }
 
 struct Status {
     config: Config,
     database: Option<Database>,
-    certificates: Option<PathBuf>,
     /// What was found out last. Whoever asks while it is found out waits.
     found: Mutex<Option<(Instant, Arc<Found>)>>,
 }
@@ -86,8 +82,6 @@ struct Status {
 struct Found {
     units: Result<Vec<Unit>, String>,
     health: Option<Health>,
-    /// Days until each certificate ends, by name; none if it cannot be read.
-    certificates: BTreeMap<String, Option<i64>>,
 }
 
 /// Whether the machine can do its work.
@@ -114,14 +108,12 @@ struct Details {
     failed_units: Option<Vec<String>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     health: Option<Health>,
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    certificate_days: BTreeMap<String, Option<i64>>,
 }
 
 impl Status {
-    fn new(config: Config, certificates: Option<PathBuf>) -> Self {
+    fn new(config: Config) -> Self {
         let database = config.postgresql.clone().map(Database::new);
-        Self { config, database, certificates, found: Mutex::default() }
+        Self { config, database, found: Mutex::default() }
     }
 
     fn service(self) -> Service {
@@ -147,14 +139,10 @@ impl Status {
         if let Some((_, found)) = kept.as_ref().filter(|(at, _)| at.elapsed() < FRESH) {
             return Arc::clone(found);
         }
-        let (health, certificates) = (self.config.health.clone(), self.certificates.clone());
-        let look = move || Found {
-            units: units::all(),
-            health: health.map(|health| Health::read(&health)),
-            certificates: certificates.as_deref().map(certificates::days).unwrap_or_default(),
-        };
+        let health = self.config.health.clone();
+        let look = move || Found { units: units::all(), health: health.map(|health| Health::read(&health)) };
         let found = tokio::task::spawn_blocking(look).await;
-        let failed = |error: tokio::task::JoinError| Found { units: Err(error.to_string()), ..Found::default() };
+        let failed = |error: tokio::task::JoinError| Found { units: Err(error.to_string()), health: None };
         let found = Arc::new(found.unwrap_or_else(failed));
         *kept = Some((Instant::now(), Arc::clone(&found)));
         found
@@ -165,20 +153,17 @@ impl Status {
         let names =
             |units: &Vec<Unit>| units.iter().filter(|unit| unit.has_failed()).map(|unit| unit.unit.clone()).collect();
         let failed_units: Option<Vec<String>> = found.units.as_ref().ok().map(names);
-        let valid = |days: &Option<i64>| days.is_some_and(|days| days >= 0);
         let healthy = ready.ready
             && failed_units.as_ref().is_some_and(Vec::is_empty)
-            && found.health.as_ref().is_none_or(|health| health.good)
-            && found.certificates.values().all(valid);
-        let details =
-            Details { failed_units, health: found.health.clone(), certificate_days: found.certificates.clone() };
+            && found.health.as_ref().is_none_or(|health| health.good);
+        let details = Details { failed_units, health: found.health.clone() };
         Summary { healthy, ready, details: self.config.details.then_some(details) }
     }
 }
 
 impl Default for Found {
     fn default() -> Self {
-        Self { units: Ok(Vec::new()), health: None, certificates: BTreeMap::new() }
+        Self { units: Ok(Vec::new()), health: None }
     }
 }
 

@@ -42,7 +42,7 @@ pub struct Postgresql {
     pub port: u16,
 }
 
-/// A file in the Prometheus text format with `rave_health_failed_units` and `rave_health_time_seconds`.
+/// A file in the Prometheus text format with `rave_health_troubles` and `rave_health_time_seconds`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Looked {

@@ -17,8 +17,8 @@ pub struct Health {
     pub good: bool,
     /// Seconds since then; none if there was no look yet.
     pub age_seconds: Option<u64>,
-    /// Units that had failed then.
-    pub failed_units: Option<u64>,
+    /// How much was wrong then: failed units, and certificates that end soon or cannot be read.
+    pub troubles: Option<u64>,
 }
 
 impl Health {
@@ -33,12 +33,12 @@ impl Health {
             let mut lines = text.lines().filter_map(|line| line.split_once(' '));
             lines.find(|(key, _)| *key == name)?.1.trim().parse().ok()
         };
-        let failed_units = value("rave_health_failed_units");
+        let troubles = value("rave_health_troubles");
         let age_seconds = value("rave_health_time_seconds").map(|time| now.saturating_sub(time));
         // Before the first look nothing is known to be wrong.
-        let unknown = failed_units.is_none() && age_seconds.is_none();
+        let unknown = troubles.is_none() && age_seconds.is_none();
         let recent = age_seconds.is_some_and(|age| age <= interval.saturating_mul(INTERVALS));
-        Self { good: unknown || (recent && failed_units == Some(0)), age_seconds, failed_units }
+        Self { good: unknown || (recent && troubles == Some(0)), age_seconds, troubles }
     }
 }
 
@@ -48,8 +48,8 @@ mod tests {
 
     #[test]
     fn a_look_is_good_while_it_is_recent_and_found_nothing() {
-        let text = |failed: &str, time: &str| {
-            format!("# HELP x\nrave_health_failed_units {failed}\nrave_health_time_seconds {time}\n")
+        let text = |troubles: &str, time: &str| {
+            format!("# HELP x\nrave_health_troubles {troubles}\nrave_health_time_seconds {time}\n")
         };
         let good = |text: &str| Health::parse(text, 10_000, 300).good;
         assert!(good(&text("0", "9800")) && good(""));
@@ -61,6 +61,6 @@ mod tests {
                 && !good(&text("0", ""))
         );
         let found = Health::parse(&text("2", "9900"), 10_000, 300);
-        assert_eq!((found.age_seconds, found.failed_units), (Some(100), Some(2)));
+        assert_eq!((found.age_seconds, found.troubles), (Some(100), Some(2)));
     }
 }

@@ -70,7 +70,7 @@ pub fn render(
         "rows": rows.as_ref().ok(),
         "trouble": rows.as_ref().err(),
         "age": found.health.as_ref().and_then(|health| health.age_seconds).map(|age| words(Duration::from_secs(age))),
-        "certificates": found.certificates.iter().collect::<Vec<_>>(),
+        "troubles": found.health.as_ref().and_then(|health| health.troubles),
     });
     environment.render_str(TEMPLATE, minijinja::Value::from(minijinja::value::Serde(values)))
 }

@@ -29,13 +29,13 @@ async fn ask(status: Status, path: &str) -> (u16, Value) {
 
 /// A service that has just looked, and found this.
 fn looked(config: Config, found: Found) -> Status {
-    let mut status = Status::new(config, None);
+    let mut status = Status::new(config);
     *status.found.get_mut() = Some((Instant::now(), Arc::new(found)));
     status
 }
 
 fn found(units: Vec<Unit>) -> Found {
-    Found { units: Ok(units), ..Found::default() }
+    Found { units: Ok(units), health: None }
 }
 
 #[test]
@@ -69,19 +69,19 @@ async fn whatever_is_wrong_is_unhealthy() {
     let good = || found(vec![unit("a.service", "active", "running", "A"), unit("x.timer", "inactive", "dead", "X")]);
     let (code, told) = ask(looked(config(|_| ()), good()), "/healthz").await;
     assert_eq!((code, told), (200, json!({ "healthy": true, "ready": true, "checks": {}, "failed_units": [] })));
-    let looked_at = |good| Some(Health { good, age_seconds: Some(5), failed_units: Some(0) });
+    let looked_at = |good| Some(Health { good, age_seconds: Some(5), troubles: Some(u64::from(!good)) });
     let wrong = [
         found(vec![unit("z.service", "failed", "failed", "Z")]),
         Found { units: Err("silent".into()), ..Found::default() },
         Found { health: looked_at(false), ..good() },
-        Found { certificates: [("site".to_owned(), Some(-1))].into(), ..good() },
-        Found { certificates: [("site".to_owned(), None)].into(), ..good() },
     ];
     for found in wrong {
         let (code, told) = ask(looked(config(|_| ()), found.clone()), "/healthz").await;
         assert_eq!((code, &told["healthy"]), (503, &json!(false)), "{found:?}");
     }
-    let fine = Found { health: looked_at(true), certificates: [("site".to_owned(), Some(1))].into(), ..good() };
+    let fine = Found { health: looked_at(true), ..good() };
+    let (code, page) = ask(looked(config(|_| ()), fine.clone()), "/").await;
+    assert!(code == 200 && page.as_str().unwrap().contains("nothing"), "{page}");
     assert_eq!(ask(looked(config(|_| ()), fine), "/healthz").await.0, 200);
 }
 
