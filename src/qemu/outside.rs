@@ -51,6 +51,7 @@ pub struct Outside {
     key: PathBuf,
     ssh: Tool,
     patience: Patience,
+    until: Option<Instant>,
     /// Holds the file in which ssh notes the host key of the first login; later ones must show the same.
     known: tempfile::TempDir,
 }
@@ -59,7 +60,19 @@ impl Outside {
     /// A machine whose SSH server is at `host` and `port`, to be entered with the private key in the file `key`.
     /// `ssh` is the ssh program without arguments.
     pub fn new(host: &str, port: u16, key: &Path, ssh: Tool, patience: Patience) -> disk::Result<Self> {
-        Ok(Self { host: host.to_owned(), port, key: key.to_owned(), ssh, patience, known: disk::temp_dir()? })
+        let (host, key) = (host.to_owned(), key.to_owned());
+        Ok(Self { host, port, key, ssh, patience, until: None, known: disk::temp_dir()? })
+    }
+
+    /// Nothing is tried any more from then on, and what is tried ends then.
+    #[must_use]
+    pub fn until(self, deadline: Instant) -> Self {
+        Self { until: Some(deadline), ..self }
+    }
+
+    /// The time that is left, at most `time`.
+    fn left(&self, time: Duration) -> Duration {
+        self.until.map_or(time, |until| until.saturating_duration_since(Instant::now()).min(time))
     }
 
     /// Answers probes, one answer for each, in order.
@@ -67,7 +80,11 @@ impl Outside {
         let mut attempts = self.patience.attempts;
         let timed = |probe| {
             let started = Instant::now();
-            let answer = self.patiently(probe, attempts);
+            let is_over = || self.left(self.patience.login).is_zero();
+            let mut answer = if is_over() { None } else { Some(self.patiently(probe, attempts)) };
+            // Whoever is not waited for to the end is not known to be out of reach.
+            answer = answer.filter(|answer| !(matches!(answer, Answer::Unreachable { .. }) && is_over()));
+            let answer = answer.unwrap_or_else(|| Answer::unavailable("the deadline has passed"));
             if matches!(answer, Answer::Unreachable { .. }) {
                 // Patience for one is patience for all: a machine that is down is not waited for again.
                 attempts = 1;
@@ -83,7 +100,10 @@ impl Outside {
             if !matches!(answer, Answer::Unreachable { .. }) {
                 break;
             }
-            std::thread::sleep(self.patience.pause);
+            std::thread::sleep(self.left(self.patience.pause));
+            if self.left(self.patience.pause) < self.patience.pause {
+                break;
+            }
             answer = self.once(probe);
         }
         answer
@@ -91,10 +111,13 @@ impl Outside {
 
     fn once(&self, probe: &Probe) -> Answer {
         match probe {
-            Probe::SshOffer => match offer::ask(&self.host, self.port, Instant::now() + self.patience.offer) {
-                Ok(offer) => Answer::SshOffer(offer),
-                Err(error) => Answer::Unreachable { reason: error.to_string() },
-            },
+            Probe::SshOffer => {
+                let deadline = Instant::now() + self.left(self.patience.offer);
+                match offer::ask(&self.host, self.port, deadline) {
+                    Ok(offer) => Answer::SshOffer(offer),
+                    Err(error) => Answer::Unreachable { reason: error.to_string() },
+                }
+            }
             Probe::SshLogin { user, command } => self.login(user, true, command, |known, ended| {
                 let host_key = known?;
                 Ok(Answer::SshLogin { host_key, ended })
@@ -120,7 +143,7 @@ impl Outside {
         if let Err(error) = disk::open(&self.key) {
             return Answer::unavailable(format!("{error}: {}", error.source));
         }
-        let ended = match self.arguments(user, key, command).bounded(self.patience.login, OUTPUT) {
+        let ended = match self.arguments(user, key, command).bounded(self.left(self.patience.login), OUTPUT) {
             Ok(ended) => ended,
             Err(error) => return Answer::unavailable(error),
         };

@@ -67,7 +67,7 @@ pub fn answers(machine: &Machine, service: &Service) -> Result<(), String> {
 
 fn told(error: io::Error) -> String {
     match error.kind() {
-        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => format!("no answer within {} s", TIME.as_secs()),
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => "no answer in time".to_owned(),
         io::ErrorKind::UnexpectedEof => "the answer ends early".to_owned(),
         _ => error.to_string(),
     }
@@ -86,9 +86,10 @@ enum Stream {
 
 impl Talk {
     fn start(machine: &Machine, place: &Place) -> Result<Self, String> {
-        let deadline = Instant::now() + TIME;
+        let time = machine.within(TIME);
+        let deadline = Instant::now() + time;
         let stream = match place {
-            Place::Tcp(address) => TcpStream::connect_timeout(address, TIME).map(Stream::Tcp),
+            Place::Tcp(address) => TcpStream::connect_timeout(address, time).map(Stream::Tcp),
             Place::Unix(path) => connect_unix(&machine.inside(path)).map(Stream::Unix),
         };
         stream.map(|stream| Self { stream, deadline }).map_err(told)
