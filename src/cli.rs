@@ -15,7 +15,7 @@ use crate::system::Mode;
 
 pub use authoring::{Authoring, Diff, Eval, Explain, Fmt, Lint, New, Options, Schema, SchemaKind};
 pub use building::{Build, DiskFormat, Lock, Variant};
-pub use checking::{Check, Reports, Times};
+pub use checking::{Check, Reports, Times, Verify};
 pub use guest::{DeadLetters, Guest, Which};
 
 /// Builds immutable, hardened virtual machine images from Debian packages, boots them and proves them healthy.
@@ -99,6 +99,8 @@ pub enum Command {
     Vm(Vm),
     /// Hold a running machine against its image, in six stages
     Check(Check),
+    /// Read an evidence bundle of `rave check` back: its signature, its digests, and its verdict
+    Verify(Verify),
     /// Writing images and modules
     #[command(flatten)]
     Authoring(Authoring),

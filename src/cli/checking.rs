@@ -20,6 +20,7 @@ const LONGEST: u64 = 24 * 60 * 60;
                                           a machine that still boots, and an answer in time
   rave check web --junit report.xml --markdown summary.md --sarif security.sarif
                                           for CI, beside the table
+  rave check web --bundle web.tar.zst     evidence to keep: report, manifest, journal and console, signed
   rave check web --json                   one document; its schema: rave schema report
 
 A check that was left out is reported as not-applicable: it makes nothing healthy and nothing unwell. What has no
@@ -91,4 +92,26 @@ pub struct Reports {
     /// Write what the stage security found as SARIF 2.1.0
     #[arg(long, value_name = "FILE")]
     pub sarif: Option<PathBuf>,
+    /// Write an evidence bundle, signed with the project's key; a project without one gets one
+    #[arg(long, value_name = "FILE", conflicts_with = "watch")]
+    pub bundle: Option<PathBuf>,
+}
+
+/// `rave verify`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  rave verify web.tar.zst                 against the project's key, secrets/signing.pub
+  rave verify web.tar.zst --key ops.pub   against another one, as a line of OpenSSH
+  rave verify web.tar.zst --json          signer, index and report as one document
+
+A bundle is a tar archive in zstd: `tar --zstd -xf web.tar.zst` unpacks it, and `ssh-keygen -Y verify -n rave-evidence`
+verifies bundle.json, which has the digests of the rest.
+
+Exit status: 0 the bundle is what was signed, whatever its verdict on the machine; 1 it is not; 2 rave could not tell.")]
+pub struct Verify {
+    /// The bundle
+    pub file: PathBuf,
+    /// File of the public key that must have signed it [default: secrets/signing.pub of the project]
+    #[arg(long, value_name = "PUBLIC")]
+    pub key: Option<PathBuf>,
 }

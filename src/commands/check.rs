@@ -1,6 +1,7 @@
 //! `rave check`: holds a running machine against its image.
 
 mod asking;
+mod evidence;
 mod files;
 mod show;
 mod watch;
@@ -20,6 +21,7 @@ use crate::qemu::vm::Vm;
 
 use super::building::Manner;
 use super::running::{self, Wish, machines};
+use super::secrets::signing;
 use super::{Context, Failure, Result, Status, build, locking, run as run_command, store};
 
 use asking::{Asking, Inside, Subject};
@@ -57,24 +59,27 @@ pub fn run(arguments: &cli::Check, context: &Context) -> Result<Status> {
     let wanted = wanted(arguments)?;
     files::expect(&arguments.reports, &wanted)?;
     let running = arguments.target.parse::<ImageName>().ok().and_then(|name| machines(context).find(&name).ok());
+    // Before the machine, so that no work is lost, and after all that can be wrong with what was asked for.
+    let key = || arguments.reports.bundle.as_ref().map(|_| signing::key(context)).transpose();
     let _left = interrupt::leave_to_machine();
     match running {
         Some(known) if known.condition == Condition::Running => {
             let vm = machines(context).attach(&known.state.name)?;
-            let subject = subject(&vm)?;
+            let (subject, key) = (subject(&vm)?, key()?);
             await_start(context, &subject, Duration::from_secs(arguments.times.wait));
-            watch::rounds(context, arguments, &wanted, &subject)
+            watch::rounds(context, arguments, &wanted, &subject, key.as_ref())
         }
         _ => {
             running::expect(&arguments.host)?;
             let asked = locking::evaluate(context, &arguments.target, &[], None)?;
             let prepared = build::prepare(context, asked, Manner::default())?;
-            let store = store::open(context)?;
+            let (store, key) = (store::open(context)?, key()?);
             let bootable = run_command::of_image(context, &store, &prepared)?;
             let wish = Wish { name: None, host: &arguments.host, direct: false, persist: false, detach: false };
             let mut vm = running::start(context, &bootable, &wish)?;
             running::wait(context, &mut vm, &arguments.host)?;
-            let result = subject(&vm).and_then(|subject| watch::rounds(context, arguments, &wanted, &subject));
+            let result =
+                subject(&vm).and_then(|subject| watch::rounds(context, arguments, &wanted, &subject, key.as_ref()));
             let stopped = vm.stop(qemu::vm::Patience::default(), context.ui.as_ref());
             if matches!(stopped, Err(qemu::Error::Interrupted)) {
                 // The signal that ended the check.
@@ -187,5 +192,6 @@ fn target(manifest: &Manifest) -> Target {
 }
 
 fn subject(vm: &Vm) -> Result<Subject<'_>> {
-    Ok(Subject { inside: Inside::Agent(vm), manifest: running::manifest_of(vm)? })
+    let name = vm.state().name.to_string();
+    Ok(Subject { name, inside: Inside::Agent(vm), manifest: running::manifest_of(vm)? })
 }

@@ -78,3 +78,23 @@ fn a_machine_needs_a_name_that_can_be_one() {
     }
     assert_eq!(world.files(), before);
 }
+
+#[test]
+fn what_a_check_could_not_report_is_told_before_anything_is_asked() {
+    let world = World::new();
+    world.lock("minimal", &[]);
+    let before = world.files();
+    for option in ["--junit", "--markdown", "--sarif", "--bundle"] {
+        let ran = world.run(&["check", "minimal", option, "nowhere/report"]);
+        ran.refused(1, &["there is no directory nowhere", "hint: nowhere/report is to be written there"]);
+    }
+    let ran = world.run(&["check", "minimal", "--stage", "ssh", "--sarif", "report.sarif"]);
+    ran.refused(1, &["--sarif tells of the stage security"]);
+    world.run(&["check", "minimal", "--every", "5"]).refused(1, &["--watch"]);
+    world.run(&["check", "minimal", "--watch", "--bundle", "b"]).refused(1, &["--watch", "--bundle"]);
+    for option in ["--deadline", "--check-deadline", "--every"] {
+        world.run(&["check", "minimal", "--watch", option, "0"]).refused(1, &[option, "0 is not in 1..=86400"]);
+    }
+    world.run(&["check", "minimal", "--wait", "soon"]).refused(1, &["--wait", "soon"]);
+    assert_eq!(world.files(), before);
+}

@@ -136,7 +136,8 @@ fn an_image_takes_part_in_the_stages_it_names() {
 fn the_user_may_ask_for_a_part() {
     let target = target();
     let world = healthy(&target);
-    let wanted = Wanted { stages: [Stage::Security].into(), only: vec!["security.sysctl".to_owned()], skip: Vec::new() };
+    let wanted =
+        Wanted { stages: [Stage::Security].into(), only: vec!["security.sysctl".to_owned()], skip: Vec::new() };
     let report = check(&target, &wanted, &world);
     assert_eq!(verdicts(&report).into_keys().collect::<Vec<_>>(), ["security.sysctl.kernel.sysrq"]);
     assert_eq!((report.healthy, report.stages.len()), (true, 6));

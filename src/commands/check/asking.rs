@@ -19,6 +19,8 @@ use super::Limits;
 
 /// A machine, and what it is held against.
 pub struct Subject<'a> {
+    /// Its name for people.
+    pub name: String,
     /// The way in.
     pub inside: Inside<'a>,
     /// Its image.
@@ -164,7 +166,10 @@ pub fn inside(inside: &Inside<'_>, probes: &[Probe], limit: Duration, each: Opti
         if let Some(seconds) = &seconds {
             command.extend(["--limit", seconds]);
         }
-        let output = inside.run(&command, &input, limit)?;
+        let begin = Instant::now();
+        let late =
+            |reason| if begin.elapsed() >= limit { format!("the deadline has passed: {reason}") } else { reason };
+        let output = inside.run(&command, &input, limit).map_err(late)?;
         serde_json::from_slice(&output).map_err(|e| format!("the machine gave no answers: {e}"))
     };
     ask().unwrap_or_else(|reason| {

@@ -26,7 +26,7 @@ pub fn expect(reports: &cli::Reports, wanted: &Wanted) -> Result<()> {
 }
 
 fn all(reports: &cli::Reports) -> impl Iterator<Item = &PathBuf> {
-    [&reports.junit, &reports.markdown, &reports.sarif].into_iter().flatten()
+    [&reports.junit, &reports.markdown, &reports.sarif, &reports.bundle].into_iter().flatten()
 }
 
 /// Writes what was asked for, each file whole.

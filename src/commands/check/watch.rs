@@ -5,14 +5,22 @@ use std::time::Duration;
 
 use crate::check::{Report, Verdict, Wanted};
 use crate::cli;
+use crate::evidence::SigningKey;
 use crate::interrupt;
 
 use super::super::{Context, Failure, Result, Status};
 use super::asking::Subject;
-use super::{Limits, check, end, files, show};
+use super::{Limits, check, end, evidence, files, show};
 
-/// Checks once, or with `--watch` until a signal comes; the status is that of the last whole round.
-pub fn rounds(context: &Context, arguments: &cli::Check, wanted: &Wanted, subject: &Subject<'_>) -> Result<Status> {
+/// Checks once, or with `--watch` until a signal comes; the status is that of the last whole round. `key` signs the
+/// evidence, if some is wanted.
+pub fn rounds(
+    context: &Context,
+    arguments: &cli::Check,
+    wanted: &Wanted,
+    subject: &Subject<'_>,
+    key: Option<&SigningKey>,
+) -> Result<Status> {
     let limits = Limits::of(&arguments.times);
     let mut last: Option<Report> = None;
     loop {
@@ -23,6 +31,9 @@ pub fn rounds(context: &Context, arguments: &cli::Check, wanted: &Wanted, subjec
         files::write(&arguments.reports, &report, &subject.manifest, arguments.strict)?;
         if !arguments.times.watch {
             show(context, &report);
+            if let (Some(path), Some(key)) = (&arguments.reports.bundle, key) {
+                evidence::write(context, subject, &report, key, path)?;
+            }
             return end(&report, arguments.strict);
         }
         tell(context, &report, last.as_ref());
