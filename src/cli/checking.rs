@@ -21,6 +21,10 @@ const LONGEST: u64 = 24 * 60 * 60;
   rave check web --junit report.xml --markdown summary.md --sarif security.sarif
                                           for CI, beside the table
   rave check web --bundle web.tar.zst     evidence to keep: report, manifest, journal and console, signed
+  rave check web --ssh ops@203.0.113.7 --ssh-key ~/.ssh/id_ed25519
+                                          a machine elsewhere, held against the newest build of images/web.yaml
+  rave check --ssh ops@203.0.113.7:2222 --manifest result/manifest.json --host-key \"ssh-ed25519 AAAA...\"
+                                          the same without a project and known_hosts
   rave check web --json                   one document; its schema: rave schema report
 
 A check that was left out is reported as not-applicable: it makes nothing healthy and nothing unwell. What has no
@@ -30,7 +34,8 @@ Exit status: 0 healthy (warnings allowed unless --strict), 1 unwell, 2 rave coul
 last whole round.")]
 pub struct Check {
     /// A machine's name or an image
-    pub target: String,
+    #[arg(required_unless_present = "manifest")]
+    pub target: Option<String>,
     /// Run only these stages
     #[arg(long, value_name = "STAGE")]
     pub stage: Vec<String>,
@@ -49,6 +54,9 @@ pub struct Check {
     /// Where the report is written to
     #[command(flatten)]
     pub reports: Reports,
+    /// A machine that rave does not run
+    #[command(flatten)]
+    pub elsewhere: Elsewhere,
     /// What to run the machine on, if none runs
     #[command(flatten)]
     pub host: Host,
@@ -95,6 +103,24 @@ pub struct Reports {
     /// Write an evidence bundle, signed with the project's key; a project without one gets one
     #[arg(long, value_name = "FILE", conflicts_with = "watch")]
     pub bundle: Option<PathBuf>,
+}
+
+/// How a machine is reached that rave does not run, such as one in a cloud.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "A machine elsewhere")]
+pub struct Elsewhere {
+    /// Check the machine that is reached so, by the ssh of this host; the user must become root by sudo without a password
+    #[arg(long, value_name = "USER@HOST[:PORT]")]
+    pub ssh: Option<String>,
+    /// What it is held against, as `rave build` wrote it [default: the manifest of the newest build of the image]
+    #[arg(long, value_name = "FILE", requires = "ssh")]
+    pub manifest: Option<PathBuf>,
+    /// The host key that it must have, such as `ssh-ed25519 AAAA...` [default: what known_hosts has]
+    #[arg(long, value_name = "KEY", requires = "ssh")]
+    pub host_key: Option<String>,
+    /// Private key to log in with [default: what ssh finds; logins are then not tried as a stranger would]
+    #[arg(long, value_name = "FILE", requires = "ssh")]
+    pub ssh_key: Option<PathBuf>,
 }
 
 /// `rave verify`.

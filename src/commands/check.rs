@@ -3,6 +3,7 @@
 mod asking;
 mod evidence;
 mod files;
+mod remote;
 mod show;
 mod watch;
 
@@ -11,6 +12,7 @@ use std::time::{Duration, Instant};
 use crate::check::{self, Report, Stage, StageReport, Target, Verdict, Wanted};
 use crate::cli;
 use crate::event::Work;
+use crate::evidence::SigningKey;
 use crate::images::Manifest;
 use crate::interrupt;
 use crate::name::ImageName;
@@ -25,6 +27,7 @@ use super::secrets::signing;
 use super::{Context, Failure, Result, Status, build, locking, run as run_command, store};
 
 use asking::{Asking, Inside, Subject};
+use remote::Remote;
 pub use show::show;
 
 /// A machine younger than this may not have measured everything twice: targets are scraped every 30 s in SAFE.
@@ -58,36 +61,84 @@ impl Limits {
 pub fn run(arguments: &cli::Check, context: &Context) -> Result<Status> {
     let wanted = wanted(arguments)?;
     files::expect(&arguments.reports, &wanted)?;
-    let running = arguments.target.parse::<ImageName>().ok().and_then(|name| machines(context).find(&name).ok());
-    // Before the machine, so that no work is lost, and after all that can be wrong with what was asked for.
-    let key = || arguments.reports.bundle.as_ref().map(|_| signing::key(context)).transpose();
+    let round = Round { context, arguments, wanted };
     let _left = interrupt::leave_to_machine();
+    if let Some(place) = &arguments.elsewhere.ssh {
+        return round.elsewhere(place);
+    }
+    let name = arguments.target.as_deref().unwrap_or_default();
+    let running = name.parse::<ImageName>().ok().and_then(|name| machines(context).find(&name).ok());
     match running {
         Some(known) if known.condition == Condition::Running => {
             let vm = machines(context).attach(&known.state.name)?;
-            let (subject, key) = (subject(&vm)?, key()?);
-            await_start(context, &subject, Duration::from_secs(arguments.times.wait));
-            watch::rounds(context, arguments, &wanted, &subject, key.as_ref())
+            let subject = subject(&vm)?;
+            let key = round.key()?;
+            round.await_start(&subject);
+            watch::rounds(&round, &subject, key.as_ref())
         }
-        _ => {
-            running::expect(&arguments.host)?;
-            let asked = locking::evaluate(context, &arguments.target, &[], None)?;
-            let prepared = build::prepare(context, asked, Manner::default())?;
-            let (store, key) = (store::open(context)?, key()?);
-            let bootable = run_command::of_image(context, &store, &prepared)?;
-            let wish = Wish { name: None, host: &arguments.host, direct: false, persist: false, detach: false };
-            let mut vm = running::start(context, &bootable, &wish)?;
-            running::wait(context, &mut vm, &arguments.host)?;
-            let result =
-                subject(&vm).and_then(|subject| watch::rounds(context, arguments, &wanted, &subject, key.as_ref()));
-            let stopped = vm.stop(qemu::vm::Patience::default(), context.ui.as_ref());
-            if matches!(stopped, Err(qemu::Error::Interrupted)) {
-                // The signal that ended the check.
-                running::stop(context, &mut vm)?;
-            } else {
-                stopped?;
+        _ => round.booted(name),
+    }
+}
+
+/// What was asked for, and where.
+struct Round<'a> {
+    context: &'a Context,
+    arguments: &'a cli::Check,
+    wanted: Wanted,
+}
+
+impl Round<'_> {
+    /// What signs the evidence, if some is wanted: made before the machine is asked, so that no work is lost.
+    fn key(&self) -> Result<Option<SigningKey>> {
+        self.arguments.reports.bundle.as_ref().map(|_| signing::key(self.context)).transpose()
+    }
+
+    /// Checks a machine that rave does not run.
+    fn elsewhere(&self, place: &str) -> Result<Status> {
+        let manifest = remote::manifest(self.arguments, self.context)?;
+        let remote = Remote::new(place, &manifest, &self.arguments.elsewhere, self.context)?;
+        let key = self.key()?;
+        remote.greet()?;
+        let subject = Subject { name: remote.name(), inside: Inside::Ssh(&remote), manifest };
+        self.await_start(&subject);
+        watch::rounds(self, &subject, key.as_ref())
+    }
+
+    /// Boots an image for the check.
+    fn booted(&self, image: &str) -> Result<Status> {
+        let (context, host) = (self.context, &self.arguments.host);
+        running::expect(host)?;
+        let asked = locking::evaluate(context, image, &[], None)?;
+        let prepared = build::prepare(context, asked, Manner::default())?;
+        let (store, key) = (store::open(context)?, self.key()?);
+        let bootable = run_command::of_image(context, &store, &prepared)?;
+        let wish = Wish { name: None, host, direct: false, persist: false, detach: false };
+        let mut vm = running::start(context, &bootable, &wish)?;
+        running::wait(context, &mut vm, host)?;
+        let result = subject(&vm).and_then(|subject| watch::rounds(self, &subject, key.as_ref()));
+        match vm.stop(qemu::vm::Patience::default(), context.ui.as_ref()) {
+            // By the signal that has ended the check already.
+            Err(qemu::Error::Interrupted) => running::stop(context, &mut vm)?,
+            stopped => drop(stopped?),
+        }
+        result
+    }
+
+    /// Waits until nothing more starts in the machine; what state that ended in is for the checks.
+    fn await_start(&self, subject: &Subject<'_>) {
+        let until = Instant::now() + Duration::from_secs(self.arguments.times.wait);
+        let mut told = String::new();
+        while let Some(left) = until.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
+            let answers = asking::inside(&subject.inside, &[Probe::SystemState], left, None);
+            let progress = answers.first().map(|answered| check::progress(&answered.answer));
+            let Some(check::Progress::Waiting(reason)) = progress else { return };
+            if reason != told {
+                self.context.ui.say(format!("waiting: {reason}"));
+                told = reason;
             }
-            result
+            if interrupt::pause(LOOK) {
+                return;
+            }
         }
     }
 }
@@ -121,7 +172,7 @@ fn check(context: &Context, subject: &Subject<'_>, wanted: &Wanted, limits: Limi
         return Err(Failure::request(format!("there is no check `{unknown}`")));
     }
     let until = Instant::now() + limits.all;
-    let outside = subject.outside(limits)?.until(until);
+    let outside = subject.outside(limits, until)?;
     let report = std::thread::scope(|scope| {
         let lots = Stage::ALL.map(|stage| wanted.probes(stage, &target));
         let mut asking = Asking::start(scope, &subject.inside, &outside, lots, until, limits.each);
@@ -147,24 +198,6 @@ fn check(context: &Context, subject: &Subject<'_>, wanted: &Wanted, limits: Limi
     });
     // What a signal has cut short is no report.
     if interrupt::heard() { Err(Failure::Interrupted) } else { Ok(report) }
-}
-
-/// Waits until nothing more starts in the machine, at most for `limit`; what state it ended in is for the checks.
-fn await_start(context: &Context, subject: &Subject<'_>, limit: Duration) {
-    let until = Instant::now() + limit;
-    let mut told = String::new();
-    while let Some(left) = until.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
-        let answers = asking::inside(&subject.inside, &[Probe::SystemState], left, None);
-        let progress = answers.first().map(|answered| check::progress(&answered.answer));
-        let Some(check::Progress::Waiting(reason)) = progress else { return };
-        if reason != told {
-            context.ui.say(format!("waiting: {reason}"));
-            told = reason;
-        }
-        if interrupt::pause(LOOK) {
-            return;
-        }
-    }
 }
 
 /// How long ago a machine came to the end of its start, by its own clock.

@@ -16,6 +16,7 @@ use crate::qemu::vm::Vm;
 use super::super::failure::chain;
 use super::super::{Failure, Result, running};
 use super::Limits;
+use super::remote::Remote;
 
 /// A machine, and what it is held against.
 pub struct Subject<'a> {
@@ -27,22 +28,50 @@ pub struct Subject<'a> {
     pub manifest: Manifest,
 }
 
+/// A machine as its users see it.
+pub struct Outsider {
+    outside: Outside,
+    /// Whether there is a key to log in with.
+    has_key: bool,
+}
+
+impl Outsider {
+    fn answer(&self, probes: &[Probe]) -> Vec<Answered> {
+        if self.has_key {
+            return self.outside.answer(probes);
+        }
+        let needs_key = |probe: &Probe| matches!(probe, Probe::SshLogin { .. } | Probe::SshRefusal { .. });
+        let known: Vec<Probe> = probes.iter().filter(|probe| !needs_key(probe)).cloned().collect();
+        let mut answers = self.outside.answer(&known).into_iter();
+        let keyless = || Answered { answer: Answer::unavailable("--ssh-key names no key to log in with"), ms: 0 };
+        let each = probes.iter().map(|probe| if needs_key(probe) { None } else { answers.next() });
+        each.map(|answered| answered.unwrap_or_else(keyless)).collect()
+    }
+}
+
 /// The way by which programs are run in a machine as root.
 pub enum Inside<'a> {
     /// The guest agent of a machine that rave runs.
     Agent(&'a Vm),
+    /// SSH, into a machine that it does not run.
+    Ssh(&'a Remote),
 }
 
 impl Subject<'_> {
-    /// The machine as its users see it.
-    pub fn outside(&self, limits: Limits) -> Result<Outside> {
+    /// The machine as its users see it, until the deadline.
+    pub fn outside(&self, limits: Limits, until: Instant) -> Result<Outsider> {
         let usual = Patience::default();
         let most = |time: Duration| limits.each.map_or(time, |each| each.min(time));
         let patience = Patience { offer: most(usual.offer), login: most(usual.login), ..usual };
-        let Inside::Agent(vm) = &self.inside;
-        let port = vm.state().host_port(22).ok_or_else(|| Failure::error("the machine has no SSH port"))?;
-        let ssh = running::ssh(&running::tools_of(vm)?, vm.directory(), false);
-        Ok(Outside::new("127.0.0.1", port, &vm.private_key(), ssh, patience)?)
+        let (outside, has_key) = match &self.inside {
+            Inside::Ssh(remote) => remote.outside(patience)?,
+            Inside::Agent(vm) => {
+                let port = vm.state().host_port(22).ok_or_else(|| Failure::error("the machine has no SSH port"))?;
+                let ssh = running::ssh(&running::tools_of(vm)?, vm.directory(), false);
+                (Outside::new("127.0.0.1", port, &vm.private_key(), ssh, patience)?, true)
+            }
+        };
+        Ok(Outsider { outside: outside.until(until), has_key })
     }
 }
 
@@ -50,7 +79,10 @@ impl Inside<'_> {
     /// Runs a program by absolute path; returns its standard output, or why there is none.
     pub fn run(&self, command: &[&str], input: &[u8], limit: Duration) -> std::result::Result<Vec<u8>, String> {
         let Some((program, arguments)) = command.split_first() else { return Err("there is no command".to_owned()) };
-        let Self::Agent(vm) = self;
+        let vm = match self {
+            Self::Agent(vm) => vm,
+            Self::Ssh(remote) => return remote.run(command, input, limit),
+        };
         let output = vm.exec(program, arguments, input, limit).map_err(|error| chain(&error))?;
         if output.exit == Exit::Code(0) {
             return Ok(output.stdout);
@@ -62,7 +94,7 @@ impl Inside<'_> {
 /// The answers to all probes of a check, as they come.
 pub struct Asking<'a> {
     inside: &'a Inside<'a>,
-    outside: &'a Outside,
+    outside: &'a Outsider,
     until: Instant,
     each: Option<Duration>,
     /// What is to be asked inside and was not yet.
@@ -78,7 +110,7 @@ impl<'a> Asking<'a> {
     pub fn start<'scope>(
         scope: &'scope Scope<'scope, '_>,
         inside: &'a Inside<'a>,
-        outside: &'a Outside,
+        outside: &'a Outsider,
         lots: [Vec<Probe>; 6],
         until: Instant,
         each: Option<Duration>,

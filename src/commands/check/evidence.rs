@@ -90,6 +90,7 @@ fn gather(subject: &Subject<'_>, report: &Report) -> Result<Gathered> {
 
 fn console(inside: &Inside<'_>) -> std::result::Result<Vec<u8>, String> {
     match inside {
+        Inside::Ssh(_) => Err("SSH does not lead to it".to_owned()),
         Inside::Agent(vm) => {
             disk::tail(console::log(vm.directory()), CONSOLE).map_err(|e| format!("{e}: {}", e.source))
         }
@@ -105,7 +106,8 @@ fn versions(subject: &Subject<'_>) -> Result<Vec<u8>> {
     let told = |said: std::result::Result<String, String>| said.unwrap_or_else(|reason| format!("unknown: {reason}"));
     let system = say(&["/bin/sh", "-c", ". /etc/os-release; echo \"$PRETTY_NAME\""]);
     let accelerator = match &subject.inside {
-        Inside::Agent(vm) => vm.state().accelerator.to_string(),
+        Inside::Agent(vm) => Some(vm.state().accelerator.to_string()),
+        Inside::Ssh(_) => None,
     };
     let mut text = serde_json::to_vec_pretty(&json!({
         "rave": rave(),

@@ -3,24 +3,18 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::check::{Report, Verdict, Wanted};
-use crate::cli;
+use crate::check::{Report, Verdict};
 use crate::evidence::SigningKey;
 use crate::interrupt;
 
 use super::super::{Context, Failure, Result, Status};
 use super::asking::Subject;
-use super::{Limits, check, end, evidence, files, show};
+use super::{Limits, Round, check, end, evidence, files, show};
 
 /// Checks once, or with `--watch` until a signal comes; the status is that of the last whole round. `key` signs the
 /// evidence, if some is wanted.
-pub fn rounds(
-    context: &Context,
-    arguments: &cli::Check,
-    wanted: &Wanted,
-    subject: &Subject<'_>,
-    key: Option<&SigningKey>,
-) -> Result<Status> {
+pub fn rounds(round: &Round<'_>, subject: &Subject<'_>, key: Option<&SigningKey>) -> Result<Status> {
+    let Round { context, arguments, wanted } = round;
     let limits = Limits::of(&arguments.times);
     let mut last: Option<Report> = None;
     loop {
