@@ -12,8 +12,22 @@ static PENDING: Mutex<(u64, BTreeMap<u64, Undo>)> = Mutex::new((0, BTreeMap::new
 
 static DEFERRED: AtomicUsize = AtomicUsize::new(0);
 
-/// Whether a signal came that was left to a command, and who waits for one.
-static HEARD: (Mutex<bool>, Condvar) = (Mutex::new(false), Condvar::new());
+/// Whether a signal came that was left to a command.
+static HEARD: Heard = Heard(Mutex::new(false), Condvar::new());
+
+struct Heard(Mutex<bool>, Condvar);
+
+impl Heard {
+    fn tell(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.1.notify_all();
+    }
+
+    fn wait(&self, time: Duration) -> bool {
+        let heard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *self.1.wait_timeout_while(heard, time, |heard| !*heard).unwrap_or_else(PoisonError::into_inner).0
+    }
+}
 
 /// Exit status of a command that was interrupted.
 pub const STATUS: i32 = 130;
@@ -46,18 +60,12 @@ pub fn leave_to_machine() -> Deferred {
 
 /// Whether a signal came that [`leave_to_machine`] left to the command.
 pub fn heard() -> bool {
-    *HEARD.0.lock().unwrap_or_else(PoisonError::into_inner)
+    HEARD.wait(Duration::ZERO)
 }
 
 /// Waits for `time`, or until such a signal comes: then at once, and the answer is `true`.
 pub fn pause(time: Duration) -> bool {
-    let heard = HEARD.0.lock().unwrap_or_else(PoisonError::into_inner);
-    *HEARD.1.wait_timeout_while(heard, time, |heard| !*heard).unwrap_or_else(PoisonError::into_inner).0
-}
-
-fn hear() {
-    *HEARD.0.lock().unwrap_or_else(PoisonError::into_inner) = true;
-    HEARD.1.notify_all();
+    HEARD.wait(time)
 }
 
 /// See [`leave_to_machine`].
@@ -96,7 +104,7 @@ pub fn listen() -> io::Result<()> {
                 break;
             }
             left = true;
-            hear();
+            HEARD.tell();
         }
         let pending = std::mem::take(&mut PENDING.lock().unwrap_or_else(PoisonError::into_inner).1);
         // The newest first: what was built on top goes before what carries it.
@@ -111,14 +119,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_signal_ends_a_pause() {
-        assert!(!pause(Duration::from_millis(1)) && !heard());
+    fn a_signal_ends_a_wait() {
+        let heard = Heard(Mutex::new(false), Condvar::new());
+        assert!(!heard.wait(Duration::from_millis(1)));
         let begin = std::time::Instant::now();
         std::thread::scope(|scope| {
-            scope.spawn(hear);
-            assert!(pause(Duration::from_secs(60)));
+            scope.spawn(|| heard.tell());
+            assert!(heard.wait(Duration::from_secs(60)));
         });
-        assert!(heard() && pause(Duration::from_secs(60)));
-        assert!(begin.elapsed() < Duration::from_secs(30));
+        assert!(heard.wait(Duration::from_secs(60)) && begin.elapsed() < Duration::from_secs(30));
     }
 }

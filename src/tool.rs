@@ -188,7 +188,8 @@ impl Tool {
         if output.status.success() { Ok(output.stdout) } else { Err(self.failed(output.status, &output.stderr)) }
     }
 
-    /// Runs for at most `time`, then kills the program and what it started; keeps the first `bytes` of each
+    /// Runs for at most `time`, and not beyond a signal that the command has to mind
+    /// ([`leave_to_machine`](crate::interrupt::leave_to_machine)), then kills the program and what it started; keeps the first `bytes` of each
     /// output and drops the rest. However the program ends, that is an answer and not an error.
     pub fn bounded(&self, time: Duration, bytes: usize) -> Result<Bounded, Error> {
         self.bounded_with_input(b"", time, bytes)
@@ -263,7 +264,7 @@ fn follow(child: &mut Child, deadline: Instant, bytes: usize) -> io::Result<(Vec
         if ended && !more {
             return Ok((out, err, true));
         }
-        if Instant::now() >= deadline {
+        if Instant::now() >= deadline || crate::interrupt::heard() {
             return Ok((out, err, ended));
         }
     }

@@ -113,6 +113,103 @@ fn reports_are_valid_by_the_published_schema_and_others_are_not() {
     }
 }
 
+/// What SARIF 2.1.0 demands of the parts that rave writes, after the schema of OASIS.
+fn sarif() -> Schema {
+    let text = serde_json::json!({"type": "object", "required": ["text"], "properties": {"text": {"type": "string", "minLength": 1}}});
+    let line = serde_json::json!({"type": "integer", "minimum": 1});
+    Schema::new(serde_json::json!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "type": "object", "required": ["version", "runs"], "additionalProperties": false,
+        "properties": {
+            "$schema": {"type": "string", "format": "uri"},
+            "version": {"const": "2.1.0"},
+            "runs": {"type": "array", "minItems": 1, "items": {
+                "type": "object", "required": ["tool", "results"], "additionalProperties": false,
+                "properties": {
+                    "tool": {"type": "object", "required": ["driver"], "properties": {"driver": {
+                        "type": "object", "required": ["name"], "additionalProperties": false,
+                        "properties": {
+                            "name": {"type": "string"}, "semanticVersion": {"type": "string"},
+                            "rules": {"type": "array", "uniqueItems": true, "items": {
+                                "type": "object", "required": ["id"], "additionalProperties": false,
+                                "properties": {"id": {"type": "string"}, "shortDescription": text},
+                            }},
+                        },
+                    }}},
+                    "invocations": {"type": "array", "items": {
+                        "type": "object", "required": ["executionSuccessful"], "additionalProperties": false,
+                        "properties": {
+                            "executionSuccessful": {"type": "boolean"},
+                            "toolExecutionNotifications": {"type": "array", "items": {
+                                "type": "object", "required": ["message"],
+                                "properties": {"message": text, "level": {"enum": ["none", "note", "warning", "error"]}},
+                            }},
+                        },
+                    }},
+                    "results": {"type": "array", "items": {
+                        "type": "object", "required": ["message"], "additionalProperties": false,
+                        "properties": {
+                            "ruleId": {"type": "string"}, "ruleIndex": {"type": "integer", "minimum": 0},
+                            "kind": {"enum": ["notApplicable", "pass", "fail", "review", "open", "informational"]},
+                            "level": {"enum": ["none", "note", "warning", "error"]},
+                            "message": text, "properties": {"type": "object"},
+                            "partialFingerprints": {"type": "object", "additionalProperties": {"type": "string"}},
+                            "locations": {"type": "array", "items": {
+                                "type": "object", "additionalProperties": false,
+                                "properties": {
+                                    "logicalLocations": {"type": "array"},
+                                    "physicalLocation": {
+                                        "type": "object", "required": ["artifactLocation"], "additionalProperties": false,
+                                        "properties": {
+                                            "artifactLocation": {"properties": {
+                                                "uri": {"type": "string", "format": "uri-reference"},
+                                            }},
+                                            "region": {"properties": {"startLine": line, "startColumn": line}},
+                                        },
+                                    },
+                                },
+                            }},
+                        },
+                        // 3.27.10: a level only where something failed.
+                        "if": {"properties": {"kind": {"const": "fail"}}}, "else": {"properties": {"level": {"const": "none"}}},
+                    }},
+                },
+            }},
+        },
+    }))
+}
+
+#[test]
+fn sarif_is_what_its_standard_demands() {
+    let schema = sarif();
+    let judge = |log: &Value| schema.schemas.validate(log, schema.index).map_err(|error| format!("{error:#}"));
+    let check = |(id, verdict): (&str, &str)| -> CheckReport {
+        let check = serde_json::json!({
+            "id": id, "verdict": verdict, "expected": "a", "observed": "b", "option": "network.firewall.enable",
+            "evidence": "", "ms": 1,
+        });
+        serde_json::from_value(check).unwrap()
+    };
+    let checks = [("security.sockets", "unhealthy"), ("security.cmdline", "warning"), ("security.sysctl.x", "skipped")];
+    let report = Report::new(vec![StageReport::new(Stage::Security, checks.map(check).into())]);
+    let origin = rave::system::OptionValue { value: true.into(), origin: "images/web.yaml:3:5".to_owned() };
+    let options = [("network.firewall.enable".parse().unwrap(), origin)].into();
+    let log = rave::check::sarif(&report, &options);
+    assert_eq!(judge(&log), Ok(()));
+    assert_eq!(log["runs"][0]["results"].as_array().unwrap().len(), 3);
+    let spoilt: [fn(&mut Value); 4] = [
+        |log| log["version"] = "2.0.0".into(),
+        |log| log["runs"][0]["results"][2]["level"] = "error".into(),
+        |log| log["runs"][0]["results"][0]["message"] = Value::Null,
+        |log| log["runs"][0]["results"][0]["locations"][0]["physicalLocation"]["region"]["startLine"] = 0.into(),
+    ];
+    for (number, spoil) in spoilt.into_iter().enumerate() {
+        let mut log = log.clone();
+        spoil(&mut log);
+        assert!(judge(&log).is_err(), "{number}");
+    }
+}
+
 /// Faults that only more than one file, or the parser itself, shows.
 const BEYOND: [&str; 6] = ["bad-name", "breakout", "conflict", "duplicate-option", "files", "reference"];
 

@@ -106,7 +106,7 @@ impl Remote {
             Some(Some(0)) if ended.stdout.len() >= OUTPUT => Err("the machine said too much".to_owned()),
             Some(Some(0)) => Ok(ended.stdout),
             // ssh(1)
-            Some(Some(255)) => Err(format!("ssh: {said}")),
+            Some(Some(255)) => Err(format!("ssh: {}", reason(&said))),
             Some(_) => Err(format!("{} failed in the machine: {said}", command.first().unwrap_or(&""))),
         }
     }
@@ -145,6 +145,15 @@ impl Remote {
         let key = self.key.clone().unwrap_or_default();
         let outside = Outside::new(&self.place.host, self.place.port, &key, self.ssh.clone(), patience)?;
         Ok((outside, self.key.is_some()))
+    }
+}
+
+/// What ssh says, without the large letters and the advice on a file of ours, where a host shows another key.
+fn reason(said: &str) -> String {
+    let shown = said.lines().find(|line| line.starts_with("SHA256:")).map(|line| line.trim_end_matches('.'));
+    match shown.filter(|_| said.contains("REMOTE HOST IDENTIFICATION HAS CHANGED")) {
+        Some(fingerprint) => format!("it shows another key, {fingerprint}: Host key verification failed"),
+        None => said.to_owned(),
     }
 }
 
@@ -226,6 +235,14 @@ mod tests {
             assert!(place(text).is_err(), "{text}");
         }
         assert!(Place::parse("web", None).is_err());
+    }
+
+    #[test]
+    fn another_host_key_is_told_in_a_line() {
+        let said = "@@@\n@ WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED! @\n@@@\nThe fingerprint is\nSHA256:abc.\n\
+                    Offending key in /tmp/x:1\nHost key verification failed.";
+        assert_eq!(reason(said), "it shows another key, SHA256:abc: Host key verification failed");
+        assert_eq!(reason("Permission denied (publickey)."), "Permission denied (publickey).");
     }
 
     #[test]
