@@ -73,25 +73,6 @@ fn what_was_packed_is_read_back_and_is_the_same_each_time() {
 }
 
 #[test]
-fn openssh_verifies_it_too() {
-    let folder = tempfile::tempdir().unwrap();
-    let (text, signature) = head();
-    let signers = format!("rave {}\n", key(1).0.public().unwrap());
-    for (name, bytes) in [("sig", signature.as_bytes()), ("signers", signers.as_bytes())] {
-        crate::disk::write_atomic(folder.path().join(name), bytes, 0o600).unwrap();
-    }
-    let tool = crate::tool::Tool::new("ssh-keygen").current_dir(folder.path());
-    let tool = tool.args(["-Y", "verify", "-f", "signers", "-I", "rave", "-n", NAMESPACE, "-s", "sig"]);
-    match tool.output_with_input(&text) {
-        Err(crate::tool::Error::Start { .. }) => eprintln!("not tested: this needs OpenSSH"),
-        said => assert!(String::from_utf8(said.unwrap()).unwrap().starts_with("Good \"rave-evidence\" signature")),
-    }
-    let tool = crate::tool::Tool::new("ssh-keygen").current_dir(folder.path());
-    let tool = tool.args(["-Y", "verify", "-f", "signers", "-I", "rave", "-n", NAMESPACE, "-s", "sig"]);
-    assert!(tool.output_with_input(b"another text").is_err());
-}
-
-#[test]
 fn another_key_is_named() {
     let said = read(&bundle(), &key(2).1).unwrap_err().to_string();
     assert!(said.contains(&key(1).1.fingerprint()) && said.contains(&key(2).1.fingerprint()), "{said}");

@@ -66,8 +66,18 @@ const WORKERS: usize = 4;
 pub fn serve(input: impl Read, mut output: impl Write, limit: Option<Duration>) -> Result<(), Error> {
     let mut bytes = Vec::new();
     input.take(QUESTIONS).read_to_end(&mut bytes).map_err(Error::Read)?;
-    let probes: Vec<Probe> = serde_json::from_slice(&bytes).map_err(Error::Parse)?;
-    serde_json::to_writer(&mut output, &answer(&probes, limit)).map_err(|e| Error::Write(e.into()))?;
+    let asked: Vec<serde_json::Value> = serde_json::from_slice(&bytes).map_err(Error::Parse)?;
+    // A newer rave may ask what this one does not know; the rest is answered all the same.
+    let asked: Vec<Result<Probe, serde_json::Error>> = asked.into_iter().map(serde_json::from_value).collect();
+    let probes: Vec<Probe> = asked.iter().flatten().cloned().collect();
+    let mut known = answer(&probes, limit).into_iter();
+    let unknown = |reason: String| Answered { answer: Answer::unavailable(reason), ms: 0 };
+    let told = |asked: &Result<Probe, serde_json::Error>| match asked {
+        Ok(_) => known.next().unwrap_or_else(|| unknown("no answer".to_owned())),
+        Err(error) => unknown(format!("the rave of this machine does not know the question: {error}")),
+    };
+    let answers: Vec<Answered> = asked.iter().map(told).collect();
+    serde_json::to_writer(&mut output, &answers).map_err(|e| Error::Write(e.into()))?;
     output.write_all(b"\n").and_then(|()| output.flush()).map_err(Error::Write)
 }
 

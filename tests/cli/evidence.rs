@@ -74,6 +74,28 @@ fn a_bundle_is_verified_with_the_projects_key_and_shows_its_verdict() {
     assert_eq!(told["report"], serde_json::to_value(report()).unwrap());
 }
 
+/// Who has no rave unpacks a bundle with tar and verifies it with OpenSSH's own tool.
+#[test]
+fn openssh_verifies_a_bundle_too() {
+    let world = World::new();
+    let key = key();
+    world.write("tmp/signers", format!("rave {}\n", key.public().unwrap()));
+    let archive = zstd::decode_all(good(&key).as_slice()).unwrap();
+    tar::Archive::new(archive.as_slice()).unpack(world.path("tmp")).unwrap();
+    let verify = || {
+        let index = std::fs::File::open(world.path("tmp/bundle.json")).unwrap();
+        let mut command = std::process::Command::new("ssh-keygen");
+        command.args(["-Y", "verify", "-f", "signers", "-I", "rave", "-n", "rave-evidence", "-s", "bundle.json.sig"]);
+        command.current_dir(world.path("tmp")).stdin(index).output()
+    };
+    let Ok(said) = verify() else { return eprintln!("not tested: this needs OpenSSH") };
+    assert!(said.status.success(), "{said:?}");
+    let mut index = std::fs::read(world.path("tmp/bundle.json")).unwrap();
+    index.push(b'\n');
+    std::fs::write(world.path("tmp/bundle.json"), index).unwrap();
+    assert!(!verify().unwrap().status.success());
+}
+
 #[test]
 fn what_is_no_good_bundle_is_refused_and_nothing_of_it_is_shown() {
     let world = World::new();

@@ -113,75 +113,9 @@ fn reports_are_valid_by_the_published_schema_and_others_are_not() {
     }
 }
 
-/// What SARIF 2.1.0 demands of the parts that rave writes, after the schema of OASIS.
-fn sarif() -> Schema {
-    let text = serde_json::json!({"type": "object", "required": ["text"], "properties": {"text": {"type": "string", "minLength": 1}}});
-    let line = serde_json::json!({"type": "integer", "minimum": 1});
-    Schema::new(serde_json::json!({
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "type": "object", "required": ["version", "runs"], "additionalProperties": false,
-        "properties": {
-            "$schema": {"type": "string", "format": "uri"},
-            "version": {"const": "2.1.0"},
-            "runs": {"type": "array", "minItems": 1, "items": {
-                "type": "object", "required": ["tool", "results"], "additionalProperties": false,
-                "properties": {
-                    "tool": {"type": "object", "required": ["driver"], "properties": {"driver": {
-                        "type": "object", "required": ["name"], "additionalProperties": false,
-                        "properties": {
-                            "name": {"type": "string"}, "semanticVersion": {"type": "string"},
-                            "rules": {"type": "array", "uniqueItems": true, "items": {
-                                "type": "object", "required": ["id"], "additionalProperties": false,
-                                "properties": {"id": {"type": "string"}, "shortDescription": text},
-                            }},
-                        },
-                    }}},
-                    "invocations": {"type": "array", "items": {
-                        "type": "object", "required": ["executionSuccessful"], "additionalProperties": false,
-                        "properties": {
-                            "executionSuccessful": {"type": "boolean"},
-                            "toolExecutionNotifications": {"type": "array", "items": {
-                                "type": "object", "required": ["message"],
-                                "properties": {"message": text, "level": {"enum": ["none", "note", "warning", "error"]}},
-                            }},
-                        },
-                    }},
-                    "results": {"type": "array", "items": {
-                        "type": "object", "required": ["message"], "additionalProperties": false,
-                        "properties": {
-                            "ruleId": {"type": "string"}, "ruleIndex": {"type": "integer", "minimum": 0},
-                            "kind": {"enum": ["notApplicable", "pass", "fail", "review", "open", "informational"]},
-                            "level": {"enum": ["none", "note", "warning", "error"]},
-                            "message": text, "properties": {"type": "object"},
-                            "partialFingerprints": {"type": "object", "additionalProperties": {"type": "string"}},
-                            "locations": {"type": "array", "items": {
-                                "type": "object", "additionalProperties": false,
-                                "properties": {
-                                    "logicalLocations": {"type": "array"},
-                                    "physicalLocation": {
-                                        "type": "object", "required": ["artifactLocation"], "additionalProperties": false,
-                                        "properties": {
-                                            "artifactLocation": {"properties": {
-                                                "uri": {"type": "string", "format": "uri-reference"},
-                                            }},
-                                            "region": {"properties": {"startLine": line, "startColumn": line}},
-                                        },
-                                    },
-                                },
-                            }},
-                        },
-                        // 3.27.10: a level only where something failed.
-                        "if": {"properties": {"kind": {"const": "fail"}}}, "else": {"properties": {"level": {"const": "none"}}},
-                    }},
-                },
-            }},
-        },
-    }))
-}
-
 #[test]
 fn sarif_is_what_its_standard_demands() {
-    let schema = sarif();
+    let schema = Schema::new(serde_json::from_str(include_str!("sarif.schema.json")).unwrap());
     let judge = |log: &Value| schema.schemas.validate(log, schema.index).map_err(|error| format!("{error:#}"));
     let check = |(id, verdict): (&str, &str)| -> CheckReport {
         let check = serde_json::json!({

@@ -169,8 +169,9 @@ impl<'a> Asking<'a> {
     fn ask(&mut self, questions: Vec<Probe>) {
         let (here, mut there): (Vec<Probe>, Vec<Probe>) =
             questions.into_iter().partition(|probe| probe.side() == Side::Outside);
-        // The two clocks are compared: they are read as close to each other as can be.
-        there.sort_by_key(|probe| *probe != Probe::Clock);
+        // The two clocks are compared, so they are read as close to each other as can be; and how busy the machine is is
+        // read before the other questions make it so.
+        there.sort_by_key(|probe| !matches!(probe, Probe::Clock | Probe::Resources));
         let answers = self.outside.answer(&here);
         self.known.extend(here.into_iter().zip(answers));
         if there.is_empty() {

@@ -33,7 +33,13 @@ fn answers_come_in_order_and_through_json() {
     assert!(matches!(answers[0].answer, Answer::CommandLine { .. }));
     assert_eq!(answers[1].answer, Answer::unavailable("this has to be asked from outside"));
     assert!(matches!(&answers[2].answer, Answer::Run(Ended { code: Some(1), .. })));
-    for bad in ["", "{}", "[{\"ask\":\"rm\"}]", "[{\"ask\":\"write\",\"directory\":\"etc\"}]"] {
+    let strange = r#"[{"ask":"rm"},{"ask":"command-line"},{"ask":"write","directory":"etc"},7]"#;
+    let mut output = Vec::new();
+    serve(strange.as_bytes(), &mut output, None).unwrap();
+    let answers: Vec<Answered> = serde_json::from_slice(&output).unwrap();
+    let is_unknown = |answered: &Answered| matches!(&answered.answer, Answer::Unavailable { reason } if reason.contains("does not know"));
+    assert_eq!(answers.iter().map(is_unknown).collect::<Vec<_>>(), [true, false, true, true]);
+    for bad in ["", "{}", "[", "7"] {
         assert!(matches!(serve(bad.as_bytes(), Vec::new(), None), Err(Error::Parse(_))), "{bad}");
     }
     assert!(matches!(serve(" ".repeat(2 << 20).as_bytes(), Vec::new(), None), Err(Error::Parse(_))));
