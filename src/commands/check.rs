@@ -131,7 +131,7 @@ impl Round<'_> {
         while let Some(left) = until.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
             let answers = asking::inside(&subject.inside, &[Probe::SystemState], left, None);
             let progress = answers.first().map(|answered| check::progress(&answered.answer));
-            let Some(check::Progress::Waiting(reason)) = progress else { return };
+            let Some(check::Progress::Waiting(reason)) = progress.filter(|_| !interrupt::heard()) else { return };
             if reason != told {
                 self.context.ui.say(format!("waiting: {reason}"));
                 told = reason;

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::disk;
+use crate::interrupt;
 use crate::probe::{Answer, Answered, Ended, Probe, SshRefusal};
 use crate::tool::{Bounded, Tool, quote};
 
@@ -70,8 +71,11 @@ impl Outside {
         Self { until: Some(deadline), ..self }
     }
 
-    /// The time that is left, at most `time`.
+    /// The time that is left, at most `time`: none once the user has interrupted.
     fn left(&self, time: Duration) -> Duration {
+        if interrupt::heard() {
+            return Duration::ZERO;
+        }
         self.until.map_or(time, |until| until.saturating_duration_since(Instant::now()).min(time))
     }
 
@@ -100,8 +104,7 @@ impl Outside {
             if !matches!(answer, Answer::Unreachable { .. }) {
                 break;
             }
-            std::thread::sleep(self.left(self.patience.pause));
-            if self.left(self.patience.pause) < self.patience.pause {
+            if interrupt::pause(self.left(self.patience.pause)) || self.left(self.patience.login).is_zero() {
                 break;
             }
             answer = self.once(probe);

@@ -209,3 +209,26 @@ pub fn inside(inside: &Inside<'_>, probes: &[Probe], limit: Duration, each: Opti
         probes.iter().map(|_| Answered { answer: Answer::unavailable(&reason), ms: 0 }).collect()
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::tool::Tool;
+
+    #[test]
+    fn without_a_key_only_logins_are_not_tried() {
+        let patience = Patience { attempts: 1, ..Patience::default() };
+        // Nobody listens at port 1.
+        let outside = Outside::new("127.0.0.1", 1, Path::new(""), Tool::new("false"), patience).unwrap();
+        let outsider = Outsider { outside, has_key: false };
+        let login = || Probe::SshLogin { user: "agent".to_owned(), command: Vec::new() };
+        let refusal = Probe::SshRefusal { user: "root".to_owned(), key: true };
+        let answers = outsider.answer(&[login(), Probe::SshOffer, refusal, Probe::HostClock]);
+        let keyless = Answer::unavailable("--ssh-key names no key to log in with");
+        assert_eq!((&answers[0].answer, &answers[2].answer), (&keyless, &keyless));
+        assert!(matches!(answers[1].answer, Answer::Unreachable { .. }), "{:?}", answers[1]);
+        assert!(matches!(answers[3].answer, Answer::Clock { .. }), "{:?}", answers[3]);
+    }
+}

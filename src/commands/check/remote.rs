@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::cli;
 use crate::disk;
 use crate::images::Manifest;
+use crate::interrupt;
 use crate::qemu::outside::{Outside, Patience};
 use crate::tool::{Tool, quote};
 
@@ -102,6 +103,7 @@ impl Remote {
         let ended = tool.bounded_with_input(input, limit, OUTPUT).map_err(|e| super::super::failure::chain(&e))?;
         let said = String::from_utf8_lossy(&ended.stderr).trim().to_owned();
         match ended.status.map(|status| status.code()) {
+            None if interrupt::heard() => Err("interrupted".to_owned()),
             None => Err(format!("no answer within {} s", limit.as_secs())),
             Some(Some(0)) if ended.stdout.len() >= OUTPUT => Err("the machine said too much".to_owned()),
             Some(Some(0)) => Ok(ended.stdout),
