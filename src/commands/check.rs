@@ -17,7 +17,6 @@ use crate::images::Manifest;
 use crate::interrupt;
 use crate::name::ImageName;
 use crate::probe::Probe;
-use crate::qemu;
 use crate::qemu::state::Condition;
 use crate::qemu::vm::Vm;
 
@@ -72,6 +71,7 @@ pub fn run(arguments: &cli::Check, context: &Context) -> Result<Status> {
         Some(known) if known.condition == Condition::Running => {
             let vm = machines(context).attach(&known.state.name)?;
             let subject = subject(&vm)?;
+            expect(&subject.manifest, &round.wanted)?;
             let key = round.key()?;
             round.await_start(&subject);
             watch::rounds(&round, &subject, key.as_ref())
@@ -96,9 +96,10 @@ impl Round<'_> {
     /// Checks a machine that rave does not run.
     fn elsewhere(&self, place: &str) -> Result<Status> {
         let manifest = remote::manifest(self.arguments, self.context)?;
+        expect(&manifest, &self.wanted)?;
         let remote = Remote::new(place, &manifest, &self.arguments.elsewhere, self.context)?;
-        let key = self.key()?;
         remote.greet()?;
+        let key = self.key()?;
         let subject = Subject { name: remote.name(), inside: Inside::Ssh(&remote), manifest };
         self.await_start(&subject);
         watch::rounds(self, &subject, key.as_ref())
@@ -112,15 +113,12 @@ impl Round<'_> {
         let prepared = build::prepare(context, asked, Manner::default())?;
         let (store, key) = (store::open(context)?, self.key()?);
         let bootable = run_command::of_image(context, &store, &prepared)?;
+        expect(&build::read_manifest(&bootable.manifest)?, &self.wanted)?;
         let wish = Wish { name: None, host, direct: false, persist: false, detach: false };
         let mut vm = running::start(context, &bootable, &wish)?;
         running::wait(context, &mut vm, host)?;
         let result = subject(&vm).and_then(|subject| watch::rounds(self, &subject, key.as_ref()));
-        match vm.stop(qemu::vm::Patience::default(), context.ui.as_ref()) {
-            // By the signal that has ended the check already.
-            Err(qemu::Error::Interrupted) => running::stop(context, &mut vm)?,
-            stopped => drop(stopped?),
-        }
+        running::stop(context, &mut vm)?;
         result
     }
 
@@ -160,6 +158,14 @@ fn wanted(arguments: &cli::Check) -> Result<Wanted> {
     Ok(Wanted { stages, only: arguments.only.clone(), skip: arguments.skip.clone() })
 }
 
+/// Refuses what names no check of an image.
+fn expect(manifest: &Manifest, wanted: &Wanted) -> Result<()> {
+    match wanted.unknown(&target(manifest)).first() {
+        Some(unknown) => Err(Failure::request(format!("there is no check `{unknown}`"))),
+        None => Ok(()),
+    }
+}
+
 /// Checks all of a machine that rave runs.
 pub fn of_vm(context: &Context, vm: &Vm) -> Result<Report> {
     check(context, &subject(vm)?, &Wanted::default(), Limits::default())
@@ -168,9 +174,6 @@ pub fn of_vm(context: &Context, vm: &Vm) -> Result<Report> {
 /// Asks a machine, and judges stage by stage.
 fn check(context: &Context, subject: &Subject<'_>, wanted: &Wanted, limits: Limits) -> Result<Report> {
     let target = target(&subject.manifest);
-    if let Some(unknown) = wanted.unknown(&target).first() {
-        return Err(Failure::request(format!("there is no check `{unknown}`")));
-    }
     let until = Instant::now() + limits.all;
     let outside = subject.outside(limits, until)?;
     let report = std::thread::scope(|scope| {

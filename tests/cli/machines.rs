@@ -123,6 +123,9 @@ fn a_machine_elsewhere_needs_an_address_a_manifest_and_keys_that_can_be_right() 
     }
     let ran = check(&["web", "--ssh", "ops@127.0.0.1:1", "--host-key", "ssh-ed25519 x"]);
     ran.refused(1, &["--host-key: ", "hint: it begins like ssh-ed25519"]);
+    for option in ["--only", "--skip"] {
+        check(&["web", "--ssh", "ops@127.0.0.1:1", option, "moon"]).refused(1, &["there is no check `moon`"]);
+    }
     check(&["web", "--ssh", "ops@127.0.0.1:1", "--ssh-key", "none"]).refused(1, &["there is no key at none"]);
 }
 
