@@ -13,6 +13,7 @@ pub mod tree;
 pub use rave_init::uuid;
 
 // hands: the only rooms that touch the host
+pub mod client;
 pub mod disk;
 pub mod interrupt;
 pub mod sandbox;

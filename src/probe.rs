@@ -4,6 +4,7 @@
 
 mod answer;
 mod place;
+mod request;
 
 use std::collections::BTreeSet;
 
@@ -12,10 +13,11 @@ use serde::{Deserialize, Serialize};
 use crate::name::GuestPath;
 
 pub use answer::{
-    Answer, Answered, Cgroup, Ended, FileSystem, HttpReply, JournalEntry, Mount, Pressure, Resources, Scan, SecretFile,
-    Socket, SshOffer, SshRefusal, Unit, Verity,
+    Answer, Answered, Burst, Cgroup, Delivered, Ended, FileSystem, HttpReply, JournalEntry, Mount, Pressure, Resources,
+    Scan, SecretFile, Socket, SshOffer, SshRefusal, TlsReport, Unit, Verity,
 };
 pub use place::{HttpUrl, JsonPath, Place, Service};
+pub use request::{Rate, Request, SigningScheme};
 
 /// One question.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -40,6 +42,47 @@ pub enum Probe {
     },
     /// What time it is where rave runs; [`Answer::Clock`].
     HostClock,
+    /// Agree on TLS with the machine, whatever certificate it shows; [`Answer::Tls`].
+    Tls {
+        /// Port of the machine.
+        port: u16,
+        /// Whom it should be: a host name or an address.
+        name: String,
+    },
+    /// Offer it TLS 1.2 and nothing newer; [`Answer::TlsRefusal`].
+    TlsOlder {
+        /// Port of the machine.
+        port: u16,
+        /// Whom it should be.
+        name: String,
+    },
+    /// Ask for a page without TLS where TLS is spoken; [`Answer::Http`], or [`Answer::Silence`].
+    PlainHttp {
+        /// Port of the machine.
+        port: u16,
+        /// Whom it should be.
+        name: String,
+    },
+    /// Send a request over TLS, whatever certificate is shown. Whoever is told to wait (429) does so and asks again a few
+    /// times; [`Answer::Http`], or [`Answer::Silence`].
+    Https {
+        /// Port of the machine.
+        port: u16,
+        /// The request; its `host` is whom TLS is agreed on with.
+        request: Request,
+    },
+    /// Ask for the page that comes quickest over TLS until told to wait (429); [`Answer::Burst`], or [`Answer::Silence`]. It stands behind
+    /// the others from outside, for probes are answered in this order and it uses up what they need.
+    Burst {
+        /// Port of the machine.
+        port: u16,
+        /// Whom it should be.
+        name: String,
+        /// The pages to choose from.
+        paths: BTreeSet<String>,
+        /// Requests that are let through at once, and a minute.
+        limit: Rate,
+    },
     /// State of the service manager; [`Answer::SystemState`].
     SystemState,
     /// All units that the service manager has loaded, with their usual properties and `properties`; [`Answer::Units`].
@@ -105,6 +148,29 @@ pub enum Probe {
         /// Whether to wait until it says something.
         listen: bool,
     },
+    /// The certificate that a service was given, with its chain; [`Answer::Certificate`].
+    Certificate {
+        /// File that holds it, PEM.
+        path: GuestPath,
+    },
+    /// Sign a harmless event with a secret of the machine, and deliver it over TLS at the machine's own address: once,
+    /// once more, and once as one of two days ago; [`Answer::Delivered`], or [`Answer::Silence`].
+    ///
+    /// All of it happens inside the machine, so that neither the secret nor anything signed with it leaves it. The
+    /// requests pass the front door as others do; as they come from the loopback interface, nobody is banned for the one
+    /// that must be refused.
+    Deliver {
+        /// Port of the machine.
+        port: u16,
+        /// Whom it should be.
+        name: String,
+        /// Where events are taken in.
+        path: String,
+        /// The secret, by name.
+        secret: String,
+        /// How to sign.
+        scheme: SigningScheme,
+    },
     /// Run a command; [`Answer::Run`].
     Run {
         /// Program and arguments.
@@ -125,7 +191,15 @@ impl Probe {
     /// Who answers.
     pub fn side(&self) -> Side {
         match self {
-            Self::SshOffer | Self::SshLogin { .. } | Self::SshRefusal { .. } | Self::HostClock => Side::Outside,
+            Self::SshOffer
+            | Self::SshLogin { .. }
+            | Self::SshRefusal { .. }
+            | Self::HostClock
+            | Self::Tls { .. }
+            | Self::TlsOlder { .. }
+            | Self::PlainHttp { .. }
+            | Self::Https { .. }
+            | Self::Burst { .. } => Side::Outside,
             Self::SystemState
             | Self::Units { .. }
             | Self::Journal
@@ -144,6 +218,8 @@ impl Probe {
             | Self::Secrets { .. }
             | Self::Http { .. }
             | Self::Connect { .. }
+            | Self::Certificate { .. }
+            | Self::Deliver { .. }
             | Self::Run { .. } => Side::Inside,
         }
     }

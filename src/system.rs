@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::name::{GuestPath, ImageName, OptionPath, PackageName, Version};
-use crate::probe::{HttpUrl, JsonPath, Place};
+use crate::probe::{HttpUrl, JsonPath, Place, Rate, SigningScheme};
 use crate::tree::Tree;
 
 /// Everything that an image shall be.
@@ -306,6 +306,9 @@ pub struct Expect {
     pub limits: BTreeMap<String, BTreeMap<String, (String, OptionPath)>>,
     /// sshd settings as `sshd -T` would name them: the user who may log in, algorithms.
     pub ssh: Option<Ssh>,
+    /// What the machine serves over HTTPS, by the name of the site.
+    #[serde(default)]
+    pub https: BTreeMap<String, Https>,
     /// Error-level journal entries that are known to be harmless: patterns with a reason.
     pub journal_allow: Vec<(String, String)>,
     /// Probes that modules contribute, as written, with templates expanded.
@@ -344,6 +347,47 @@ pub struct Ssh {
     pub host_key_file: GuestPath,
     /// The option that says so.
     pub option: OptionPath,
+}
+
+/// What a site must be like, seen from outside.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Https {
+    /// TCP port.
+    pub port: u16,
+    /// Names and addresses that it answers to, and that its certificate is for; none: any.
+    pub hosts: Vec<String>,
+    /// Path of its certificate inside the machine, PEM, followed by those of the authorities that stand behind it.
+    pub certificate: GuestPath,
+    /// Headers of each answer, by name in lower case; an empty value: it must be absent.
+    pub headers: BTreeMap<String, String>,
+    /// Content-Security-Policy that each answer has, perhaps beside others; empty: none is asked for.
+    pub csp: String,
+    /// Status of the answer to a GET request, by path.
+    pub pages: BTreeMap<String, u16>,
+    /// Requests that one address may send.
+    pub rate: Option<Rate>,
+    /// Where signed events are taken in, by path.
+    pub webhooks: BTreeMap<String, Webhook>,
+    /// The option that says so.
+    pub option: OptionPath,
+}
+
+impl Https {
+    /// The name to call it by: the first that it answers to.
+    pub fn name(&self) -> &str {
+        self.hosts.first().map_or("localhost", String::as_str)
+    }
+}
+
+/// Where signed events are taken in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Webhook {
+    /// The secret that they are signed with, by name.
+    pub secret: String,
+    /// How to sign one; nothing: its senders send the secret itself, which a check does not do.
+    pub scheme: Option<SigningScheme>,
+    /// The largest body, in bytes.
+    pub body: u64,
 }
 
 /// A probe that a module contributes to a stage.

@@ -6,6 +6,8 @@
 mod boot;
 #[path = "support/copy.rs"]
 mod copy;
+#[path = "machine/https.rs"]
+mod https;
 #[path = "machine/lab.rs"]
 mod lab;
 #[path = "machine/library.rs"]

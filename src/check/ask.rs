@@ -1,7 +1,7 @@
 //! What to ask a machine in each stage.
 
 use super::table::Check;
-use super::{Stage, Target, module, resources, security, services, ssh};
+use super::{Stage, Target, https, module, resources, security, services, ssh};
 use crate::name::OptionPath;
 use crate::probe::Probe;
 
@@ -24,7 +24,7 @@ pub struct Question {
 pub fn checks(stage: Stage) -> &'static [Check] {
     match stage {
         Stage::Ssh => &ssh::CHECKS,
-        Stage::Https => &module::HTTPS,
+        Stage::Https => &https::CHECKS,
         Stage::Services => &services::CHECKS,
         Stage::Monitoring => &module::MONITORING,
         Stage::Resources => &resources::CHECKS,
@@ -37,7 +37,8 @@ pub fn applies(stage: Stage, target: &Target) -> bool {
     match stage {
         Stage::Ssh => target.expect.ssh.is_some() || target.expect.stages.contains(stage.name()),
         Stage::Https | Stage::Monitoring => {
-            target.expect.stages.contains(stage.name())
+            (stage == Stage::Https && !target.expect.https.is_empty())
+                || target.expect.stages.contains(stage.name())
                 || target.expect.probes.iter().any(|probe| probe.stage == stage.name())
         }
         Stage::Services | Stage::Resources | Stage::Security => true,

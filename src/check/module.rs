@@ -11,9 +11,6 @@ use crate::system::{ModuleProbe, Query};
 /// How much of an output serves as evidence, in bytes.
 const EVIDENCE: usize = 400;
 
-/// The checks of the stage https.
-pub static HTTPS: [Check; 1] = [check("https", |target| subjects(Stage::Https, target))];
-
 /// The checks of the stage monitoring.
 pub static MONITORING: [Check; 1] = [check("monitoring", |target| subjects(Stage::Monitoring, target))];
 

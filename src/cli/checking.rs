@@ -115,6 +115,9 @@ pub struct Elsewhere {
     /// What it is held against, as `rave build` wrote it [default: the manifest of the newest build of the image]
     #[arg(long, value_name = "FILE", requires = "ssh")]
     pub manifest: Option<PathBuf>,
+    /// Where its site is reached, if not at the host of --ssh and the port of the image
+    #[arg(long, value_name = "URL", requires = "ssh")]
+    pub https: Option<String>,
     /// The host key that it must have, such as `ssh-ed25519 AAAA...` [default: what known_hosts has]
     #[arg(long, value_name = "KEY", requires = "ssh")]
     pub host_key: Option<String>,

@@ -99,7 +99,7 @@ pub fn start(context: &Context, bootable: &Bootable, wish: &Wish<'_>) -> Result<
             ..Profile::of(manifest.mode)?
         },
         firmware,
-        forwards: FORWARDS.to_vec(),
+        forwards: forwards(&manifest),
         credentials: credentials(wish.host)?,
         ssh_credential: user,
         accelerator: match wish.host.accel {
@@ -118,6 +118,18 @@ pub fn start(context: &Context, bootable: &Bootable, wish: &Wish<'_>) -> Result<
     let program = program(wish.host, &bootable.tools);
     let vm = machines(context).start(machine, notes, program, context.ui.as_ref())?;
     Ok(vm)
+}
+
+/// Ports that are made reachable: the usual ones, and those of sites that are checked from outside.
+fn forwards(manifest: &Manifest) -> Vec<Forward> {
+    let mut forwards = FORWARDS.to_vec();
+    for port in manifest.expect.https.values().map(|site| site.port) {
+        if !forwards.iter().any(|forward| forward.guest == port) {
+            // Ports below 1024 are not everybody's.
+            forwards.push(Forward { host: if port < 1024 { port + 8000 } else { port }, guest: port });
+        }
+    }
+    forwards
 }
 
 /// Waits until a machine that this command started is up; one that does not come up is stopped.

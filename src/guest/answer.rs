@@ -5,6 +5,7 @@
 //! started sparingly: under software emulation each costs a good part of a second.
 
 mod dm;
+mod https;
 mod kernel;
 mod scan;
 mod secrets;
@@ -21,7 +22,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::disk;
 use crate::name::GuestPath;
-use crate::probe::{Answer, Answered, Ended, Probe, Service};
+use crate::probe::{Answer, Answered, Ended, Probe, Request, Service};
 use crate::tool::Tool;
 
 /// The longest list of probes that is read, in bytes.
@@ -195,8 +196,20 @@ impl Machine {
             Probe::Secrets { names } => secrets::files(self, names)?,
             Probe::Http { url } => services::http(self, url),
             Probe::Connect { place, send, listen } => services::connect(self, place, send.as_deref(), *listen),
+            Probe::Certificate { path } => https::certificate(self, path)?,
+            Probe::Deliver { port, name, path, secret, scheme } => {
+                https::deliver(self, *port, &Request::post(name, path), secret, *scheme)?
+            }
             Probe::Run { command } => run(command, self.within(TIME))?,
-            Probe::SshOffer | Probe::SshLogin { .. } | Probe::SshRefusal { .. } | Probe::HostClock => {
+            Probe::SshOffer
+            | Probe::SshLogin { .. }
+            | Probe::SshRefusal { .. }
+            | Probe::HostClock
+            | Probe::Tls { .. }
+            | Probe::TlsOlder { .. }
+            | Probe::PlainHttp { .. }
+            | Probe::Https { .. }
+            | Probe::Burst { .. } => {
                 return Err("this has to be asked from outside".to_owned().into());
             }
         })

@@ -100,6 +100,7 @@ pub(super) static MODULE: Shape = Record(&[
     may("secret-files", Map(&Record(SECRET_FILE))),
     may("certificates", Map(&Record(CERTIFICATE))),
     may("ssh", Record(SSH)),
+    may("https", Map(&Record(HTTPS))),
     may("journal-allow", List(&Record(ALLOW))),
     may("key-allow", List(&Record(ALLOW))),
     may("stages", List(&WORD)),
@@ -205,6 +206,23 @@ const SSH: &[Key] = &[
     must("host-key-file", Text),
     WHEN,
 ];
+
+/// What a site must be like, seen from outside.
+const HTTPS: &[Key] = &[
+    must("port", Text),
+    may("hosts", List(&Text)),
+    must("certificate", Text),
+    may("headers", Map(&Text)),
+    may("csp", Text),
+    may("pages", Map(&Text)),
+    may("rate", Text),
+    may("burst", Text),
+    may("webhooks", Map(&Record(WEBHOOK))),
+    EACH,
+    WHEN,
+];
+
+const WEBHOOK: &[Key] = &[must("secret", Text), must("schemes", List(&Text)), must("body", Text)];
 
 const ALLOW: &[Key] = &[must("pattern", Text), must("reason", Text), WHEN];
 const CLAIM: &[Key] = &[must("that", Condition), must("message", Text), WHEN];

@@ -38,6 +38,17 @@ pub enum Answer {
     },
     /// What came of a login that should be refused.
     SshRefusal(SshRefusal),
+    /// A TLS handshake that succeeded.
+    Tls(TlsReport),
+    /// What came of a handshake that should be refused. A connection that failed is no refusal.
+    TlsRefusal {
+        /// Whether the server refused because of the version.
+        refused: bool,
+        /// What it said, or what was agreed on.
+        said: String,
+    },
+    /// What came of many requests.
+    Burst(Burst),
     /// State of the service manager, as `systemctl is-system-running` prints it.
     SystemState {
         /// `running`, `degraded`, `starting` ...
@@ -117,18 +128,26 @@ pub enum Answer {
         /// By the name that was asked for.
         files: BTreeMap<String, SecretFile>,
     },
-    /// What a service inside the machine answered.
+    /// What a service answered.
     Http(HttpReply),
     /// A service inside the machine accepted a connection.
     Connected {
         /// Beginning of what it said.
         said: String,
     },
-    /// A service inside the machine does not answer: nothing listens, or it says nothing in time, or nonsense.
+    /// A service does not answer: nothing listens, or it says nothing in time, or nonsense. From outside only what was
+    /// reached can be silent; the rest is [`Answer::Unreachable`].
     Silence {
         /// What happened instead.
         reason: String,
     },
+    /// A certificate with its chain: DER in base64, the server's own first.
+    Certificate {
+        /// The certificates.
+        chain: Vec<String>,
+    },
+    /// What became of signed events.
+    Delivered(Delivered),
     /// How a command ended.
     Run(Ended),
 }
@@ -151,7 +170,7 @@ pub struct Ended {
     pub stderr: String,
 }
 
-/// A response to a GET request (RFC 9112).
+/// A response to a GET or POST request (RFC 9112).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HttpReply {
     /// Status code.
@@ -193,6 +212,41 @@ pub struct SshRefusal {
     pub methods: Vec<String>,
     /// What the ssh program said at the end.
     pub said: String,
+}
+
+/// What was agreed on in a TLS handshake, and what the server has shown.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TlsReport {
+    /// Version: `TLSv1_3`.
+    pub version: String,
+    /// Cipher suite.
+    pub cipher: String,
+    /// Group of the key exchange.
+    pub group: String,
+    /// Certificates: DER in base64, the server's own first. Its key has been proved.
+    pub chain: Vec<String>,
+}
+
+/// What came of many requests, one after the other.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Burst {
+    /// Requests that were let through.
+    pub served: u64,
+    /// Milliseconds from the first request to the last answer.
+    pub ms: u64,
+    /// Whether the last answer was 429.
+    pub limited: bool,
+}
+
+/// Status codes by which signed events were answered.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Delivered {
+    /// Of a new event.
+    pub new: u16,
+    /// Of the same delivery again.
+    pub again: u16,
+    /// Of one that was signed two days ago; none where the scheme signs no time.
+    pub stale: Option<u16>,
 }
 
 /// One unit of the service manager.

@@ -1,10 +1,12 @@
-//! Answers the probes of a machine that are asked from where a user stands: over SSH.
+//! Answers the probes of a machine that are asked from where a user stands: over SSH and HTTPS.
 //!
-//! What the port says before a login is read by rave itself; logins are left to the ssh program, which proves the
+//! What the SSH port says before a login is read by rave itself; logins are left to the ssh program, which proves the
 //! host key. The machine is not trusted: everything it says is bounded in time and size.
 
+mod https;
 mod offer;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -27,7 +29,7 @@ pub struct Patience {
     pub attempts: u32,
     /// Pause between them.
     pub pause: Duration,
-    /// How long the machine may take to accept a connection and to say what it offers.
+    /// How long the machine may take to accept a connection and to say what it offers, or to answer a request.
     pub offer: Duration,
     /// How long a login and its command may take.
     pub login: Duration,
@@ -55,6 +57,18 @@ pub struct Outside {
     until: Option<Instant>,
     /// Holds the file in which ssh notes the host key of the first login; later ones must show the same.
     known: tempfile::TempDir,
+    /// Where ports of the machine are reached, on `web` if that is another host.
+    ports: BTreeMap<u16, u16>,
+    web: Option<String>,
+}
+
+/// What one list of probes may still cost.
+#[derive(Debug)]
+struct Left {
+    /// Attempts to reach the SSH port.
+    attempts: u32,
+    /// Times that a web server may ask to wait.
+    waits: u32,
 }
 
 impl Outside {
@@ -62,7 +76,14 @@ impl Outside {
     /// `ssh` is the ssh program without arguments.
     pub fn new(host: &str, port: u16, key: &Path, ssh: Tool, patience: Patience) -> disk::Result<Self> {
         let (host, key) = (host.to_owned(), key.to_owned());
-        Ok(Self { host, port, key, ssh, patience, until: None, known: disk::temp_dir()? })
+        let (until, known, ports) = (None, disk::temp_dir()?, BTreeMap::new());
+        Ok(Self { host, port, key, ssh, patience, until, known, ports, web: None })
+    }
+
+    /// Further ports of the machine, and where each is reached, on the same host or on `web`.
+    #[must_use]
+    pub fn reached(self, ports: BTreeMap<u16, u16>, web: Option<String>) -> Self {
+        Self { ports, web, ..self }
     }
 
     /// Nothing is tried any more from then on, and what is tried ends then.
@@ -81,26 +102,30 @@ impl Outside {
 
     /// Answers probes, one answer for each, in order.
     pub fn answer(&self, probes: &[Probe]) -> Vec<Answered> {
-        let mut attempts = self.patience.attempts;
-        let timed = |probe| {
+        let mut left = Left { attempts: self.patience.attempts, waits: https::WAITS };
+        let timed = |probe: &Probe| {
             let started = Instant::now();
             let is_over = || self.left(self.patience.login).is_zero();
-            let mut answer = if is_over() { None } else { Some(self.patiently(probe, attempts)) };
+            let mut answer = match probe {
+                _ if is_over() => None,
+                Probe::Tls { .. }
+                | Probe::TlsOlder { .. }
+                | Probe::PlainHttp { .. }
+                | Probe::Https { .. }
+                | Probe::Burst { .. } => Some(self.https(probe, &mut left.waits)),
+                _ => Some(self.patiently(probe, &mut left.attempts)),
+            };
             // Whoever is not waited for to the end is not known to be out of reach.
             answer = answer.filter(|answer| !(matches!(answer, Answer::Unreachable { .. }) && is_over()));
             let answer = answer.unwrap_or_else(|| Answer::unavailable("the deadline has passed"));
-            if matches!(answer, Answer::Unreachable { .. }) {
-                // Patience for one is patience for all: a machine that is down is not waited for again.
-                attempts = 1;
-            }
             Answered { answer, ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX) }
         };
         probes.iter().map(timed).collect()
     }
 
-    fn patiently(&self, probe: &Probe, attempts: u32) -> Answer {
+    fn patiently(&self, probe: &Probe, attempts: &mut u32) -> Answer {
         let mut answer = self.once(probe);
-        for _ in 1..attempts {
+        for _ in 1..*attempts {
             if !matches!(answer, Answer::Unreachable { .. }) {
                 break;
             }
@@ -108,6 +133,10 @@ impl Outside {
                 break;
             }
             answer = self.once(probe);
+        }
+        if matches!(answer, Answer::Unreachable { .. }) {
+            // Patience for one is patience for all: a machine that is down is not waited for again.
+            *attempts = 1;
         }
         answer
     }

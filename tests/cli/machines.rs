@@ -121,6 +121,10 @@ fn a_machine_elsewhere_needs_an_address_a_manifest_and_keys_that_can_be_right() 
     for (place, said) in [("host", "USER@HOST"), ("-oProxyCommand=x@host", "USER@HOST"), ("ops@host:x", "port")] {
         check(&["web", &format!("--ssh={place}")]).refused(1, &[said]);
     }
+    let ran = check(&["web", "--ssh", "ops@127.0.0.1:1", "--https", "http://web"]);
+    ran.refused(1, &["--https http://web: it does not begin with https://"]);
+    let ran = check(&["web", "--ssh", "ops@127.0.0.1:1", "--https", "https://web"]);
+    ran.refused(1, &["the image has not one port that serves HTTPS", "hint: without --https"]);
     let ran = check(&["web", "--ssh", "ops@127.0.0.1:1", "--host-key", "ssh-ed25519 x"]);
     ran.refused(1, &["--host-key: ", "hint: it begins like ssh-ed25519"]);
     for option in ["--only", "--skip"] {

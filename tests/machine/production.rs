@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use sha2::Sha256;
 
 use crate::copy::copy;
+use crate::https;
 use crate::lab::{Lab, assert_well, lines, shared, wait_for, with_verdict};
 use crate::site::{Reply, Site};
 
@@ -54,7 +55,7 @@ impl Scene {
     fn up(&self, mode: &str) -> Value {
         let ended = self.lab.rave(&["up", "production", "--mode", mode, "--keep", "--json", "--timeout", "600"]);
         let report = lines(&ended.stdout).pop().unwrap_or_else(|| panic!("{ended:?}"));
-        assert_well(&report, &["https"]);
+        assert_well(&report, &[]);
         assert_eq!(ended.status, Some(0));
         report
     }
@@ -137,6 +138,7 @@ fn production_in_safe_mode_works_and_is_seen_when_it_does_not() {
 
     pages(&site);
     webhooks(&scene, &site, &secret);
+    https::breaks(&scene.lab, &site, scene.secret("production", "tls-key-main").into());
     database(&scene, &site);
     bans(&scene);
     certificate(&scene, &site);
@@ -185,7 +187,11 @@ fn webhooks(scene: &Scene, site: &Site, secret: &str) {
     assert_eq!(github(site, secret, "one", "push", b"{\"n\":1}").status, 202);
     let again = github(site, secret, "one", "push", b"{\"n\":1}").status;
     assert!((200..=202).contains(&again), "{again}");
-    assert_eq!(scene.sql("select count(*) from webhook.event"), "2");
+    let known = "select count(*) filter (where type = 'push'), string_agg(delivery, ',') filter (where type <> 'push'), \
+                 string_agg(type, ',') filter (where type <> 'push' and body is null) from webhook.event";
+    // What the check has left can be told from the rest, and waits for nobody: it is in no handler's types.
+    let known = scene.sql(known);
+    assert!(known.starts_with("2|rave-check-") && known.ends_with("|rave.check") && !known.contains(','), "{known}");
 
     println!("what was accepted survives the death of the dispatcher, and reaches its handler");
     scene.root("systemctl kill --signal=KILL webhook.service");

@@ -7,6 +7,8 @@ use reqwest::{Certificate, Client, Method, RequestBuilder};
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
 
+use crate::lab::wait_for;
+
 /// A machine's HTTPS port, seen from the host.
 pub struct Site {
     runtime: Runtime,
@@ -34,13 +36,15 @@ impl Site {
         Self { runtime, client, port }
     }
 
-    /// One request to https://localhost.
+    /// One request to https://localhost. A check has used up what one address may send: who is told to wait does so.
     pub fn ask(&self, method: Method, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Reply {
-        let mut request = self.client.request(method, self.url(path)).body(body.to_vec());
-        for (name, value) in headers {
-            request = request.header(*name, *value);
-        }
-        self.runtime.block_on(send(request)).unwrap()
+        wait_for("a turn", || {
+            let mut request = self.client.request(method.clone(), self.url(path)).body(body.to_vec());
+            for (name, value) in headers {
+                request = request.header(*name, *value);
+            }
+            Some(self.runtime.block_on(send(request)).unwrap()).filter(|reply| reply.status != 429)
+        })
     }
 
     pub fn get(&self, path: &str) -> Reply {

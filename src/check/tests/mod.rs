@@ -1,4 +1,6 @@
+mod certificates;
 mod pairs;
+mod site;
 mod world;
 
 use std::collections::BTreeMap;
@@ -14,6 +16,10 @@ fn check(target: &Target, wanted: &Wanted, world: &World) -> Report {
         probes.iter().map(|probe| Answered { answer: known(probe), ms: 7 }).collect()
     };
     run(target, wanted, &mut answer, &mut |_| false)
+}
+
+fn all_pairs() -> impl Iterator<Item = &'static pairs::Pair> {
+    pairs::PAIRS.iter().chain(site::PAIRS)
 }
 
 fn verdicts(report: &Report) -> BTreeMap<String, Verdict> {
@@ -39,7 +45,7 @@ fn a_healthy_machine_is_healthy() {
 fn every_check_turns_alone_when_its_answer_breaks() {
     let target = target();
     let before = verdicts(&check(&target, &Wanted::default(), &healthy(&target)));
-    for (id, verdict, spoil) in pairs::PAIRS {
+    for (id, verdict, spoil) in all_pairs() {
         let mut world = healthy(&target);
         spoil(&mut world);
         let after = verdicts(&check(&target, &Wanted::default(), &world));
@@ -54,7 +60,7 @@ fn no_check_is_without_a_broken_answer() {
     let ids = verdicts(&check(&target, &Wanted::default(), &healthy(&target)));
     let unbroken: Vec<&String> = ids
         .keys()
-        .filter(|id| !pairs::PAIRS.iter().any(|(broken, verdict, _)| broken == id && *verdict > Verdict::Healthy))
+        .filter(|id| !all_pairs().any(|(broken, verdict, _)| broken == id && *verdict > Verdict::Healthy))
         .collect();
     assert_eq!(unbroken, Vec::<&String>::new());
     // Every record of the table has a subject in the sample.
@@ -114,6 +120,7 @@ fn an_answer_to_another_question_is_never_healthy() {
 fn an_image_takes_part_in_the_stages_it_names() {
     let mut target = target();
     let world = healthy(&target);
+    target.expect.https.clear();
     target.expect.stages.clear();
     target.expect.probes.clear();
     let report = check(&target, &Wanted::default(), &world);
@@ -130,6 +137,74 @@ fn an_image_takes_part_in_the_stages_it_names() {
     let stray = crate::system::ModuleProbe { stage: "htps".to_owned(), ..world::target().expect.probes[0].clone() };
     target.expect.probes.push(stray);
     assert!(verdicts(&check(&target, &Wanted::default(), &world)).contains_key("services.nftables.https"));
+}
+
+#[test]
+fn a_site_that_is_gone_or_speaks_something_else_is_seen_once() {
+    let target = target();
+    let gone = [Answer::Unreachable { reason: "refused".to_owned() }, Answer::Silence { reason: "no TLS".to_owned() }];
+    for answer in gone {
+        let mut world = healthy(&target);
+        let tls = world.iter_mut().find(|(probe, _)| matches!(probe, Probe::Tls { .. }));
+        *tls.unwrap().1 = answer;
+        let report = check(&target, &Wanted { stages: [Stage::Https].into(), ..Wanted::default() }, &world);
+        let of = |wanted| verdicts(&report).into_iter().filter(move |(_, v)| *v == wanted).map(|(id, _)| id);
+        assert_eq!(of(Verdict::Unhealthy).collect::<Vec<_>>(), ["https.tls.version.web"]);
+        assert!(of(Verdict::Skipped).all(|id| id.starts_with("https.certificate.")));
+    }
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_certificate_makes_a_judge_fail(at in 0_usize..396, byte: u8) {
+        use base64::Engine as _;
+        let base64 = base64::prelude::BASE64_STANDARD;
+        let mut der = base64.decode(certificates::SERVER).unwrap();
+        der[at] = byte;
+        let damaged = base64.encode(&der);
+        let target = target();
+        let mut world = healthy(&target);
+        for answer in world.values_mut() {
+            if let Answer::Tls(report) = answer {
+                report.chain[0].clone_from(&damaged);
+            }
+        }
+        let wanted = Wanted { only: vec!["https.certificate".to_owned()], ..Wanted::default() };
+        let after = verdicts(&check(&target, &wanted, &world));
+        // Every bit of it is signed.
+        let good = damaged == certificates::SERVER;
+        proptest::prop_assert_eq!(after["https.certificate.chain.web"] == Verdict::Healthy, good);
+    }
+}
+
+/// Probes are answered in their order, and what the burst uses up others need.
+#[test]
+fn the_burst_comes_after_all_that_is_asked_from_outside() {
+    let target = target();
+    let probes: std::collections::BTreeSet<Probe> =
+        ask(Stage::Https, &target).into_iter().flat_map(|question| question.probes).collect();
+    let outside: Vec<&Probe> = probes.iter().filter(|probe| probe.side() == crate::probe::Side::Outside).collect();
+    assert!(outside.len() > 10 && matches!(outside.last(), Some(Probe::Burst { .. })), "{outside:?}");
+    assert_eq!(checks(Stage::Https).last().map(|check| check.id), Some("https.burst"));
+}
+
+#[test]
+fn certificates_and_numbers_that_are_none_break_nothing() {
+    let target = target();
+    for text in ["", "!", "AAAA", "MIIBijCC", &certificates::SERVER[..100]] {
+        let mut world = healthy(&target);
+        for answer in world.values_mut() {
+            match answer {
+                Answer::Tls(report) => report.chain = vec![text.to_owned()],
+                Answer::Clock { unix_seconds, .. } => *unix_seconds = i64::MIN,
+                _ => {}
+            }
+        }
+        let after = verdicts(&check(&target, &Wanted::default(), &world));
+        for name in ["chain", "current", "names", "dates"] {
+            assert_eq!(after[&format!("https.certificate.{name}.web")], Verdict::Unhealthy, "{text} {name}");
+        }
+    }
 }
 
 #[test]

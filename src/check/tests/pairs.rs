@@ -6,7 +6,7 @@ use super::world::{World, socket};
 use crate::check::Verdict::{self, Skipped, Unhealthy, Warning};
 use crate::probe::*;
 
-type Pair = (&'static str, Verdict, fn(&mut World));
+pub type Pair = (&'static str, Verdict, fn(&mut World));
 
 /// Gives `change` the part of an answer that matches the pattern; a pattern that matches nothing fails the test.
 macro_rules! spoil {

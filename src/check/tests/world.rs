@@ -59,6 +59,7 @@ pub fn target() -> Target {
         secrets: [("db".to_owned(), secret())].into(),
         limits: [("ssh.service".to_owned(), limits.into())].into(),
         ssh: Some(ssh),
+        https: super::site::sites(),
         journal_allow: vec![("^kernel: harmless [0-9]+$".to_owned(), "known".to_owned())],
         probes: Stage::ALL.map(|stage| probe(stage.name(), "nftables.loaded", Some("policy drop"))).into(),
         stages: set(&["https", "monitoring"]),
@@ -139,6 +140,9 @@ fn ended(stdout: &str) -> Ended {
 }
 
 fn answer(probe: &Probe, target: &Target) -> Answer {
+    if let Some(answer) = super::site::answer(probe) {
+        return answer;
+    }
     match probe {
         Probe::SshOffer => Answer::SshOffer(offer()),
         Probe::SshLogin { user, .. } => {
@@ -187,6 +191,7 @@ fn answer(probe: &Probe, target: &Target) -> Answer {
             Answer::Connected { said: if *listen { "+PONG\r\n".to_owned() } else { String::new() } }
         }
         Probe::Run { .. } => Answer::Run(ended("chain input { policy drop; }")),
+        other => panic!("{other:?} is none of these"),
     }
 }
 

@@ -63,12 +63,14 @@ impl Subject<'_> {
         let usual = Patience::default();
         let most = |time: Duration| limits.each.map_or(time, |each| each.min(time));
         let patience = Patience { offer: most(usual.offer), login: most(usual.login), ..usual };
+        let sites = self.manifest.expect.https.values().map(|site| site.port);
         let (outside, has_key) = match &self.inside {
-            Inside::Ssh(remote) => remote.outside(patience)?,
+            Inside::Ssh(remote) => remote.outside(patience, sites.collect())?,
             Inside::Agent(vm) => {
                 let port = vm.state().host_port(22).ok_or_else(|| Failure::error("the machine has no SSH port"))?;
                 let ssh = running::ssh(&running::tools_of(vm)?, vm.directory(), false);
-                (Outside::new("127.0.0.1", port, &vm.private_key(), ssh, patience)?, true)
+                let ports = sites.filter_map(|port| Some((port, vm.state().host_port(port)?))).collect();
+                (Outside::new("127.0.0.1", port, &vm.private_key(), ssh, patience)?.reached(ports, None), true)
             }
         };
         Ok(Outsider { outside: outside.until(until), has_key })

@@ -1,5 +1,6 @@
 //! A machine that rave does not run, asked over SSH: by the user's own `ssh`, with what it knows of hosts and keys.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -15,6 +16,8 @@ use super::super::{Context, Failure, Result, locking, store};
 
 /// The port of SSH (RFC 4253, 4.1).
 const PORT: u16 = 22;
+/// That of HTTPS (RFC 9110, 4.2.2).
+const HTTPS: u16 = 443;
 /// The longest output of a program that is taken, and the longest manifest, in bytes.
 const OUTPUT: usize = 8 << 20;
 const MANIFEST: u64 = 64 << 20;
@@ -31,6 +34,8 @@ pub struct Remote {
     key: Option<PathBuf>,
     /// Holds `known_hosts` with the only key that is accepted, if it was given.
     known: Option<tempfile::TempDir>,
+    /// Host and port of its site, if that is reached elsewhere.
+    web: Option<(String, u16)>,
 }
 
 /// User, host and port.
@@ -73,7 +78,8 @@ impl Remote {
         let known = arguments.host_key.as_deref().map(known_hosts).transpose()?;
         let ssh = Tool::of_user("ssh", &context.environment.identities.environment);
         let key = arguments.ssh_key.as_deref().map(disk::canonical).transpose()?;
-        Ok(Self { place, ssh, key, known })
+        let web = arguments.https.as_deref().map(|url| web(url, manifest)).transpose()?;
+        Ok(Self { place, ssh, key, known, web })
     }
 
     /// The machine, for people.
@@ -143,10 +149,41 @@ impl Remote {
     }
 
     /// The machine as its users see it, and whether there is a key to log in with as one of them.
-    pub fn outside(&self, patience: Patience) -> Result<(Outside, bool)> {
+    pub fn outside(&self, patience: Patience, sites: BTreeSet<u16>) -> Result<(Outside, bool)> {
         let key = self.key.clone().unwrap_or_default();
         let outside = Outside::new(&self.place.host, self.place.port, &key, self.ssh.clone(), patience)?;
-        Ok((outside, self.key.is_some()))
+        let port = |site| self.web.as_ref().filter(|_| sites.len() == 1).map_or(site, |(_, port)| *port);
+        let ports = sites.iter().map(|site| (*site, port(*site))).collect();
+        Ok((outside.reached(ports, self.web.as_ref().map(|(host, _)| host.clone())), self.key.is_some()))
+    }
+}
+
+/// Host and port of `https://HOST[:PORT]`, where the only site of an image is reached.
+fn web(url: &str, manifest: &Manifest) -> Result<(String, u16)> {
+    let unfit = |reason: &str| Failure::request(format!("--https {url}: {reason}"));
+    let ports: BTreeSet<u16> = manifest.expect.https.values().map(|site| site.port).collect();
+    let place = web_place(url).map_err(unfit)?;
+    if ports.len() == 1 {
+        Ok(place)
+    } else {
+        Err(unfit("the image has not one port that serves HTTPS")
+            .hint("without --https, ports are tried as they are, at the host of --ssh"))
+    }
+}
+
+fn web_place(url: &str) -> std::result::Result<(String, u16), &'static str> {
+    let place = url.strip_prefix("https://").map(|rest| rest.strip_suffix('/').unwrap_or(rest));
+    let place = place.ok_or("it does not begin with https://")?;
+    // What follows the last colon of an address in brackets may be a part of it.
+    let (host, port) = match place.rsplit_once(':').filter(|(_, port)| !port.contains(']')) {
+        Some((host, port)) => (host, port.parse().ok().filter(|port| *port > 0)),
+        None => (place, Some(HTTPS)),
+    };
+    let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    let is_host = !host.is_empty() && host.chars().all(|c| c.is_ascii_alphanumeric() || "-.:".contains(c));
+    match port {
+        Some(port) if is_host => Ok((host.to_owned(), port)),
+        _ => Err("it is not https://HOST or https://HOST:PORT"),
     }
 }
 
@@ -237,6 +274,18 @@ mod tests {
             assert!(place(text).is_err(), "{text}");
         }
         assert!(Place::parse("web", None).is_err());
+    }
+
+    #[test]
+    fn a_site_is_at_a_host_and_a_port() {
+        let told = |url: &str| web_place(url).map(|(host, port)| format!("{host} {port}"));
+        assert_eq!(told("https://web.example.org/").as_deref(), Ok("web.example.org 443"));
+        assert_eq!(told("https://10.0.0.5:3002").as_deref(), Ok("10.0.0.5 3002"));
+        assert_eq!(told("https://[::1]").as_deref(), Ok("::1 443"));
+        assert_eq!(told("https://[::1]:3002/").as_deref(), Ok("::1 3002"));
+        for url in ["", "http://web", "https://", "https://web:0", "https://web:x", "https://web/path", "https://a b"] {
+            assert!(told(url).is_err(), "{url}");
+        }
     }
 
     #[test]

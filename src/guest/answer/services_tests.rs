@@ -1,58 +1,9 @@
+use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::os::unix::net::UnixListener;
+use std::path::Path;
 
 use super::*;
-
-fn read(text: &str) -> Result<HttpReply, String> {
-    reply(text.as_bytes())
-}
-
-#[test]
-fn responses_of_every_framing_are_read() {
-    let long = "x".repeat(BODY as usize + 9);
-    for (text, status, body, truncated) in [
-        ("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokrest", 200, "ok", false),
-        ("HTTP/1.1 503 Not Ready\r\n\r\nno\n", 503, "no\n", false),
-        ("HTTP/1.0 200 \n\nok", 200, "ok", false),
-        ("HTTP/1.1 204 No Content\r\n\r\nok", 204, "", false),
-        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2;x=y\r\nok\r\n1\r\n!\r\n0\r\n\r\n", 200, "ok!", false),
-        (&format!("HTTP/1.1 200 OK\r\n\r\n{long}"), 200, &long[..BODY as usize], true),
-        (&format!("HTTP/1.1 200 OK\r\nContent-Length: 9999999\r\n\r\n{long}"), 200, &long[..BODY as usize], true),
-        (
-            &format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nFFFFF\r\n{long}"),
-            200,
-            &long[..BODY as usize],
-            true,
-        ),
-    ] {
-        let reply = read(text).unwrap_or_else(|error| panic!("{error}: {:.80}", text));
-        assert_eq!((reply.status, reply.body.as_str(), reply.truncated), (status, body, truncated));
-    }
-    let reply = read("HTTP/1.1 200 OK\r\nX-A: 1\r\nx-a:2 \r\n\r\n").unwrap();
-    assert_eq!(reply.headers, BTreeMap::from([("x-a".to_owned(), "1, 2".to_owned())]));
-}
-
-#[test]
-fn lies_are_no_answers() {
-    for (text, reason) in [
-        ("", "ends early"),
-        ("SSH-2.0-OpenSSH\r\n", "not a status line"),
-        ("HTTP/1.1 99 x\r\n\r\n", "not a status line"),
-        ("HTTP/2 200\r\n\r\n", "not a status line"),
-        ("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nok", "ends early"),
-        ("HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n", "not a number"),
-        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n", "not asked for"),
-        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", "length of a chunk"),
-        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nok\r\n", "longer than it says"),
-        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffffffffff\r\n", "length of a chunk"),
-        ("HTTP/1.1 200 OK\r\nnonsense\r\n\r\n", "not a header"),
-        (&format!("HTTP/1.1 200 OK\r\nX: {}", "x".repeat(HEAD as usize)), "too long"),
-        ("HTTP/1.1 200 OK\r\nX", "ends early"),
-    ] {
-        let error = read(text).unwrap_err();
-        assert!(error.contains(reason), "{error}: {:.80}", text);
-    }
-}
 
 fn machine(root: &Path) -> Machine {
     Machine { proc: "/proc".into(), sys: "/sys".into(), root: root.into(), limit: None }

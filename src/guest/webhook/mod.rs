@@ -41,6 +41,8 @@ use intake::Intake;
 use journal::Journal;
 use metrics::Metrics;
 
+pub use route::CHECK;
+pub use signature::sign;
 pub use statements::{Id, Letter};
 
 /// Why the dispatcher does not work.

@@ -4,6 +4,10 @@ use std::collections::BTreeMap;
 
 use super::config::{Handler, Name};
 
+/// The type of the events that `rave check` delivers. They go to the handlers that name it: what takes everything in
+/// would do its work for nothing, such as a deployment.
+pub const CHECK: &str = "rave.check";
+
 /// The handlers of an event, by name.
 pub fn handlers<'a>(all: &'a BTreeMap<Name, Handler>, source: &str, kind: &str) -> Vec<&'a str> {
     let takes = |handler: &Handler| {
@@ -19,8 +23,11 @@ pub fn pattern<'a>(all: &'a BTreeMap<Name, Handler>, kind: &str) -> Option<&'a s
 }
 
 /// Whether a type fits a pattern, in which `*` stands for any text, also for none. Takes no more steps than the product
-/// of both lengths.
+/// of both lengths. A check is nothing that a pattern stands for.
 fn matches(pattern: &str, kind: &str) -> bool {
+    if kind == CHECK {
+        return pattern == CHECK;
+    }
     let (pattern, kind) = (pattern.as_bytes(), kind.as_bytes());
     let (mut p, mut k) = (0, 0);
     // Where to go on if the text behind the last star turns out to be longer.
@@ -79,6 +86,13 @@ mod tests {
             assert!(!matches(pattern, kind), "{pattern} {kind}");
         }
         assert!(!matches(&"*a".repeat(60), &"a".repeat(59)));
+    }
+
+    #[test]
+    fn a_check_reaches_only_who_names_it() {
+        assert!(matches(CHECK, CHECK));
+        assert!(["*", "rave.*", "*check", ""].iter().all(|pattern| !matches(pattern, CHECK)));
+        assert!(matches("*", "rave.checks"));
     }
 
     proptest::proptest! {

@@ -10,6 +10,8 @@ use sha2::{Digest as _, Sha256};
 use subtle::{Choice, ConstantTimeEq as _};
 
 use super::rejection::Rejection;
+use super::route::CHECK;
+use crate::probe::SigningScheme;
 use crate::secrets::Secret;
 
 /// The shortest key, in bytes.
@@ -109,6 +111,36 @@ pub fn verify(
         return if good { Ok(*scheme) } else { Err(Rejection::Forged) };
     }
     Err(Rejection::Unsigned)
+}
+
+/// The headers by which a sender that has the secret signs an event, with its id and type.
+///
+/// # Errors
+/// The secret is no key.
+pub fn sign(
+    secret: &Secret,
+    scheme: SigningScheme,
+    id: &str,
+    time: u64,
+    body: &str,
+) -> Result<Vec<(&'static str, String)>, KeyError> {
+    let key = Key::parse(secret)?;
+    Ok(match scheme {
+        SigningScheme::Github => vec![
+            (Scheme::Github.header(), format!("sha256={}", hex(&mac(&key.text, &[body.as_bytes()])))),
+            ("x-github-delivery", id.to_owned()),
+            ("x-github-event", CHECK.to_owned()),
+        ],
+        SigningScheme::Standard => {
+            let time = time.to_string();
+            let parts = [id.as_bytes(), b".", time.as_bytes(), b".", body.as_bytes()];
+            vec![
+                (Scheme::Standard.header(), format!("v1,{}", STANDARD.encode(mac(&key.standard, &parts)))),
+                ("webhook-id", id.to_owned()),
+                ("webhook-timestamp", time),
+            ]
+        }
+    })
 }
 
 /// The value of a header that may come once.

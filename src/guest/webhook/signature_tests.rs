@@ -181,3 +181,20 @@ proptest::proptest! {
         proptest::prop_assert_eq!(verify(&all, &changed, &ALL, &keys, at(0)), Err(Rejection::Forged));
     }
 }
+
+#[test]
+fn what_is_signed_here_is_good_with_its_key_and_time_only() {
+    for secret in ["a secret of some length", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"] {
+        for (scheme, signed) in [(Scheme::Github, SigningScheme::Github), (Scheme::Standard, SigningScheme::Standard)] {
+            let made = super::sign(&Secret::from(secret), signed, "rave-check-1", 1000, "{}").unwrap();
+            let made = headers(&made.iter().map(|(name, value)| (*name, value.as_str())).collect::<Vec<_>>());
+            let ask = |body: &[u8], key: Key, now| verify(&made, body, &ALL, &[key], at(now));
+            assert_eq!(ask(b"{}", key(secret), 1000), Ok(scheme));
+            assert_eq!(ask(b"[]", key(secret), 1000), Err(Rejection::Forged));
+            assert_eq!(ask(b"{}", key("another secret of that kind"), 1000), Err(Rejection::Forged));
+            let later = if signed == SigningScheme::Standard { Err(Rejection::Stale) } else { Ok(scheme) };
+            assert_eq!(ask(b"{}", key(secret), 2000), later);
+        }
+    }
+    assert_eq!(super::sign(&Secret::from("short"), SigningScheme::Github, "", 0, "").unwrap_err(), KeyError::Short);
+}

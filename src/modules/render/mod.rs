@@ -5,6 +5,7 @@ mod expect;
 mod files;
 mod fixed;
 mod formed;
+mod https;
 mod kernel;
 mod mounts;
 mod options;
@@ -26,7 +27,7 @@ use super::yaml::{Kind, Node};
 use super::{Failed, Project};
 use crate::name::{GuestPath, OptionPath, PackageName};
 use crate::origin::{Diagnostic, Origin};
-use crate::system::{Certificate, Expect, Mode, OptionValue, Secret, State, System};
+use crate::system::{Certificate, Expect, Https, Mode, OptionValue, Secret, State, System};
 use crate::tree::Entry;
 
 use entries::parts;
@@ -91,6 +92,7 @@ pub(super) struct Render<'a> {
     probes: Claims<()>,
     state: BTreeMap<GuestPath, (State, Origin, OptionPath)>,
     ssh: Option<Origin>,
+    https: Claims<Https>,
     expect: Expect,
     warnings: Vec<Diagnostic>,
     errors: Vec<Diagnostic>,
@@ -179,6 +181,7 @@ impl<'a> Render<'a> {
             probes: Claims::new(),
             state: BTreeMap::new(),
             ssh: None,
+            https: Claims::new(),
             expect: Expect::default(),
             warnings: Vec::new(),
             errors: Vec::new(),
@@ -263,6 +266,7 @@ impl<'a> Render<'a> {
             }),
             "mounts" => self.each(name, node, by, |this, key, node, by| this.mount(&key, &node, by)),
             "ssh" => self.whole(name, node, by, |this, node| this.ssh(&node, by)),
+            "https" => self.each(name, node, by, |this, key, node, by| this.https(&key, &node, by)),
             "state" => self.each_item(name, node, by, |this, node| this.state(&node, by)),
             "journal-allow" => self.each_item(name, node, by, |this, node| this.allow(&node)),
             "key-allow" => self.each_item(name, node, by, |this, node| this.allow_key(&node)),
@@ -340,6 +344,7 @@ impl<'a> Render<'a> {
         let packages = std::mem::take(&mut self.packages);
         self.expect.set_id = self.set_id.clone();
         self.expect.secrets = self.expected_secrets();
+        self.expect.https = std::mem::take(&mut self.https).into_iter().map(|(key, (site, _))| (key, site)).collect();
         self.expect.sysctl = std::mem::take(&mut self.sysctl).into_iter().map(|(key, (set, _))| (key, set)).collect();
         System {
             name: image.name.clone(),

@@ -95,7 +95,8 @@ impl Render<'_> {
         status
     }
 
-    fn headers(&mut self, node: &Node) -> BTreeMap<String, String> {
+    /// Values by header, the names in lower case.
+    pub(super) fn headers(&mut self, node: &Node) -> BTreeMap<String, String> {
         let Some(node) = node.get("headers") else { return BTreeMap::new() };
         let mut headers = BTreeMap::new();
         for (key, value) in fields::map(node, "`headers`", &mut self.errors) {

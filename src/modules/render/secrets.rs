@@ -255,7 +255,7 @@ fn agree(one: &Secret, other: &Secret) -> bool {
 }
 
 /// Whether a certificate can be for that host: a name, also one for all below it (RFC 6125), or an address.
-fn is_host(text: &str) -> bool {
+pub(super) fn is_host(text: &str) -> bool {
     let name = text.strip_prefix("*.").unwrap_or(text);
     let scalar = Scalar::named("host-name");
     text.parse::<std::net::IpAddr>().is_ok() || scalar.is_some_and(|scalar| scalar.read(name, Style::Rendered).is_ok())

@@ -44,6 +44,34 @@ fn one_declaration_of_a_port_is_enough() {
 }
 
 #[test]
+fn a_site_is_expected_as_its_module_says() {
+    let evaluation = good(
+        "--- modules/a.yaml\ndescription: A.\noptions: { sites: { type: map, of: { type: submodule, options: { port: { type: port }, hook: { type: bool, default: false } } }, default: {} } }\n\
+         secrets: { hook-secret: { kind: token } }\n\
+         https:\n  '{{ key }}':\n    each: '{{ sites }}'\n    port: '{{ value.port }}'\n    hosts: [a.example, '*.b.example', '::1']\n    \
+         certificate: '/run/secrets/tls-{{ key }}'\n    headers: { X-Frame-Options: DENY, Server: '' }\n    csp: \"default-src 'self'\"\n    \
+         pages: { /: 200, '/a?b': 404 }\n    rate: 100\n    burst: 50\n    \
+         webhooks: \"{{ {'/hook': {'secret': 'hook-secret', 'schemes': ['gitlab', 'github'], 'body': '1M'}} if value.hook else {} }}\"\n\
+         --- images/x.yaml\nname: x\nversion: 1.0\nimports: [a]\nconfig: { a.sites: { web: { port: 443, hook: true }, plain: { port: 8443 } } }\n",
+    );
+    let sites = &evaluation.system.expect.https;
+    assert_eq!(sites.keys().collect::<Vec<_>>(), ["plain", "web"]);
+    let site = &sites["web"];
+    assert_eq!(
+        (site.port, site.name(), site.certificate.to_string().as_str()),
+        (443, "a.example", "/run/secrets/tls-web")
+    );
+    assert_eq!(site.headers["x-frame-options"], "DENY");
+    assert_eq!((site.headers["server"].as_str(), site.csp.as_str()), ("", "default-src 'self'"));
+    assert_eq!(site.pages, [("/".to_owned(), 200), ("/a?b".to_owned(), 404)].into());
+    assert_eq!(site.rate, Some(crate::probe::Rate { requests: 100, burst: 50 }));
+    let hook = &site.webhooks["/hook"];
+    assert_eq!((hook.secret.as_str(), hook.body), ("hook-secret", 1 << 20));
+    assert_eq!(hook.scheme, Some(crate::probe::SigningScheme::Github));
+    assert!(sites["plain"].webhooks.is_empty());
+}
+
+#[test]
 fn kernel_modules_are_loaded_or_denied_and_each_said_once() {
     let evaluation = good(
         "--- modules/a.yaml\ndescription: A.\nkernel-modules: { initrd: [nvme], load: [wireguard, nf_log], deny: [sctp, dccp] }\n\
@@ -122,7 +150,7 @@ fn every_entry_can_have_a_condition() {
          state: [{ path: /var/lib/a, owner: root, when: on }]\nactive: [{ value: a.service, when: on }]\n\
          open: [{ value: tcp/1, when: on }]\nlocal: [{ value: tcp/1, when: on }]\nbehind-firewall: [{ value: tcp/1, when: on }]\n\
          secrets: { a: { when: on } }\ncertificates: { a: { hosts: [b], key: c, when: on } }\n\
-         ssh: { user: a, host-key-file: /k, when: on }\njournal-allow: [{ pattern: a, reason: b, when: on }]\n\
+         ssh: { user: a, host-key-file: /k, when: on }\nhttps: { a: { port: 1, certificate: /c, when: on } }\njournal-allow: [{ pattern: a, reason: b, when: on }]\n\
          stages: [{ value: https, when: on }]\nassertions: [{ that: false, message: a, when: on }]\n\
          warnings: [{ that: false, message: a, when: on }]\nprobes: [{ stage: ssh, id: a, command: [a], when: on }]\n\
          --- images/x.yaml\nname: x\nversion: 1.0\nimports: [a]\n",

@@ -1,0 +1,214 @@
+//! A site as it should be, and the ways in which what is heard of it over HTTPS breaks.
+
+use std::collections::BTreeMap;
+
+use super::certificates::{AUTHORITY, OTHER_NAME, SERVER, STRANGER};
+use super::pairs::Pair;
+use super::world::{World, option};
+use crate::check::Verdict::{Skipped, Unhealthy, Warning};
+use crate::probe::*;
+use crate::system::{Https, Webhook};
+
+const CSP: &str = "default-src 'self'; frame-ancestors 'none'";
+
+/// When the server's certificate ends, and a day, in seconds.
+const END: i64 = 1_811_808_000;
+const DAY: i64 = 86_400;
+
+fn texts<const N: usize>(pairs: [(&str, &str); N]) -> BTreeMap<String, String> {
+    pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).into()
+}
+
+pub fn sites() -> BTreeMap<String, Https> {
+    let webhook = Webhook { secret: "webhook-secret".to_owned(), scheme: Some(SigningScheme::Standard), body: 1 << 20 };
+    let site = Https {
+        port: 3002,
+        hosts: ["web.example", "127.0.0.1", "*.web.example"].map(str::to_owned).into(),
+        certificate: "/run/secrets/tls-certificate-web".parse().unwrap(),
+        headers: texts([("x-frame-options", "DENY"), ("server", "nginx"), ("x-powered-by", "")]),
+        csp: CSP.to_owned(),
+        pages: [("/".to_owned(), 200), ("/ready".to_owned(), 200), ("/metrics".to_owned(), 404)].into(),
+        rate: Some(Rate { requests: 100, burst: 50 }),
+        webhooks: [("/webhook".to_owned(), webhook)].into(),
+        option: option("services.nginx.enable"),
+    };
+    [("web".to_owned(), site)].into()
+}
+
+/// The answer of a healthy machine to a probe about its site.
+pub fn answer(probe: &Probe) -> Option<Answer> {
+    let chain = [SERVER, AUTHORITY].map(str::to_owned).to_vec();
+    Some(match probe {
+        Probe::Tls { .. } => Answer::Tls(TlsReport {
+            version: "TLSv1_3".to_owned(),
+            cipher: "TLS13_AES_256_GCM_SHA384".to_owned(),
+            group: "X25519".to_owned(),
+            chain,
+        }),
+        Probe::TlsOlder { .. } => Answer::TlsRefusal { refused: true, said: "TLS alert ProtocolVersion".to_owned() },
+        Probe::PlainHttp { .. } => Answer::Http(HttpReply { status: 400, ..HttpReply::default() }),
+        Probe::Https { request, .. } => Answer::Http(reply(request)),
+        Probe::Burst { .. } => Answer::Burst(Burst { served: 43, ms: 900, limited: true }),
+        Probe::Certificate { .. } => Answer::Certificate { chain },
+        Probe::Deliver { .. } => Answer::Delivered(Delivered { new: 202, again: 200, stale: Some(401) }),
+        _ => return None,
+    })
+}
+
+fn reply(request: &Request) -> HttpReply {
+    let status = match request {
+        Request { headers, .. } if headers.contains_key("host") => 421,
+        Request { blanks, .. } if *blanks > 1 << 20 => 413,
+        Request { method, .. } if method == "POST" => 401,
+        Request { path, .. } => {
+            [("/webhook", 405), ("/metrics", 404)].into_iter().find(|(p, _)| p == path).map_or(200, |(_, s)| s)
+        }
+    };
+    let csp = format!("default-src 'none', {CSP}");
+    let headers = texts([("x-frame-options", "DENY"), ("server", "nginx"), ("content-security-policy", &csp)]);
+    HttpReply { status, headers, ..HttpReply::default() }
+}
+
+/// Changes the answer to the one request that `is` it.
+fn asked(world: &mut World, is: fn(&Request) -> bool, change: fn(&mut HttpReply)) {
+    let found = world.iter_mut().filter_map(|(probe, answer)| match (probe, answer) {
+        (Probe::Https { request, .. }, Answer::Http(reply)) if is(request) => Some(reply),
+        _ => None,
+    });
+    let mut found: Vec<_> = found.collect();
+    assert_eq!(found.len(), 1);
+    found.iter_mut().for_each(|reply| change(reply));
+}
+
+fn heard(world: &mut World, mut change: impl FnMut(&mut Answer)) {
+    world.values_mut().for_each(&mut change);
+}
+
+/// The server shows a certificate, and was given it.
+fn certified(world: &mut World, certificate: &str) {
+    heard(world, |answer| {
+        if let Answer::Tls(TlsReport { chain, .. }) | Answer::Certificate { chain } = answer {
+            chain[0] = certificate.to_owned();
+        }
+    });
+}
+
+/// The time, where rave runs and in the machine.
+fn time(world: &mut World, now: i64) {
+    heard(world, |answer| {
+        if let Answer::Clock { unix_seconds, .. } = answer {
+            *unix_seconds = now;
+        }
+    });
+}
+
+fn delivered(world: &mut World, change: fn(&mut Delivered)) {
+    heard(world, |answer| {
+        if let Answer::Delivered(delivered) = answer {
+            change(delivered);
+        }
+    });
+}
+
+fn burst(world: &mut World, to: Burst) {
+    heard(world, |answer| {
+        if let Answer::Burst(burst) = answer {
+            *burst = to;
+        }
+    });
+}
+
+fn ready(request: &Request) -> bool {
+    request.path == "/ready"
+}
+
+pub const PAIRS: &[Pair] = &[
+    ("https.tls.version.web", Unhealthy, |world| {
+        heard(world, |answer| {
+            if let Answer::Tls(report) = answer {
+                report.version = "TLSv1_2".to_owned();
+            }
+        });
+    }),
+    ("https.tls.older-refused.web", Unhealthy, |world| {
+        heard(world, |answer| {
+            if let Answer::TlsRefusal { refused, .. } = answer {
+                *refused = false;
+            }
+        });
+    }),
+    ("https.certificate.chain.web", Unhealthy, |world| certified(world, STRANGER)),
+    ("https.certificate.chain.web", Unhealthy, |world| {
+        // Nothing that the certificate could be held against.
+        heard(world, |answer| {
+            if let Answer::Certificate { chain } = answer {
+                chain.truncate(1);
+            }
+        });
+    }),
+    ("https.certificate.chain.web", Unhealthy, |world| {
+        heard(world, |answer| {
+            if let Answer::Certificate { chain } = answer {
+                chain[1] = "no base64".to_owned();
+            }
+        });
+    }),
+    ("https.certificate.current.web", Unhealthy, |world| {
+        heard(world, |answer| {
+            if let Answer::Certificate { chain } = answer {
+                chain[0] = STRANGER.to_owned();
+            }
+        });
+    }),
+    ("https.certificate.names.web", Unhealthy, |world| certified(world, OTHER_NAME)),
+    ("https.certificate.dates.web", Warning, |world| time(world, END - 30 * DAY + 1)),
+    ("https.certificate.dates.web", Unhealthy, |world| time(world, END - 7 * DAY + 1)),
+    ("https.certificate.dates.web", Unhealthy, |world| time(world, END + 1)),
+    ("https.certificate.dates.web", Unhealthy, |world| time(world, 1_700_000_000)),
+    ("https.page.web/", Unhealthy, |world| {
+        asked(world, |r| *r == Request::get("web.example", "/"), |r| r.status = 502)
+    }),
+    ("https.page.web/ready", Unhealthy, |world| asked(world, ready, |r| r.status = 503)),
+    ("https.page.web/metrics", Unhealthy, |world| asked(world, |r| r.path == "/metrics", |r| r.status = 200)),
+    ("https.headers.web", Unhealthy, |world| {
+        asked(world, ready, |r| drop(r.headers.remove("x-frame-options")));
+    }),
+    ("https.headers.web", Unhealthy, |world| {
+        asked(world, ready, |r| drop(r.headers.insert("x-frame-options".to_owned(), "DENY, DENY".to_owned())));
+    }),
+    ("https.headers.web", Unhealthy, |world| {
+        asked(world, ready, |r| drop(r.headers.insert("x-powered-by".to_owned(), "PHP".to_owned())));
+    }),
+    ("https.headers.web", Unhealthy, |world| {
+        asked(world, ready, |r| {
+            drop(r.headers.insert("content-security-policy".to_owned(), "default-src *".to_owned()))
+        });
+    }),
+    ("https.plain-http.web", Unhealthy, |world| {
+        for (probe, answer) in world {
+            if let (Probe::PlainHttp { .. }, Answer::Http(reply)) = (probe, answer) {
+                reply.status = 200;
+            }
+        }
+    }),
+    ("https.unknown-host.web", Unhealthy, |world| {
+        asked(world, |r| r.headers.contains_key("host"), |r| r.status = 200);
+    }),
+    ("https.webhook.method.web/webhook", Unhealthy, |world| {
+        asked(world, |r| r.method == "GET" && r.path == "/webhook", |r| r.status = 200);
+    }),
+    ("https.webhook.unsigned.web/webhook", Unhealthy, |world| {
+        asked(world, |r| *r == Request::post("web.example", "/webhook"), |r| r.status = 202);
+    }),
+    ("https.webhook.forged.web/webhook", Unhealthy, |world| {
+        asked(world, |r| r.headers.contains_key("webhook-signature"), |r| r.status = 202);
+    }),
+    ("https.webhook.large.web/webhook", Unhealthy, |world| asked(world, |r| r.blanks > 0, |r| r.status = 401)),
+    ("https.webhook.signed.web/webhook", Unhealthy, |world| delivered(world, |d| d.new = 503)),
+    ("https.webhook.repeated.web/webhook", Unhealthy, |world| delivered(world, |d| d.again = 202)),
+    ("https.webhook.stale.web/webhook", Unhealthy, |world| delivered(world, |d| d.stale = Some(202))),
+    ("https.webhook.stale.web/webhook", Skipped, |world| delivered(world, |d| d.stale = None)),
+    ("https.burst.web", Unhealthy, |world| burst(world, Burst { served: 60, ms: 900, limited: false })),
+    ("https.burst.web", Unhealthy, |world| burst(world, Burst { served: 600, ms: 900, limited: true })),
+    ("https.burst.web", Skipped, |world| burst(world, Burst { served: 40, ms: 20_000, limited: false })),
+];

@@ -1,0 +1,80 @@
+//! The machine's side of what is checked over HTTPS: which certificate a service was given, and events that only who
+//! holds the secret can sign.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+
+use super::{Machine, Trouble};
+use crate::client::{Offer, Session, Talk, told};
+use crate::disk;
+use crate::guest::webhook::{CHECK, sign};
+use crate::name::GuestPath;
+use crate::probe::{Answer, Delivered, Request, SigningScheme};
+use crate::secrets::Secret;
+
+/// The longest file of certificates, in bytes, and how many of them are told.
+const FILE: u64 = 256 << 10;
+const CHAIN: usize = 10;
+/// The longest secret, in bytes.
+const SECRET: u64 = 4 << 10;
+
+/// How long all deliveries together may take.
+const TIME: Duration = Duration::from_secs(20);
+
+/// How long ago the stale event was signed: longer than any window that the dispatcher can be given.
+const STALE: u64 = 2 * 24 * 60 * 60;
+
+/// Reads certificates in PEM; whatever else is in the file, such as a key, is passed over.
+pub fn certificate(machine: &Machine, path: &GuestPath) -> Result<Answer, Trouble> {
+    let pem = disk::read_start(machine.inside(path), FILE)?;
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).take(CHAIN).collect();
+    let chain = chain.map_err(|error| format!("{path} holds no certificates in PEM: {error}"))?;
+    if chain.is_empty() {
+        return Err(format!("{path} holds no certificate in PEM").into());
+    }
+    Ok(Answer::Certificate { chain: chain.iter().map(|der| BASE64_STANDARD.encode(der)).collect() })
+}
+
+/// Signs an event and delivers it twice, and one that is stale where the scheme signs a time. The events are of a type
+/// that only handlers get that name it, and their ids say where they are from.
+pub fn deliver(
+    machine: &Machine,
+    port: u16,
+    request: &Request,
+    secret: &str,
+    scheme: SigningScheme,
+) -> Result<Answer, Trouble> {
+    let path: GuestPath = format!("/run/secrets/{secret}").parse().map_err(|error| format!("{error}"))?;
+    let path = machine.inside(&path);
+    let secret = disk::context("read", &path, Secret::read(disk::open(&path)?, SECRET))?;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_err(|_| "the clock is before 1970".to_owned())?;
+    let signed = |id: &str, time: u64| -> Result<Request, Trouble> {
+        let body = format!("{{\"type\":\"{CHECK}\"}}");
+        let headers =
+            sign(&secret, scheme, id, time, &body).map_err(|error| format!("the secret is no key: {error}"))?;
+        Ok(Request { body, ..request.clone() }.with(headers))
+    };
+    let id = format!("rave-check-{}", now.as_nanos());
+    let new = signed(&id, now.as_secs())?;
+    let stale = match scheme {
+        SigningScheme::Standard => Some(signed(&format!("{id}-stale"), now.as_secs().saturating_sub(STALE))?),
+        SigningScheme::Github => None,
+    };
+    Ok(send(port, &new, stale.as_ref()).map_or_else(|reason| Answer::Silence { reason }, Answer::Delivered))
+}
+
+fn send(port: u16, new: &Request, stale: Option<&Request>) -> Result<Delivered, String> {
+    let talk = Talk::tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, port)), TIME).map_err(told)?;
+    let mut session = Session::start(talk, &new.host, Offer::All).map_err(|error| error.to_string())?;
+    let mut status = |request| session.ask(request).map(|reply| reply.status);
+    Ok(Delivered { new: status(new)?, again: status(new)?, stale: stale.map(&mut status).transpose()? })
+}
+
+#[cfg(test)]
+#[path = "https_tests.rs"]
+mod tests;

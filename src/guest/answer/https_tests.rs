@@ -1,0 +1,66 @@
+use std::time::SystemTime;
+
+use rustls::version::TLS13;
+
+use super::*;
+use crate::client::fixture;
+use crate::secrets::generate;
+
+fn machine(root: &std::path::Path) -> Machine {
+    Machine { proc: "/proc".into(), sys: "/sys".into(), root: root.into(), limit: None }
+}
+
+#[test]
+fn events_are_signed_and_delivered_twice_and_once_stale() {
+    let root = tempfile::tempdir().unwrap();
+    std::fs::create_dir_all(root.path().join("run/secrets")).unwrap();
+    std::fs::write(root.path().join("run/secrets/hook"), "a secret of some length\n").unwrap();
+    let now = SystemTime::now();
+    let (authority, key) = (generate::authority("test", now).unwrap(), generate::tls_key().unwrap());
+    let chain = generate::server_certificate(&["web.example".to_owned()], &key, &authority, now).unwrap();
+    for (scheme, stale) in [(SigningScheme::Standard, Some(401)), (SigningScheme::Github, None)] {
+        let mut statuses = [202, 200, 401].into_iter();
+        let config = fixture::config(&chain, key.expose_text().unwrap(), "web.example", &[&TLS13]);
+        let (port, serving) = fixture::serve(config, 1, move |_| {
+            format!("HTTP/1.1 {} x\r\nContent-Length: 2\r\n\r\nno", statuses.next().unwrap())
+        });
+        let request = Request::post("web.example", "/webhook");
+        let answer = deliver(&machine(root.path()), port, &request, "hook", scheme).unwrap();
+        assert_eq!(answer, Answer::Delivered(Delivered { new: 202, again: 200, stale }));
+        let heard = serving.join().unwrap();
+        assert_eq!((heard.len(), &heard[0]), (2 + usize::from(stale.is_some()), &heard[1]));
+        assert!(heard[0].starts_with("POST /webhook HTTP/1.1\r\nhost: web.example\r\n"), "{heard:?}");
+        assert!(
+            heard
+                .iter()
+                .all(|request| request.contains("rave-check-") && request.ends_with("{\"type\":\"rave.check\"}"))
+        );
+        assert!(heard.iter().all(|request| !request.contains("a secret of")));
+    }
+    let request = Request::post("web.example", "/webhook");
+    let missing = deliver(&machine(root.path()), 1, &request, "none", SigningScheme::Github);
+    assert!(missing.unwrap_err().to_string().contains("none"));
+    let closed = deliver(&machine(root.path()), 1, &request, "hook", SigningScheme::Github).unwrap();
+    assert!(matches!(closed, Answer::Silence { reason } if reason.contains("refused")));
+    for name in ["../passwd", "a/../../b", ""] {
+        assert!(deliver(&machine(root.path()), 1, &request, name, SigningScheme::Github).is_err(), "{name}");
+    }
+}
+
+#[test]
+fn certificates_are_told_and_keys_are_not() {
+    let root = tempfile::tempdir().unwrap();
+    let authority = generate::authority("test", SystemTime::now()).unwrap();
+    let told = |text: &str| {
+        std::fs::write(root.path().join("c.pem"), text).unwrap();
+        certificate(&machine(root.path()), &"/c.pem".parse().unwrap())
+    };
+    let both = format!("{}{}", authority.key.expose_text().unwrap(), authority.certificate.repeat(30));
+    let Answer::Certificate { chain } = told(&both).unwrap() else { panic!() };
+    assert_eq!(chain.len(), CHAIN);
+    let line = authority.certificate.lines().nth(1).unwrap();
+    assert!(chain[0].starts_with(line), "{chain:?}");
+    for none in ["", "no certificate", "-----BEGIN CERTIFICATE-----\n!!\n-----END CERTIFICATE-----\n"] {
+        assert!(told(none).is_err(), "{none}");
+    }
+}

@@ -1,0 +1,89 @@
+//! What the machine serves over HTTPS, broken in a running machine: each check of the stage sees what it is for.
+
+use std::time::{Duration, SystemTime};
+
+use rave::secrets::{Secret, generate};
+
+use crate::lab::{Fault, Lab, wait_for, with_verdict};
+use crate::site::Site;
+
+/// A server that is set up in other ways than the image says, with a certificate that is wrong in all ways.
+const WRONG: [Fault; 2] = [
+    Fault {
+        breaks: "sed -e 's/ssl_protocols TLSv1.3;/ssl_protocols TLSv1.2;/' -e 's/Options DENY/Options SAMEORIGIN/' \
+                 -e 's/return 421;/return 200;/' -e 's/return 404;/return 410;/' -e '/limit_req zone/d' \
+                 -e 's|server_tokens off;|server_tokens off; error_page 497 =302 https://localhost/;|' \
+                 -e 's|ssl_certificate /.*|ssl_certificate /run/wrong.pem;|' /etc/nginx/nginx.conf > /run/nginx.conf; \
+                 mount --bind /run/nginx.conf /etc/nginx/nginx.conf; systemctl restart nginx.service; \
+                 rave guest wait 127.0.0.1:3002",
+        mends: "umount /etc/nginx/nginx.conf; systemctl restart nginx.service; rave guest wait 127.0.0.1:3002",
+        seen_by: &[
+            "https.burst.main",
+            "https.certificate.chain.main",
+            "https.certificate.current.main",
+            "https.certificate.dates.main",
+            "https.certificate.names.main",
+            "https.headers.main",
+            "https.page.main/metrics",
+            "https.plain-http.main",
+            "https.tls.older-refused.main",
+            "https.tls.version.main",
+            "https.unknown-host.main",
+        ],
+    },
+    Fault {
+        breaks: "systemctl stop postgresql.service",
+        mends: "systemctl start postgresql.service postgresql-declared.service",
+        seen_by: &[
+            "https.page.main/healthz",
+            "https.page.main/ready",
+            "https.webhook.repeated.main/webhook",
+            "https.webhook.signed.main/webhook",
+        ],
+    },
+];
+
+/// A server that passes everything on, and nobody behind it.
+const LONELY: [Fault; 2] = [
+    Fault {
+        breaks: "sed -e '/if (.request_method/,/}/d' -e '/client_max_body_size/s/[0-9]*;/9999999;/' /etc/nginx/nginx.conf \
+                 > /run/nginx.conf; mount --bind /run/nginx.conf /etc/nginx/nginx.conf; \
+                 systemctl restart nginx.service; rave guest wait 127.0.0.1:3002",
+        mends: WRONG[0].mends,
+        seen_by: &["https.webhook.large.main/webhook", "https.webhook.method.main/webhook"],
+    },
+    Fault {
+        breaks: "systemctl stop webhook.service rave-dashboards.service rave-status.service",
+        mends: "systemctl start webhook.service rave-dashboards.service rave-status.service",
+        seen_by: &[
+            "https.page.main/",
+            "https.page.main/grafana/",
+            "https.page.main/healthz",
+            "https.page.main/live",
+            "https.page.main/ready",
+            "https.webhook.forged.main/webhook",
+            "https.webhook.repeated.main/webhook",
+            "https.webhook.signed.main/webhook",
+            "https.webhook.stale.main/webhook",
+            "https.webhook.unsigned.main/webhook",
+        ],
+    },
+];
+
+/// Breaks the site of the production image, whose private key is `key`, and mends it again.
+pub fn breaks(lab: &Lab, site: &Site, key: Secret) {
+    let root = |script: &str| lab.root("production", script);
+    println!("what a server does in another way than the image says is seen from outside, each by its own check");
+    let past = SystemTime::now() - Duration::from_secs(395 * 24 * 60 * 60);
+    let stranger = generate::authority("stranger", past).unwrap();
+    let wrong = generate::server_certificate(&["localhost".to_owned()], &key, &stranger, past).unwrap();
+    root(&format!("umask 022; cat > /run/wrong.pem <<'END'\n{wrong}END\ntouch /run/nginx.conf"));
+    for faults in [&WRONG, &LONELY] {
+        lab.broken(&["production", "--stage", "https"], faults);
+        root(&faults.iter().map(|fault| fault.mends).collect::<Vec<_>>().join("; "));
+        wait_for("the site", || (site.flood("/ready", 1, 1) == [200]).then_some(()));
+    }
+    let (status, report) = lab.check(&["production", "--only", "https.webhook"]);
+    assert_eq!((status, with_verdict(&report, "unhealthy").len()), (Some(0), 0), "{report}");
+    assert!(!root("nft list ruleset").contains("f2b-"), "a check must not have anybody banned");
+}
