@@ -2,6 +2,7 @@
 
 mod authoring;
 mod building;
+mod checking;
 mod guest;
 pub mod secrets;
 
@@ -14,6 +15,7 @@ use crate::system::Mode;
 
 pub use authoring::{Authoring, Diff, Eval, Explain, Fmt, Lint, New, Options, Schema, SchemaKind};
 pub use building::{Build, DiskFormat, Lock, Variant};
+pub use checking::{Check, Elsewhere, Reports, Times, Verify};
 pub use guest::{DeadLetters, Guest, Which};
 
 /// Builds immutable, hardened virtual machine images from Debian packages, boots them and proves them healthy.
@@ -97,6 +99,8 @@ pub enum Command {
     Vm(Vm),
     /// Hold a running machine against its image, in six stages
     Check(Check),
+    /// Read an evidence bundle of `rave check` back: its signature, its digests, and its verdict
+    Verify(Verify),
     /// Writing images and modules
     #[command(flatten)]
     Authoring(Authoring),
@@ -320,34 +324,6 @@ Exit status: 0 done, 1 the secrets are wrong or a unit did not come back, 2 the 
         #[arg(long)]
         image: Option<String>,
     },
-}
-
-/// `rave check`.
-#[derive(Debug, Args)]
-#[command(after_help = "Examples:
-  rave check web                       the running machine `web`; if none runs, one is booted for the check
-  rave check web --stage security      one stage
-  rave check web --junit report.xml    for CI
-
-Exit status: 0 healthy (warnings allowed unless --strict), 1 unwell, 2 rave could not ask.")]
-pub struct Check {
-    /// A machine's name or an image
-    pub target: String,
-    /// Run only these stages
-    #[arg(long, value_name = "STAGE")]
-    pub stage: Vec<String>,
-    /// Run only this check
-    #[arg(long, value_name = "ID")]
-    pub only: Option<String>,
-    /// Let warnings fail
-    #[arg(long)]
-    pub strict: bool,
-    /// Write a JUnit report
-    #[arg(long, value_name = "FILE")]
-    pub junit: Option<PathBuf>,
-    /// What to run the machine on, if none runs
-    #[command(flatten)]
-    pub host: Host,
 }
 
 /// `rave store`.

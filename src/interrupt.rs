@@ -3,13 +3,31 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Condvar, Mutex, PoisonError};
+use std::time::Duration;
 
 type Undo = Box<dyn FnOnce() + Send>;
 
 static PENDING: Mutex<(u64, BTreeMap<u64, Undo>)> = Mutex::new((0, BTreeMap::new()));
 
 static DEFERRED: AtomicUsize = AtomicUsize::new(0);
+
+/// Whether a signal came that was left to a command.
+static HEARD: Heard = Heard(Mutex::new(false), Condvar::new());
+
+struct Heard(Mutex<bool>, Condvar);
+
+impl Heard {
+    fn tell(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.1.notify_all();
+    }
+
+    fn wait(&self, time: Duration) -> bool {
+        let heard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *self.1.wait_timeout_while(heard, time, |heard| !*heard).unwrap_or_else(PoisonError::into_inner).0
+    }
+}
 
 /// Exit status of a command that was interrupted.
 pub const STATUS: i32 = 130;
@@ -38,6 +56,16 @@ pub fn on_interrupt(undo: impl FnOnce() + Send + 'static) -> Registered {
 pub fn leave_to_machine() -> Deferred {
     DEFERRED.fetch_add(1, Ordering::SeqCst);
     Deferred(())
+}
+
+/// Whether a signal came that [`leave_to_machine`] left to the command.
+pub fn heard() -> bool {
+    HEARD.wait(Duration::ZERO)
+}
+
+/// Waits for `time`, or until such a signal comes: then at once, and the answer is `true`.
+pub fn pause(time: Duration) -> bool {
+    HEARD.wait(time)
 }
 
 /// See [`leave_to_machine`].
@@ -76,6 +104,7 @@ pub fn listen() -> io::Result<()> {
                 break;
             }
             left = true;
+            HEARD.tell();
         }
         let pending = std::mem::take(&mut PENDING.lock().unwrap_or_else(PoisonError::into_inner).1);
         // The newest first: what was built on top goes before what carries it.
@@ -83,4 +112,21 @@ pub fn listen() -> io::Result<()> {
         std::process::exit(STATUS);
     });
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signal_ends_a_wait() {
+        let heard = Heard(Mutex::new(false), Condvar::new());
+        assert!(!heard.wait(Duration::from_millis(1)));
+        let begin = std::time::Instant::now();
+        std::thread::scope(|scope| {
+            scope.spawn(|| heard.tell());
+            assert!(heard.wait(Duration::from_secs(60)));
+        });
+        assert!(heard.wait(Duration::from_secs(60)) && begin.elapsed() < Duration::from_secs(30));
+    }
 }

@@ -22,6 +22,7 @@ pub mod tool;
 // rooms
 pub mod check;
 pub mod debian;
+pub mod evidence;
 pub mod guest;
 pub mod images;
 pub mod leaks;

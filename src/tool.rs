@@ -188,16 +188,33 @@ impl Tool {
         if output.status.success() { Ok(output.stdout) } else { Err(self.failed(output.status, &output.stderr)) }
     }
 
-    /// Runs for at most `time`, then kills the program and what it started; keeps the first `bytes` of each
+    /// Runs for at most `time`, and not beyond a signal that the command has to mind
+    /// ([`leave_to_machine`](crate::interrupt::leave_to_machine)), then kills the program and what it started; keeps the first `bytes` of each
     /// output and drops the rest. However the program ends, that is an answer and not an error.
     pub fn bounded(&self, time: Duration, bytes: usize) -> Result<Bounded, Error> {
+        self.bounded_with_input(b"", time, bytes)
+    }
+
+    /// The same with `input` on standard input.
+    pub fn bounded_with_input(&self, input: &[u8], time: Duration, bytes: usize) -> Result<Bounded, Error> {
         let start = |source| Error::Start { program: self.name(), source };
         let mut command = self.command();
         // A group of its own, so that all of it can be killed.
         command.stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+        if !input.is_empty() {
+            command.stdin(Stdio::piped());
+        }
         let mut child = command.spawn().map_err(start)?;
-        let ended = follow(&mut child, Instant::now() + time, bytes);
-        kill_group(&child);
+        let stdin = child.stdin.take();
+        let ended = std::thread::scope(|scope| {
+            if let Some(mut stdin) = stdin {
+                // A program that stops reading says so by its exit status.
+                scope.spawn(move || drop(stdin.write_all(input)));
+            }
+            let ended = follow(&mut child, Instant::now() + time, bytes);
+            kill_group(&child);
+            ended
+        });
         let status = child.wait().map_err(start)?;
         let (stdout, stderr, in_time) = ended.map_err(start)?;
         Ok(Bounded { status: in_time.then_some(status), stdout, stderr })
@@ -247,7 +264,7 @@ fn follow(child: &mut Child, deadline: Instant, bytes: usize) -> io::Result<(Vec
         if ended && !more {
             return Ok((out, err, true));
         }
-        if Instant::now() >= deadline {
+        if Instant::now() >= deadline || crate::interrupt::heard() {
             return Ok((out, err, ended));
         }
     }
@@ -360,6 +377,11 @@ mod tests {
         // What stays behind with the pipe open is not waited for.
         let ended = sh("sleep 1000 & exec >&- 2>&-; exit 0").bounded(minute, 100).unwrap();
         assert_eq!(ended.status.unwrap().code(), Some(0));
+        let input = vec![b'x'; 300_000];
+        let ended = sh("wc -c").bounded_with_input(&input, minute, 100).unwrap();
+        assert_eq!(ended.stdout, b"300000\n");
+        let ended = sh("sleep 1000").bounded_with_input(&input, Duration::from_millis(300), 100).unwrap();
+        assert_eq!(ended.status, None);
         let ended = sh("exec >&- 2>&-; sleep 1000").bounded(Duration::from_millis(300), 100).unwrap();
         assert_eq!(ended.status, None);
     }

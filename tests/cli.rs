@@ -7,6 +7,8 @@
 mod archive;
 #[path = "cli/diff.rs"]
 mod diff;
+#[path = "cli/evidence.rs"]
+mod evidence;
 #[path = "cli/explain.rs"]
 mod explain;
 #[path = "cli/guides.rs"]

@@ -25,6 +25,19 @@ pub fn judge(question: &Question, target: &Target, answers: &[&Answered]) -> Che
     }
 }
 
+/// What is reported of a question that was left out on request: neither pass nor failure.
+pub fn left_out(question: &Question) -> CheckReport {
+    CheckReport {
+        id: question.id.clone(),
+        verdict: Verdict::NotApplicable,
+        expected: question.check.about.to_owned(),
+        observed: "left out on request".to_owned(),
+        option: question.option.as_ref().map(ToString::to_string),
+        evidence: String::new(),
+        ms: 0,
+    }
+}
+
 /// What a machine says ends on somebody's terminal: bounded, and without control characters.
 fn told(text: &str) -> String {
     let harmless = |c: char| if c.is_control() && c != '\n' { '\u{fffd}' } else { c };

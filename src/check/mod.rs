@@ -9,6 +9,7 @@ mod module;
 mod report;
 mod resources;
 mod run;
+mod sarif;
 mod security;
 mod services;
 mod sockets;
@@ -22,9 +23,13 @@ mod tests;
 
 pub use ask::{Question, applies, ask, checks};
 pub use judge::judge;
-pub use report::{Row, StageRow, junit, markdown, stage_rows, trouble_rows};
+pub use report::{Row, StageRow, junit, left_out, markdown, stage_rows, trouble_rows};
 pub use run::{Wanted, run};
+pub use sarif::sarif;
 pub use services::{Progress, progress};
 pub use stage::{CheckReport, NotAStage, Report, Stage, StageReport, Verdict};
 pub use table::{Check, Finding, Subject};
 pub use target::Target;
+
+/// JSON Schema (draft 2020-12) of a [`Report`] in JSON.
+pub const SCHEMA: &str = include_str!("../../docs/check.schema.json");

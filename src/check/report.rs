@@ -51,6 +51,12 @@ pub fn trouble_rows(report: &Report) -> Vec<Row> {
     rows
 }
 
+/// Ids of the checks that were left out on request.
+pub fn left_out(report: &Report) -> Vec<&str> {
+    let checks = report.stages.iter().flat_map(|stage| &stage.checks);
+    checks.filter(|check| check.verdict == Verdict::NotApplicable).map(|check| check.id.as_str()).collect()
+}
+
 fn row(check: &CheckReport) -> Row {
     Row {
         id: check.id.clone(),
@@ -162,6 +168,10 @@ pub fn markdown(report: &Report) -> String {
     for row in troubles {
         let [id, expected, observed, option] = [row.id, row.expected, row.observed, row.option].map(|t| cell(&t));
         put(&mut text, format_args!("| {id} | {} | {expected} | {observed} | {option} |\n", row.verdict));
+    }
+    let left_out: Vec<String> = left_out(report).into_iter().map(cell).collect();
+    if !left_out.is_empty() {
+        put(&mut text, format_args!("\nLeft out on request: {}\n", left_out.join(", ")));
     }
     text
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::ask::{Question, ask};
-use super::judge::judge;
+use super::judge::{judge, left_out};
 use super::{Report, Stage, StageReport, Target};
 use crate::probe::{Answer, Answered, Probe};
 
@@ -14,11 +14,19 @@ pub struct Wanted {
     pub stages: BTreeSet<Stage>,
     /// Ids of checks, or their beginnings up to a dot; empty means all.
     pub only: Vec<String>,
+    /// The same of checks that are left out. They are reported, as not applicable.
+    pub skip: Vec<String>,
 }
 
 impl Wanted {
-    /// The questions of a stage that the user asked for.
-    pub fn questions(&self, stage: Stage, target: &Target) -> Vec<Question> {
+    /// The different probes that answer what the user asked of a stage, in order.
+    pub fn probes(&self, stage: Stage, target: &Target) -> Vec<Probe> {
+        let questions = self.questions(stage, target).into_iter().filter(|question| !self.leaves_out(question));
+        questions.flat_map(|question| question.probes).collect::<BTreeSet<_>>().into_iter().collect()
+    }
+
+    /// The questions of a stage that the user asked for, with those that are left out.
+    fn questions(&self, stage: Stage, target: &Target) -> Vec<Question> {
         if !self.stages.is_empty() && !self.stages.contains(&stage) {
             return Vec::new();
         }
@@ -26,11 +34,15 @@ impl Wanted {
         ask(stage, target).into_iter().filter(wanted).collect()
     }
 
-    /// The entries of `only` that name no check of this machine.
+    fn leaves_out(&self, question: &Question) -> bool {
+        self.skip.iter().any(|skip| question.is(skip))
+    }
+
+    /// The entries of `only` and `skip` that name no check of this machine.
     pub fn unknown(&self, target: &Target) -> Vec<&str> {
         let questions: Vec<Question> = Stage::ALL.into_iter().flat_map(|stage| ask(stage, target)).collect();
-        let unknown = |only: &&str| !questions.iter().any(|question| question.is(only));
-        self.only.iter().map(String::as_str).filter(unknown).collect()
+        let unknown = |id: &&str| !questions.iter().any(|question| question.is(id));
+        self.only.iter().chain(&self.skip).map(String::as_str).filter(unknown).collect()
     }
 
     fn is_everything(&self) -> bool {
@@ -66,12 +78,14 @@ fn run_stage(
     if questions.is_empty() && !(wanted.is_everything() && super::applies(stage, target)) {
         return StageReport::not_applicable(stage);
     }
-    let probes: Vec<Probe> =
-        questions.iter().flat_map(|q| q.probes.clone()).collect::<BTreeSet<_>>().into_iter().collect();
+    let probes = wanted.probes(stage, target);
     let answers = if probes.is_empty() { Vec::new() } else { answer(stage, &probes) };
     let answers: BTreeMap<&Probe, &Answered> = probes.iter().zip(&answers).collect();
     let silence = Answered { answer: Answer::unavailable("no answer"), ms: 0 };
     let judged = questions.iter().map(|question| {
+        if wanted.leaves_out(question) {
+            return left_out(question);
+        }
         let given: Vec<&Answered> =
             question.probes.iter().map(|probe| answers.get(probe).copied().unwrap_or(&silence)).collect();
         judge(question, target, &given)

@@ -24,7 +24,7 @@ pub enum Authoring {
     Lint(Lint),
     /// Lay YAML files out in one way
     Fmt(Fmt),
-    /// Write the JSON schema of images and modules, for editors
+    /// Write the JSON schema of images and modules, for editors, or of reports
     Schema(Schema),
 }
 
@@ -174,6 +174,7 @@ pub struct Fmt {
 #[command(after_help = "Examples:
   rave schema image > image.schema.json   the schema of image files
   rave schema --output schema             image.schema.json and module.schema.json, anew
+  rave schema report                      what `rave check --json` prints
 
 Editors that run yaml-language-server take it from the first line of a file:
   # yaml-language-server: $schema=../schema/image.schema.json
@@ -182,7 +183,7 @@ pub struct Schema {
     /// Of which files
     #[arg(default_value = "image")]
     pub kind: SchemaKind,
-    /// Write both into a directory
+    /// Write those of images and modules into a directory
     #[arg(long, short, value_name = "DIR", conflicts_with = "kind")]
     pub output: Option<PathBuf>,
 }
@@ -194,4 +195,6 @@ pub enum SchemaKind {
     Image,
     /// modules/**/*.yaml.
     Module,
+    /// What `rave check --json` prints.
+    Report,
 }

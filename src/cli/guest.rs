@@ -12,7 +12,11 @@ const FILE: &str = "/etc/rave/webhook.json";
 #[derive(Debug, Subcommand)]
 pub enum Guest {
     /// Answer probes: JSON on standard input and output
-    Answer,
+    Answer {
+        /// How long one answer may take, in seconds
+        #[arg(long, value_name = "SECONDS")]
+        limit: Option<u64>,
+    },
     /// Wait until a service in this machine answers
     #[command(after_help = "Example:
   rave guest wait http://127.0.0.1:9090/-/ready    until the status is 2xx

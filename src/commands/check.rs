@@ -1,109 +1,212 @@
 //! `rave check`: holds a running machine against its image.
 
-use std::time::Duration;
+mod asking;
+mod evidence;
+mod files;
+mod remote;
+mod show;
+mod watch;
+
+use std::time::{Duration, Instant};
 
 use crate::check::{self, Report, Stage, StageReport, Target, Verdict, Wanted};
 use crate::cli;
-use crate::disk;
 use crate::event::Work;
+use crate::evidence::SigningKey;
 use crate::images::Manifest;
 use crate::interrupt;
 use crate::name::ImageName;
-use crate::probe::{Answer, Answered, Probe, Side};
-use crate::qemu::outside::{Outside, Patience};
+use crate::probe::Probe;
 use crate::qemu::state::Condition;
 use crate::qemu::vm::Vm;
-use crate::ui::Tone;
 
 use super::building::Manner;
 use super::running::{self, Wish, machines};
+use super::secrets::signing;
 use super::{Context, Failure, Result, Status, build, locking, run as run_command, store};
 
-/// How long the guest may take for the answers of one stage.
-const ANSWERS: Duration = Duration::from_secs(120);
+use asking::{Asking, Inside, Subject};
+use remote::Remote;
+pub use show::show;
 
 /// A machine younger than this may not have measured everything twice: targets are scraped every 30 s in SAFE.
 const YOUNG: Duration = Duration::from_secs(90);
-/// How long to wait before such a machine is asked again.
+/// How long to wait before such a machine is asked again, and between two looks at one that still starts.
 const PAUSE: Duration = Duration::from_secs(5);
+const LOOK: Duration = Duration::from_secs(1);
+
+/// How long a machine may take for its answers.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// All checks together.
+    pub all: Duration,
+    /// One check; nothing: as long as its kind needs.
+    pub each: Option<Duration>,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { all: Duration::from_secs(300), each: None }
+    }
+}
+
+impl Limits {
+    fn of(times: &cli::Times) -> Self {
+        Self { all: Duration::from_secs(times.deadline), each: times.check_deadline.map(Duration::from_secs) }
+    }
+}
 
 /// Checks a machine that runs, or boots an image for it.
 pub fn run(arguments: &cli::Check, context: &Context) -> Result<Status> {
     let wanted = wanted(arguments)?;
-    let running = arguments.target.parse::<ImageName>().ok().and_then(|name| machines(context).find(&name).ok());
+    files::expect(&arguments.reports, &wanted)?;
+    let round = Round { context, arguments, wanted };
     let _left = interrupt::leave_to_machine();
-    let report = match running {
+    if let Some(place) = &arguments.elsewhere.ssh {
+        return round.elsewhere(place);
+    }
+    let name = arguments.target.as_deref().unwrap_or_default();
+    let running = name.parse::<ImageName>().ok().and_then(|name| machines(context).find(&name).ok());
+    match running {
         Some(known) if known.condition == Condition::Running => {
             let vm = machines(context).attach(&known.state.name)?;
-            check(context, &vm, &wanted)?
+            let subject = subject(&vm)?;
+            expect(&subject.manifest, &round.wanted)?;
+            let key = round.key()?;
+            round.await_start(&subject);
+            watch::rounds(&round, &subject, key.as_ref())
         }
-        _ => {
-            running::expect(&arguments.host)?;
-            let asked = locking::evaluate(context, &arguments.target, &[], None)?;
-            let prepared = build::prepare(context, asked, Manner::default())?;
-            let store = store::open(context)?;
-            let bootable = run_command::of_image(context, &store, &prepared)?;
-            let wish = Wish { name: None, host: &arguments.host, direct: false, persist: false, detach: false };
-            let mut vm = running::start(context, &bootable, &wish)?;
-            running::wait(context, &mut vm, &arguments.host)?;
-            let result = check(context, &vm, &wanted);
-            running::stop(context, &mut vm)?;
-            result?
-        }
-    };
-    if let Some(path) = &arguments.junit {
-        disk::write_atomic(path, check::junit(&report, arguments.strict).as_bytes(), 0o644)?;
+        _ => round.booted(name),
     }
-    show(context, &report);
-    end(&report, arguments.strict)
+}
+
+/// What was asked for, and where.
+struct Round<'a> {
+    context: &'a Context,
+    arguments: &'a cli::Check,
+    wanted: Wanted,
+}
+
+impl Round<'_> {
+    /// What signs the evidence, if some is wanted: made before the machine is asked, so that no work is lost.
+    fn key(&self) -> Result<Option<SigningKey>> {
+        self.arguments.reports.bundle.as_ref().map(|_| signing::key(self.context)).transpose()
+    }
+
+    /// Checks a machine that rave does not run.
+    fn elsewhere(&self, place: &str) -> Result<Status> {
+        let manifest = remote::manifest(self.arguments, self.context)?;
+        expect(&manifest, &self.wanted)?;
+        let remote = Remote::new(place, &manifest, &self.arguments.elsewhere, self.context)?;
+        remote.greet()?;
+        let key = self.key()?;
+        let subject = Subject { name: remote.name(), inside: Inside::Ssh(&remote), manifest };
+        self.await_start(&subject);
+        watch::rounds(self, &subject, key.as_ref())
+    }
+
+    /// Boots an image for the check.
+    fn booted(&self, image: &str) -> Result<Status> {
+        let (context, host) = (self.context, &self.arguments.host);
+        running::expect(host)?;
+        let asked = locking::evaluate(context, image, &[], None)?;
+        let prepared = build::prepare(context, asked, Manner::default())?;
+        let (store, key) = (store::open(context)?, self.key()?);
+        let bootable = run_command::of_image(context, &store, &prepared)?;
+        expect(&build::read_manifest(&bootable.manifest)?, &self.wanted)?;
+        let wish = Wish { name: None, host, direct: false, persist: false, detach: false };
+        let mut vm = running::start(context, &bootable, &wish)?;
+        running::wait(context, &mut vm, host)?;
+        let result = subject(&vm).and_then(|subject| watch::rounds(self, &subject, key.as_ref()));
+        running::stop(context, &mut vm)?;
+        result
+    }
+
+    /// Waits until nothing more starts in the machine; what state that ended in is for the checks.
+    fn await_start(&self, subject: &Subject<'_>) {
+        let until = Instant::now() + Duration::from_secs(self.arguments.times.wait);
+        let mut told = String::new();
+        while let Some(left) = until.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
+            let answers = asking::inside(&subject.inside, &[Probe::SystemState], left, None);
+            let progress = answers.first().map(|answered| check::progress(&answered.answer));
+            let Some(check::Progress::Waiting(reason)) = progress.filter(|_| !interrupt::heard()) else { return };
+            if reason != told {
+                self.context.ui.say(format!("waiting: {reason}"));
+                told = reason;
+            }
+            if interrupt::pause(LOOK) {
+                return;
+            }
+        }
+    }
 }
 
 /// What a report means for the exit status.
 pub fn end(report: &Report, strict: bool) -> Result<Status> {
+    let asked = report.stages.iter().any(|stage| stage.verdict != Verdict::NotApplicable);
     match report.exit_status(strict) {
         0 => Ok(Status::Done),
         1 => Ok(Status::Unwell),
-        _ => Err(Failure::error("not every check had an answer").hint("the skipped checks say why")),
+        _ if asked => Err(Failure::error("not every check had an answer").hint("the skipped checks say why")),
+        _ => Err(Failure::error("nothing was checked").hint("of what was asked for, everything was left out")),
     }
 }
 
 fn wanted(arguments: &cli::Check) -> Result<Wanted> {
     let parse = |text: &String| text.parse::<Stage>().map_err(|e| Failure::request(e.to_string()));
     let stages = arguments.stage.iter().map(parse).collect::<Result<_>>()?;
-    Ok(Wanted { stages, only: arguments.only.iter().cloned().collect() })
+    Ok(Wanted { stages, only: arguments.only.clone(), skip: arguments.skip.clone() })
 }
 
-/// Asks a running machine, stage by stage.
-pub fn check(context: &Context, vm: &Vm, wanted: &Wanted) -> Result<Report> {
-    let manifest = running::manifest_of(vm)?;
-    let target = target(&manifest);
-    if let Some(unknown) = wanted.unknown(&target).first() {
-        return Err(Failure::request(format!("there is no check `{unknown}`")));
+/// Refuses what names no check of an image.
+fn expect(manifest: &Manifest, wanted: &Wanted) -> Result<()> {
+    match wanted.unknown(&target(manifest)).first() {
+        Some(unknown) => Err(Failure::request(format!("there is no check `{unknown}`"))),
+        None => Ok(()),
     }
-    let outside = outside(vm, &target)?;
-    let mut answer = |stage: Stage, probes: &[Probe]| {
-        let work = Work::start(context.ui.as_ref(), "check", stage.to_string(), None);
-        let answers = answer_all(vm, &outside, probes);
-        work.finish(format!("{} answers", answers.len()));
-        answers
-    };
-    let mut again = |report: &StageReport| {
-        let early = report.stage == Stage::Monitoring
-            && matches!(report.verdict, Verdict::Unhealthy | Verdict::Skipped)
-            && age(vm).is_some_and(|age| age < YOUNG);
-        if early {
-            context.ui.say("what is measured regularly may not have been yet; asking again");
-            std::thread::sleep(PAUSE);
-        }
-        early
-    };
-    Ok(check::run(&target, wanted, &mut answer, &mut again))
+}
+
+/// Checks all of a machine that rave runs.
+pub fn of_vm(context: &Context, vm: &Vm) -> Result<Report> {
+    check(context, &subject(vm)?, &Wanted::default(), Limits::default())
+}
+
+/// Asks a machine, and judges stage by stage.
+fn check(context: &Context, subject: &Subject<'_>, wanted: &Wanted, limits: Limits) -> Result<Report> {
+    let target = target(&subject.manifest);
+    let until = Instant::now() + limits.all;
+    let outside = subject.outside(limits, until)?;
+    let report = std::thread::scope(|scope| {
+        let lots = Stage::ALL.map(|stage| wanted.probes(stage, &target));
+        let mut asking = Asking::start(scope, &subject.inside, &outside, lots, until, limits.each);
+        let mut answer = |stage: Stage, probes: &[Probe]| {
+            let work = Work::start(context.ui.as_ref(), "check", stage.to_string(), None);
+            let answers = asking.answer(stage, probes);
+            work.finish(format!("{} answers", answers.len()));
+            answers
+        };
+        let mut again = |report: &StageReport| {
+            let early = report.stage == Stage::Monitoring
+                && matches!(report.verdict, Verdict::Unhealthy | Verdict::Skipped)
+                && until.saturating_duration_since(Instant::now()) > PAUSE
+                && !interrupt::heard()
+                && age(&subject.inside).is_some_and(|age| age < YOUNG);
+            if early {
+                context.ui.say("what is measured regularly may not have been yet; asking again");
+                interrupt::pause(PAUSE);
+            }
+            early
+        };
+        check::run(&target, wanted, &mut answer, &mut again)
+    });
+    // What a signal has cut short is no report.
+    if interrupt::heard() { Err(Failure::Interrupted) } else { Ok(report) }
 }
 
 /// How long ago a machine came to the end of its start, by its own clock.
-fn age(vm: &Vm) -> Option<Duration> {
-    let arguments = ["-c", "cut -d' ' -f1 /proc/uptime; systemctl show --value --property=FinishTimestampMonotonic"];
-    let told = vm.exec("/bin/sh", &arguments, b"", ANSWERS).ok()?.stdout;
+fn age(inside: &Inside<'_>) -> Option<Duration> {
+    let script = "cut -d' ' -f1 /proc/uptime; systemctl show --value --property=FinishTimestampMonotonic";
+    let told = inside.run(&["/bin/sh", "-c", script], b"", LOOK * 30).ok()?;
     let told = String::from_utf8(told).ok()?;
     let (now, finish) = told.trim().split_once('\n')?;
     let now = Duration::try_from_secs_f64(now.parse().ok()?).ok()?;
@@ -124,104 +227,7 @@ fn target(manifest: &Manifest) -> Target {
     }
 }
 
-fn outside(vm: &Vm, target: &Target) -> Result<Outside> {
-    let port = vm.state().host_port(22).ok_or_else(|| Failure::error("the machine has no SSH port"))?;
-    let ssh = running::ssh(&running::tools_of(vm)?, vm.directory(), false);
-    let outside = Outside::new("127.0.0.1", port, &vm.private_key(), ssh, Patience::default())?;
-    let sites = target.expect.https.values().map(|site| site.port);
-    Ok(outside.reached(sites.filter_map(|port| Some((port, vm.state().host_port(port)?))).collect()))
-}
-
-/// Answers from outside and from inside at once, in the order of the probes.
-fn answer_all(vm: &Vm, outside: &Outside, probes: &[Probe]) -> Vec<Answered> {
-    let side = |wanted: Side| probes.iter().filter(|probe| probe.side() == wanted).cloned().collect::<Vec<_>>();
-    let (from_outside, from_inside) = (side(Side::Outside), side(Side::Inside));
-    let (mut seen, mut told) = std::thread::scope(|scope| {
-        let seen = scope.spawn(|| outside.answer(&from_outside));
-        let told = inside(vm, &from_inside);
-        let seen = seen.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        (seen.into_iter(), told.into_iter())
-    });
-    let silence = || Answered { answer: Answer::unavailable("no answer"), ms: 0 };
-    let next = |probe: &Probe| match probe.side() {
-        Side::Outside => seen.next().unwrap_or_else(silence),
-        Side::Inside => told.next().unwrap_or_else(silence),
-    };
-    probes.iter().map(next).collect()
-}
-
-/// Has rave answer inside the machine, all probes in one go.
-fn inside(vm: &Vm, probes: &[Probe]) -> Vec<Answered> {
-    if probes.is_empty() {
-        return Vec::new();
-    }
-    let ask = || -> std::result::Result<Vec<Answered>, String> {
-        let input = serde_json::to_vec(probes).map_err(|e| e.to_string())?;
-        let output =
-            vm.exec("/usr/bin/rave", &["guest", "answer"], &input, ANSWERS).map_err(|e| super::failure::chain(&e))?;
-        serde_json::from_slice(&output.stdout).map_err(|e| {
-            format!("the machine gave no answers ({e}): {}", String::from_utf8_lossy(&output.stderr).trim())
-        })
-    };
-    ask().unwrap_or_else(|reason| {
-        let nothing = || Answered { answer: Answer::unavailable(&reason), ms: 0 };
-        probes.iter().map(|_| nothing()).collect()
-    })
-}
-
-/// Shows a report: the table of stages, and what is not healthy.
-pub fn show(context: &Context, report: &Report) {
-    if context.ui.is_json() {
-        context.ui.print_json(report);
-        return;
-    }
-    let tone = |verdict: Verdict| match verdict {
-        Verdict::Healthy => Tone::Good,
-        Verdict::NotApplicable => Tone::Dim,
-        Verdict::Warning => Tone::Warn,
-        Verdict::Skipped | Verdict::Unhealthy => Tone::Bad,
-    };
-    let stages = check::stage_rows(report).into_iter().map(|row| {
-        vec![
-            (row.stage.to_string(), Tone::Strong),
-            (row.verdict.to_string(), tone(row.verdict)),
-            (row.checks, Tone::Plain),
-        ]
-    });
-    context.ui.table(&["STAGE", "VERDICT", "CHECKS"], &stages.collect::<Vec<_>>());
-    for group in groups(check::trouble_rows(report)) {
-        let Some(first) = group.first() else { continue };
-        let option = if first.option.is_empty() { String::new() } else { format!(" ({})", first.option) };
-        context.ui.print(format!("\n{} {}", tone(first.verdict).paint(first.verdict), Tone::Strong.paint(&first.id)));
-        context.ui.print(format!("  expected {}{option}", first.expected));
-        context.ui.print(format!("  observed {}", first.observed.replace('\n', "\n           ")));
-        if group.len() > 1 {
-            let rest: Vec<&str> = group[1..].iter().map(|row| row.id.as_str()).collect();
-            context.ui.print(format!("  the same of {}", some_of(&rest)));
-        }
-    }
-}
-
-/// Checks that went wrong in the same way, together.
-fn groups(rows: Vec<check::Row>) -> Vec<Vec<check::Row>> {
-    let mut groups: Vec<Vec<check::Row>> = Vec::new();
-    for row in rows {
-        let same = |group: &&mut Vec<check::Row>| {
-            group.first().is_some_and(|first| first.verdict == row.verdict && first.observed == row.observed)
-        };
-        match groups.iter_mut().find(same) {
-            Some(group) => group.push(row),
-            None => groups.push(vec![row]),
-        }
-    }
-    groups
-}
-
-/// The first few of a list, and how many more there are.
-fn some_of(names: &[&str]) -> String {
-    let shown = names.iter().take(4).copied().collect::<Vec<_>>().join(", ");
-    match names.len().saturating_sub(4) {
-        0 => shown,
-        more => format!("{shown} and {more} more"),
-    }
+fn subject(vm: &Vm) -> Result<Subject<'_>> {
+    let name = vm.state().name.to_string();
+    Ok(Subject { name, inside: Inside::Agent(vm), manifest: running::manifest_of(vm)? })
 }

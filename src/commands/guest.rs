@@ -16,8 +16,9 @@ use super::{Environment, Failure, Result, Status};
 /// Runs one of the verbs.
 pub fn run(verb: &cli::Guest, environment: &Environment, ui: &Ui) -> Result<Status> {
     match verb {
-        cli::Guest::Answer => {
-            answer::serve(std::io::stdin().lock(), std::io::stdout().lock()).map_err(Failure::error)?
+        cli::Guest::Answer { limit } => {
+            let limit = limit.map(Duration::from_secs);
+            answer::serve(std::io::stdin().lock(), std::io::stdout().lock(), limit).map_err(Failure::error)?
         }
         cli::Guest::Wait { service, timeout } => {
             let service = service.parse().map_err(Failure::request)?;

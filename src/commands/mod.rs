@@ -25,6 +25,7 @@ mod schema;
 mod secrets;
 mod store;
 mod up;
+mod verify;
 mod vm;
 
 use std::process::ExitCode;
@@ -96,6 +97,7 @@ fn dispatch(command: Command, context: &Context) -> Result<Status> {
         Command::Run(arguments) => run::run(&arguments, context),
         Command::Vm(verb) => vm::run(&verb, context),
         Command::Check(arguments) => check::run(&arguments, context),
+        Command::Verify(arguments) => verify::run(&arguments, context),
         Command::Secrets(verb) => secrets::run(&verb, context),
         Command::Authoring(verb) => author(verb, context),
     }

@@ -7,7 +7,9 @@ use std::time::Duration;
 use crate::cli::{self, Accel};
 use crate::disk;
 use crate::images::{Manifest, uki};
+use crate::interrupt;
 use crate::name::ImageName;
+use crate::qemu;
 use crate::qemu::machine::{Choice, Credentials, Firmware, Forward, Machine, Profile};
 use crate::qemu::machines::Machines;
 use crate::qemu::program::QemuProgram;
@@ -141,9 +143,14 @@ pub fn wait(context: &Context, vm: &mut Vm, host: &cli::Host) -> Result<()> {
     Ok(result?)
 }
 
-/// Stops a machine that this command started.
+/// Stops a machine that this command started, also if the user has interrupted what it was started for.
 pub fn stop(context: &Context, vm: &mut Vm) -> Result<()> {
-    vm.stop(Patience::default(), context.ui.as_ref())?;
+    let ended = interrupt::heard();
+    match vm.stop(Patience::default(), context.ui.as_ref()) {
+        // By the signal that has ended what came before.
+        Err(qemu::Error::Interrupted) if ended => vm.stop(Patience::default(), context.ui.as_ref())?,
+        stopped => stopped?,
+    };
     Ok(())
 }
 

@@ -1,9 +1,10 @@
-//! `rave schema`: what images and modules may say, for editors.
+//! `rave schema`: what images and modules may say, for editors, and what a report says.
 
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
+use crate::check;
 use crate::cli::{self, SchemaKind};
 use crate::disk;
 use crate::modules::{self, Project};
@@ -12,6 +13,10 @@ use super::{Context, Result, Status, project};
 
 /// Prints one schema, or writes both into a directory.
 pub fn run(arguments: &cli::Schema, context: &Context) -> Result<Status> {
+    if arguments.kind == SchemaKind::Report {
+        context.ui.print_bytes(check::SCHEMA.as_bytes());
+        return Ok(Status::Done);
+    }
     let project = project::all(&context.project)?;
     if let Some(directory) = &arguments.output {
         let written = write(&project, directory)?;
@@ -23,8 +28,8 @@ pub fn run(arguments: &cli::Schema, context: &Context) -> Result<Status> {
         return Ok(Status::Done);
     }
     let schema = match arguments.kind {
-        SchemaKind::Image => modules::image_schema(&project)?,
         SchemaKind::Module => modules::module_schema(&project)?,
+        _ => modules::image_schema(&project)?,
     };
     context.ui.print_bytes(&text(&schema)?);
     Ok(Status::Done)

@@ -1,6 +1,5 @@
 //! `rave up`: lock, build, boot and check in one go.
 
-use crate::check::Wanted;
 use crate::cli;
 use crate::debian::{Lock, Update};
 use crate::interrupt;
@@ -34,7 +33,7 @@ pub fn run(arguments: &cli::Up, context: &Context) -> Result<Status> {
         run_command::keep(&store, &vm, &bootable)?;
     }
     running::wait(context, &mut vm, &host)?;
-    let checked = check::check(context, &vm, &Wanted::default());
+    let checked = check::of_vm(context, &vm);
     if !arguments.keep || checked.is_err() {
         running::stop(context, &mut vm)?;
     }

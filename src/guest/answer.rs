@@ -16,6 +16,8 @@ mod systemd;
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
 use std::path::PathBuf;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::disk;
@@ -26,7 +28,7 @@ use crate::tool::Tool;
 /// The longest list of probes that is read, in bytes.
 const QUESTIONS: u64 = 1 << 20;
 
-/// How long one program may run, and how much of its output is kept, in bytes.
+/// How long one program may run if nothing else is said, and how much of its output is kept, in bytes.
 const TIME: Duration = Duration::from_secs(60);
 const OUTPUT: usize = 16 * 1024;
 
@@ -58,19 +60,32 @@ pub enum Error {
     },
 }
 
-/// Reads a JSON array of [`Probe`] and writes one of [`Answered`], in the same order.
-pub fn serve(input: impl Read, mut output: impl Write) -> Result<(), Error> {
+/// Answers that are looked for at the same time, at most: programs, the disk and the network make each other wait.
+const WORKERS: usize = 4;
+
+/// Reads a JSON array of [`Probe`] and writes one of [`Answered`], in the same order; see [`answer`].
+pub fn serve(input: impl Read, mut output: impl Write, limit: Option<Duration>) -> Result<(), Error> {
     let mut bytes = Vec::new();
     input.take(QUESTIONS).read_to_end(&mut bytes).map_err(Error::Read)?;
-    let probes: Vec<Probe> = serde_json::from_slice(&bytes).map_err(Error::Parse)?;
-    serde_json::to_writer(&mut output, &answer(&probes)).map_err(|e| Error::Write(e.into()))?;
+    let asked: Vec<serde_json::Value> = serde_json::from_slice(&bytes).map_err(Error::Parse)?;
+    // A newer rave may ask what this one does not know; the rest is answered all the same.
+    let asked: Vec<Result<Probe, serde_json::Error>> = asked.into_iter().map(serde_json::from_value).collect();
+    let probes: Vec<Probe> = asked.iter().flatten().cloned().collect();
+    let mut known = answer(&probes, limit).into_iter();
+    let unknown = |reason: String| Answered { answer: Answer::unavailable(reason), ms: 0 };
+    let told = |asked: &Result<Probe, serde_json::Error>| match asked {
+        Ok(_) => known.next().unwrap_or_else(|| unknown("no answer".to_owned())),
+        Err(error) => unknown(format!("the rave of this machine does not know the question: {error}")),
+    };
+    let answers: Vec<Answered> = asked.iter().map(told).collect();
+    serde_json::to_writer(&mut output, &answers).map_err(|e| Error::Write(e.into()))?;
     output.write_all(b"\n").and_then(|()| output.flush()).map_err(Error::Write)
 }
 
 /// Answers probes about this machine, one answer for each, in order. What cannot be answered is
-/// [`Answer::Unavailable`].
-pub fn answer(probes: &[Probe]) -> Vec<Answered> {
-    Machine::this().answer_all(probes)
+/// [`Answer::Unavailable`]. Each takes no longer than `limit` or, without one, than its kind needs.
+pub fn answer(probes: &[Probe], limit: Option<Duration>) -> Vec<Answered> {
+    Machine { limit, ..Machine::this() }.answer_all(probes)
 }
 
 /// Waits until a service answers: HTTP with a status of success, other services by accepting a connection. May run in
@@ -118,11 +133,18 @@ struct Machine {
     proc: PathBuf,
     sys: PathBuf,
     root: PathBuf,
+    /// How long one answer may take, if less than its kind does.
+    limit: Option<Duration>,
 }
 
 impl Machine {
     fn this() -> Self {
-        Self { proc: "/proc".into(), sys: "/sys".into(), root: "/proc/1/root".into() }
+        Self { proc: "/proc".into(), sys: "/sys".into(), root: "/proc/1/root".into(), limit: None }
+    }
+
+    /// How long an answer may take that usually has `usual`.
+    fn within(&self, usual: Duration) -> Duration {
+        self.limit.map_or(usual, |limit| limit.min(usual))
     }
 
     /// A path of the machine as process 1 sees it.
@@ -131,13 +153,25 @@ impl Machine {
     }
 
     fn answer_all(&self, probes: &[Probe]) -> Vec<Answered> {
-        let systemd = systemd::Systemd::about(probes);
-        let timed = |probe| {
+        let systemd = systemd::Systemd::about(probes, self.within(TIME));
+        let timed = |probe: &Probe| {
             let started = Instant::now();
             let answer = self.answer(probe, &systemd).unwrap_or_else(Answer::unavailable);
             Answered { answer, ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX) }
         };
-        probes.iter().map(timed).collect()
+        let (next, answers) = (AtomicUsize::new(0), probes.iter().map(|_| OnceLock::new()).collect::<Vec<_>>());
+        let work = || {
+            while let Some((probe, place)) = probes.iter().zip(&answers).nth(next.fetch_add(1, Ordering::Relaxed)) {
+                let _ = place.set(timed(probe));
+            }
+        };
+        std::thread::scope(|scope| {
+            let workers = WORKERS.min(probes.len());
+            (1..workers).for_each(|_| drop(scope.spawn(work)));
+            work();
+        });
+        let silence = || Answered { answer: Answer::unavailable("no answer"), ms: 0 };
+        answers.into_iter().map(|place| place.into_inner().unwrap_or_else(silence)).collect()
     }
 
     fn answer(&self, probe: &Probe, systemd: &systemd::Systemd) -> Result<Answer, Trouble> {
@@ -145,7 +179,7 @@ impl Machine {
             Probe::SystemState => systemd.state()?,
             Probe::Units { properties } => systemd.units(properties)?,
             Probe::Cgroups { units } => systemd.cgroups(units, self)?,
-            Probe::Journal => systemd::journal()?,
+            Probe::Journal => systemd::journal(self.within(TIME))?,
             Probe::Sockets => Answer::Sockets { sockets: sockets::read(&self.proc)? },
             Probe::Mounts => Answer::Mounts { mounts: kernel::mounts(&self.proc)? },
             Probe::Sysctls { names } => kernel::sysctls(&self.proc, names)?,
@@ -157,7 +191,7 @@ impl Machine {
             Probe::Verity => dm::verity(self)?,
             Probe::Write { directory } => self.write(directory)?,
             Probe::Clock => self.clock()?,
-            Probe::Scan => scan::scan(&self.root)?,
+            Probe::Scan => scan::scan(&self.root, self.limit)?,
             Probe::HostKey { path } => self.host_key(path)?,
             Probe::Secrets { names } => secrets::files(self, names)?,
             Probe::Http { url } => services::http(self, url),
@@ -166,7 +200,7 @@ impl Machine {
             Probe::Deliver { port, name, path, secret, scheme } => {
                 https::deliver(self, *port, &Request::post(name, path), secret, *scheme)?
             }
-            Probe::Run { command } => run(command)?,
+            Probe::Run { command } => run(command, self.within(TIME))?,
             Probe::SshOffer
             | Probe::SshLogin { .. }
             | Probe::SshRefusal { .. }
@@ -219,11 +253,11 @@ impl Machine {
     }
 }
 
-fn run(command: &[String]) -> Result<Answer, Trouble> {
+fn run(command: &[String], time: Duration) -> Result<Answer, Trouble> {
     let Some((program, arguments)) = command.split_first() else {
         return Err("the command is empty".to_owned().into());
     };
-    let ended = Tool::new(program).args(arguments).bounded(TIME, OUTPUT)?;
+    let ended = Tool::new(program).args(arguments).bounded(time, OUTPUT)?;
     Ok(Answer::Run(Ended {
         code: ended.status.and_then(|status| status.code()),
         stdout: String::from_utf8_lossy(&ended.stdout).into_owned(),

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::disk;
+use crate::interrupt;
 use crate::probe::{Answer, Answered, Ended, Probe, SshRefusal};
 use crate::tool::{Bounded, Tool, quote};
 
@@ -53,10 +54,12 @@ pub struct Outside {
     key: PathBuf,
     ssh: Tool,
     patience: Patience,
+    until: Option<Instant>,
     /// Holds the file in which ssh notes the host key of the first login; later ones must show the same.
     known: tempfile::TempDir,
-    /// Where ports of the machine are reached on `host`.
+    /// Where ports of the machine are reached, on `web` if that is another host.
     ports: BTreeMap<u16, u16>,
+    web: Option<String>,
 }
 
 /// What one list of probes may still cost.
@@ -72,15 +75,29 @@ impl Outside {
     /// A machine whose SSH server is at `host` and `port`, to be entered with the private key in the file `key`.
     /// `ssh` is the ssh program without arguments.
     pub fn new(host: &str, port: u16, key: &Path, ssh: Tool, patience: Patience) -> disk::Result<Self> {
-        let (known, ports) = (disk::temp_dir()?, BTreeMap::new());
-        Ok(Self { host: host.to_owned(), port, key: key.to_owned(), ssh, patience, known, ports })
+        let (host, key) = (host.to_owned(), key.to_owned());
+        let (until, known, ports) = (None, disk::temp_dir()?, BTreeMap::new());
+        Ok(Self { host, port, key, ssh, patience, until, known, ports, web: None })
     }
 
-    /// Further ports of the machine, and where on the same host each is reached.
+    /// Further ports of the machine, and where each is reached, on the same host or on `web`.
     #[must_use]
-    pub fn reached(mut self, ports: BTreeMap<u16, u16>) -> Self {
-        self.ports = ports;
-        self
+    pub fn reached(self, ports: BTreeMap<u16, u16>, web: Option<String>) -> Self {
+        Self { ports, web, ..self }
+    }
+
+    /// Nothing is tried any more from then on, and what is tried ends then.
+    #[must_use]
+    pub fn until(self, deadline: Instant) -> Self {
+        Self { until: Some(deadline), ..self }
+    }
+
+    /// The time that is left, at most `time`: none once the user has interrupted.
+    fn left(&self, time: Duration) -> Duration {
+        if interrupt::heard() {
+            return Duration::ZERO;
+        }
+        self.until.map_or(time, |until| until.saturating_duration_since(Instant::now()).min(time))
     }
 
     /// Answers probes, one answer for each, in order.
@@ -88,14 +105,19 @@ impl Outside {
         let mut left = Left { attempts: self.patience.attempts, waits: https::WAITS };
         let timed = |probe: &Probe| {
             let started = Instant::now();
-            let answer = match probe {
+            let is_over = || self.left(self.patience.login).is_zero();
+            let mut answer = match probe {
+                _ if is_over() => None,
                 Probe::Tls { .. }
                 | Probe::TlsOlder { .. }
                 | Probe::PlainHttp { .. }
                 | Probe::Https { .. }
-                | Probe::Burst { .. } => self.https(probe, &mut left.waits),
-                _ => self.patiently(probe, &mut left.attempts),
+                | Probe::Burst { .. } => Some(self.https(probe, &mut left.waits)),
+                _ => Some(self.patiently(probe, &mut left.attempts)),
             };
+            // Whoever is not waited for to the end is not known to be out of reach.
+            answer = answer.filter(|answer| !(matches!(answer, Answer::Unreachable { .. }) && is_over()));
+            let answer = answer.unwrap_or_else(|| Answer::unavailable("the deadline has passed"));
             Answered { answer, ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX) }
         };
         probes.iter().map(timed).collect()
@@ -107,7 +129,9 @@ impl Outside {
             if !matches!(answer, Answer::Unreachable { .. }) {
                 break;
             }
-            std::thread::sleep(self.patience.pause);
+            if interrupt::pause(self.left(self.patience.pause)) || self.left(self.patience.login).is_zero() {
+                break;
+            }
             answer = self.once(probe);
         }
         if matches!(answer, Answer::Unreachable { .. }) {
@@ -119,10 +143,13 @@ impl Outside {
 
     fn once(&self, probe: &Probe) -> Answer {
         match probe {
-            Probe::SshOffer => match offer::ask(&self.host, self.port, Instant::now() + self.patience.offer) {
-                Ok(offer) => Answer::SshOffer(offer),
-                Err(error) => Answer::Unreachable { reason: error.to_string() },
-            },
+            Probe::SshOffer => {
+                let deadline = Instant::now() + self.left(self.patience.offer);
+                match offer::ask(&self.host, self.port, deadline) {
+                    Ok(offer) => Answer::SshOffer(offer),
+                    Err(error) => Answer::Unreachable { reason: error.to_string() },
+                }
+            }
             Probe::SshLogin { user, command } => self.login(user, true, command, |known, ended| {
                 let host_key = known?;
                 Ok(Answer::SshLogin { host_key, ended })
@@ -148,7 +175,7 @@ impl Outside {
         if let Err(error) = disk::open(&self.key) {
             return Answer::unavailable(format!("{error}: {}", error.source));
         }
-        let ended = match self.arguments(user, key, command).bounded(self.patience.login, OUTPUT) {
+        let ended = match self.arguments(user, key, command).bounded(self.left(self.patience.login), OUTPUT) {
             Ok(ended) => ended,
             Err(error) => return Answer::unavailable(error),
         };

@@ -115,6 +115,16 @@ impl Ui {
         }
     }
 
+    /// Clears the terminal that results go to, for a table that is drawn again and again (ECMA-48, CUP and ED). `false`
+    /// where results go elsewhere, or the terminal is left as it is.
+    pub fn redraw(&self) -> bool {
+        let is_terminal = std::io::stdout().is_terminal() && !self.style.json;
+        if is_terminal {
+            self.print_bytes(b"\x1b[H\x1b[2J");
+        }
+        is_terminal
+    }
+
     /// Bytes of a result, as they are.
     pub fn print_bytes(&self, bytes: &[u8]) {
         let mut out = std::io::stdout().lock();

@@ -78,3 +78,83 @@ fn a_machine_needs_a_name_that_can_be_one() {
     }
     assert_eq!(world.files(), before);
 }
+
+#[test]
+fn what_a_check_could_not_report_is_told_before_anything_is_asked() {
+    let world = World::new();
+    world.lock("minimal", &[]);
+    let before = world.files();
+    for option in ["--junit", "--markdown", "--sarif", "--bundle"] {
+        let ran = world.run(&["check", "minimal", option, "nowhere/report"]);
+        ran.refused(1, &["there is no directory nowhere", "hint: nowhere/report is to be written there"]);
+    }
+    let ran = world.run(&["check", "minimal", "--stage", "ssh", "--sarif", "report.sarif"]);
+    ran.refused(1, &["--sarif tells of the stage security"]);
+    world.run(&["check", "minimal", "--every", "5"]).refused(1, &["--watch"]);
+    world.run(&["check", "minimal", "--watch", "--bundle", "b"]).refused(1, &["--watch", "--bundle"]);
+    for option in ["--deadline", "--check-deadline", "--every"] {
+        world.run(&["check", "minimal", "--watch", option, "0"]).refused(1, &[option, "0 is not in 1..=86400"]);
+    }
+    world.run(&["check", "minimal", "--wait", "soon"]).refused(1, &["--wait", "soon"]);
+    assert_eq!(world.files(), before);
+}
+
+#[test]
+fn a_machine_elsewhere_needs_an_address_a_manifest_and_keys_that_can_be_right() {
+    let world = World::new();
+    world.lock("minimal", &[]);
+    world.build(1, &[]);
+    world.write("project/images/web.yaml", "name: web\nversion: 1.0.0\n");
+    let before = world.files();
+    let check = |arguments: &[&str]| world.run(&[&["check"], arguments].concat());
+    check(&["--ssh", "ops@web"]).refused(1, &["<TARGET>"]);
+    check(&["minimal", "--manifest", "m.json"]).refused(1, &["--ssh"]);
+    check(&["minimal", "--ssh-key", "k"]).refused(1, &["--ssh"]);
+    check(&["--ssh", "ops@web", "--manifest", "none.json"]).refused(1, &["there is no file none.json"]);
+    check(&["nosuch", "--ssh", "ops@web"]).refused(1, &["there is no image `nosuch`"]);
+    assert_eq!(world.files(), before);
+    let ran = check(&["minimal", "--ssh", "ops@web"]);
+    ran.refused(1, &["minimal was not built here", "hint: --manifest names the manifest.json"]);
+    world.write("project/bad.json", "{}");
+    check(&["--ssh", "ops@web", "--manifest", "bad.json"]).refused(1, &["bad.json is no manifest of this rave"]);
+    // The newest build of web, which lets no user in.
+    for (place, said) in [("host", "USER@HOST"), ("-oProxyCommand=x@host", "USER@HOST"), ("ops@host:x", "port")] {
+        check(&["web", &format!("--ssh={place}")]).refused(1, &[said]);
+    }
+    let ran = check(&["web", "--ssh", "ops@127.0.0.1:1", "--https", "http://web"]);
+    ran.refused(1, &["--https http://web: it does not begin with https://"]);
+    let ran = check(&["web", "--ssh", "ops@127.0.0.1:1", "--https", "https://web"]);
+    ran.refused(1, &["the image has not one port that serves HTTPS", "hint: without --https"]);
+    let ran = check(&["web", "--ssh", "ops@127.0.0.1:1", "--host-key", "ssh-ed25519 x"]);
+    ran.refused(1, &["--host-key: ", "hint: it begins like ssh-ed25519"]);
+    for option in ["--only", "--skip"] {
+        check(&["web", "--ssh", "ops@127.0.0.1:1", option, "moon"]).refused(1, &["there is no check `moon`"]);
+    }
+    check(&["web", "--ssh", "ops@127.0.0.1:1", "--ssh-key", "none"]).refused(1, &["there is no key at none"]);
+}
+
+/// Nobody listens at port 1: the report says so of each check, and is not taken for that of a healthy machine.
+#[test]
+fn a_machine_elsewhere_that_is_not_there_makes_a_report_that_says_so() {
+    let world = World::new();
+    world.build(1, &[]);
+    world.write("project/images/web.yaml", "name: web\nversion: 1.0.0\n");
+    let files = ["--junit", "j.xml", "--markdown", "m.md", "--sarif", "s.json"];
+    let place = ["check", "web", "--json", "--ssh", "ops@127.0.0.1:1", "--wait", "0", "--skip", "services.journal"];
+    let ran = ran(world.rave().env("PATH", "/usr/bin:/bin").args(place).args(files));
+    assert_eq!(ran.status, 2, "{}", ran.stderr);
+    let report = ran.json();
+    assert_eq!(report["healthy"], false);
+    let services = report["stages"][2]["checks"].as_array().unwrap().clone();
+    for check in &services {
+        let verdict = if check["id"] == "services.journal" { "not-applicable" } else { "skipped" };
+        assert_eq!(check["verdict"], verdict, "{check}");
+    }
+    assert!(services.len() > 3);
+    let read = |name: &str| std::fs::read_to_string(world.path(&format!("project/{name}"))).unwrap();
+    assert!(read("j.xml").contains("<error message=\"skipped: "));
+    assert!(read("m.md").contains("## rave check: not healthy") && read("m.md").contains("services.journal"));
+    let log: serde_json::Value = serde_json::from_str(&read("s.json")).unwrap();
+    assert_eq!(log["runs"][0]["invocations"][0]["executionSuccessful"], false);
+    assert!(!log["runs"][0]["results"].as_array().unwrap().is_empty());
+}

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use boon::{Compiler, Schemas};
+use rave::check::{CheckReport, Report, Stage, StageReport};
 use serde_json::Value;
 
 use super::world::World;
@@ -71,6 +72,75 @@ fn every_image_and_module_of_the_library_is_valid() {
             let judged = schema.judge(&std::fs::read_to_string(&path).unwrap());
             assert!(judged.is_ok(), "{}: {}", path.display(), judged.unwrap_err());
         }
+    }
+}
+
+#[test]
+fn reports_are_valid_by_the_published_schema_and_others_are_not() {
+    let world = World::new();
+    let ran = world.run(&["schema", "report"]);
+    assert_eq!(ran.clean(), include_str!("../../docs/check.schema.json"));
+    let schema = Schema::new(ran.json());
+    let judge = |report: &Value| schema.schemas.validate(report, schema.index).map_err(|error| format!("{error:#}"));
+    let verdicts = ["unhealthy", "skipped", "warning", "healthy", "not-applicable"];
+    let mut number = 0;
+    let mut check = |stage: Stage| -> CheckReport {
+        number += 1;
+        serde_json::from_value(serde_json::json!({
+            "id": format!("{stage}.mount./dev/shm"), "verdict": verdicts[number % verdicts.len()], "expected": "a",
+            "observed": "", "option": (number % 2 == 0).then_some("a.b"), "evidence": "", "ms": number,
+        }))
+        .unwrap()
+    };
+    let report = Report::new(Stage::ALL.map(|stage| StageReport::new(stage, vec![check(stage), check(stage)])).into());
+    let good = serde_json::to_value(&report).unwrap();
+    assert_eq!(judge(&good), Ok(()));
+    let nothing = Report::new(Stage::ALL.map(StageReport::not_applicable).into());
+    assert_eq!(judge(&serde_json::to_value(nothing).unwrap()), Ok(()));
+    let spoilt: [fn(&mut Value); 7] = [
+        |report| drop(report.as_object_mut().unwrap().shift_remove("healthy")),
+        |report| report["more"] = 1.into(),
+        |report| drop(report["stages"].as_array_mut().unwrap().pop()),
+        |report| report["stages"].as_array_mut().unwrap().swap(0, 1),
+        |report| report["stages"][0]["verdict"] = "fine".into(),
+        |report| report["stages"][0]["checks"][0]["ms"] = Value::from(-1),
+        |report| report["stages"][0]["checks"][0]["id"] = "moon.phase".into(),
+    ];
+    for (number, spoil) in spoilt.into_iter().enumerate() {
+        let mut report = good.clone();
+        spoil(&mut report);
+        assert!(judge(&report).is_err(), "{number}");
+    }
+}
+
+#[test]
+fn sarif_is_what_its_standard_demands() {
+    let schema = Schema::new(serde_json::from_str(include_str!("sarif.schema.json")).unwrap());
+    let judge = |log: &Value| schema.schemas.validate(log, schema.index).map_err(|error| format!("{error:#}"));
+    let check = |(id, verdict): (&str, &str)| -> CheckReport {
+        let check = serde_json::json!({
+            "id": id, "verdict": verdict, "expected": "a", "observed": "b", "option": "network.firewall.enable",
+            "evidence": "", "ms": 1,
+        });
+        serde_json::from_value(check).unwrap()
+    };
+    let checks = [("security.sockets", "unhealthy"), ("security.cmdline", "warning"), ("security.sysctl.x", "skipped")];
+    let report = Report::new(vec![StageReport::new(Stage::Security, checks.map(check).into())]);
+    let origin = rave::system::OptionValue { value: true.into(), origin: "images/web.yaml:3:5".to_owned() };
+    let options = [("network.firewall.enable".parse().unwrap(), origin)].into();
+    let log = rave::check::sarif(&report, &options);
+    assert_eq!(judge(&log), Ok(()));
+    assert_eq!(log["runs"][0]["results"].as_array().unwrap().len(), 3);
+    let spoilt: [fn(&mut Value); 4] = [
+        |log| log["version"] = "2.0.0".into(),
+        |log| log["runs"][0]["results"][2]["level"] = "error".into(),
+        |log| log["runs"][0]["results"][0]["message"] = Value::Null,
+        |log| log["runs"][0]["results"][0]["locations"][0]["physicalLocation"]["region"]["startLine"] = 0.into(),
+    ];
+    for (number, spoil) in spoilt.into_iter().enumerate() {
+        let mut log = log.clone();
+        spoil(&mut log);
+        assert!(judge(&log).is_err(), "{number}");
     }
 }
 

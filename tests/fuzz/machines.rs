@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use rave::check::{self, Stage, Target, Wanted};
 use rave::digest::Digest;
+use rave::evidence;
 use rave::images::Manifest;
 use rave::images::compare::first_difference;
 use rave::modules::evaluate;
@@ -179,6 +180,56 @@ fn manifest(system: &System) -> Manifest {
     serde_json::from_value(text).unwrap()
 }
 
+/// A key to sign with, and a bundle of it.
+fn evidence() -> (evidence::SigningKey, evidence::VerifyingKey, Vec<u8>) {
+    let key = std::fs::read("tests/vectors/sops/generated/keys/id_ed").unwrap();
+    let key = evidence::SigningKey::parse(&key).unwrap();
+    let public = evidence::VerifyingKey::parse(&key.public().unwrap()).unwrap();
+    let index = evidence::Index {
+        format: evidence::FORMAT.to_owned(),
+        created: "2026-11-28T09:00:00Z".to_owned(),
+        rave: "0.1.0 (abc)".to_owned(),
+        machine: "web".to_owned(),
+        image: "web".parse().unwrap(),
+        version: "1.0.0".parse().unwrap(),
+        mode: rave::system::Mode::Safe,
+        root_hash: Digest::of(b"root"),
+        members: Vec::new(),
+        left_out: vec![evidence::LeftOut { name: "console.log".to_owned(), reason: "none".to_owned() }],
+    };
+    let members = [("report.json", "{}"), ("journal.txt", "a line\n")];
+    let members = members.map(|(name, text)| (name.to_owned(), text.as_bytes().to_vec())).into();
+    let bundle = evidence::pack(index, &members, &key).unwrap();
+    (key, public, bundle)
+}
+
+/// Bundles as bytes, as an archive that is compressed well, and as an index that is signed well.
+fn bundles() -> Vec<Parser> {
+    let (key, public, bundle) = evidence();
+    let archive = zstd::decode_all(bundle.as_slice()).unwrap();
+    let index = serde_json::to_vec(&evidence::read(&bundle, &public).unwrap().index).unwrap();
+    let compressed = |archive: &[u8]| zstd::encode_all(archive, 1).unwrap();
+    let (of_archive, of_index) = (public.clone(), public.clone());
+    vec![
+        Parser::new("evidence", 1500, [bundle], move |bytes| drop(evidence::read(bytes, &public))),
+        Parser::new("evidence-archive", 1500, [archive.clone()], move |bytes| {
+            if let Ok(read) = evidence::read(&compressed(bytes), &of_archive) {
+                assert_eq!(bytes, archive, "{:?} is signed in two archives", read.index);
+            }
+        }),
+        Parser::new("evidence-index", 1500, [index], move |bytes| {
+            let mut builder = tar::Builder::new(Vec::new());
+            let signature = key.sign(bytes).unwrap();
+            for (name, bytes) in [(evidence::INDEX, bytes), (evidence::SIGNATURE, signature.as_bytes())] {
+                let mut header = tar::Header::new_ustar();
+                header.set_size(bytes.len() as u64);
+                builder.append_data(&mut header, name, bytes).unwrap();
+            }
+            drop(evidence::read(&compressed(&builder.into_inner().unwrap()), &of_index));
+        }),
+    ]
+}
+
 pub fn parsers() -> Vec<Parser> {
     let system = system();
     let manifest = manifest(&system);
@@ -190,7 +241,7 @@ pub fn parsers() -> Vec<Parser> {
     let state = r#"{"name":"x","process":null,
         "accelerator":"kvm","forwards":[{"host":2222,"guest":22}],"base":{"path":"/x","length":1,"modified":1},
         "persist":false,"detach":true,"notes":{}}"#;
-    vec![
+    let mut parsers = vec![
         Parser::new("answers", 120, each.chain([whole]).collect::<Vec<_>>(), move |bytes| {
             if let Ok(answers) = serde_json::from_slice::<Vec<Answer>>(bytes) {
                 judge(&target, &answers);
@@ -271,7 +322,9 @@ pub fn parsers() -> Vec<Parser> {
                 let _ = state.host_port(22);
             }
         }),
-    ]
+    ];
+    parsers.extend(bundles());
+    parsers
 }
 
 #[test]

@@ -153,7 +153,7 @@ impl Lab {
     pub fn check(&self, arguments: &[&str]) -> (Option<i32>, Value) {
         let ended = self.rave(&[&["check", "--json"], arguments].concat());
         let report = lines(&ended.stdout).pop().unwrap_or_else(|| panic!("{ended:?}"));
-        assert!(report["stages"].is_array(), "{ended:?}");
+        assert_valid(&report);
         (ended.status, report)
     }
 
@@ -206,6 +206,14 @@ impl From<Output> for Ended {
         let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
         Self { status: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
     }
+}
+
+/// Holds a report against the published schema.
+fn assert_valid(report: &Value) {
+    let (mut schemas, mut compiler) = (boon::Schemas::new(), boon::Compiler::new());
+    compiler.add_resource("mem:report", serde_json::from_str(rave::check::SCHEMA).unwrap()).unwrap();
+    let schema = compiler.compile("mem:report", &mut schemas).unwrap();
+    schemas.validate(report, schema).unwrap_or_else(|error| panic!("{error:#}\n{report}"));
 }
 
 /// Sends a signal to a child of ours.

@@ -70,6 +70,8 @@ fn a_machine_is_raised_used_broken_mended_and_removed() {
     log_in(&lab);
     console(&lab);
     select(&lab);
+    vouch(&lab);
+    elsewhere(&lab);
     break_and_mend(&lab);
     close(&lab);
     remove(&lab, &family);
@@ -203,6 +205,52 @@ fn select(lab: &Lab) {
         let ended = lab.rave(&[&["check", "minimal"], &wrong[..]].concat());
         assert!(ended.status == Some(1) && ended.stderr.contains("moon"), "{ended:?}");
     }
+}
+
+/// The evidence of a check is signed, whole, and is not what it was once it is changed.
+fn vouch(lab: &Lab) {
+    println!("evidence of a check is bundled, signed and verified");
+    let project = lab.path().join("signing");
+    rave::disk::create_dir_all(&project).unwrap();
+    let (project, bundle) = (project.to_str().unwrap(), lab.path().join("minimal.tar.zst"));
+    let file = bundle.to_str().unwrap();
+    lab.good(&["check", "minimal", "--only", "services.system", "--bundle", file, "--project", project]);
+    let told: Value = serde_json::from_str(&lab.good(&["verify", file, "--project", project, "--json"])).unwrap();
+    let members = told["bundle"]["members"].as_array().unwrap().iter().map(|member| text(&member["name"]));
+    assert_eq!(
+        members.collect::<Vec<_>>(),
+        ["console.log", "journal.txt", "manifest.json", "report.json", "versions.json"]
+    );
+    assert_eq!(told["report"]["healthy"], true);
+    let mut bytes = rave::disk::read(&bundle).unwrap();
+    bytes.truncate(bytes.len() - 1);
+    rave::disk::write_atomic(&bundle, &bytes, 0o644).unwrap();
+    let ended = lab.rave(&["verify", file, "--project", project]);
+    assert!(ended.status == Some(1) && ended.stderr.contains("it is not an evidence bundle"), "{ended:?}");
+}
+
+/// The machine as one that rave does not run: only its address, its host key and its manifest are known.
+fn elsewhere(lab: &Lab) {
+    if rave::tool::Tool::new("ssh").arg("-V").output().is_err() {
+        return println!("not tested: a check over SSH needs an SSH client on this host");
+    }
+    println!("the same checks are made over SSH, if the host key is the right one");
+    let machine = lab.machines().join("minimal");
+    let place = format!("agent@127.0.0.1:{}", lab.list()[0]["ssh"]);
+    let known = rave::disk::read_to_string(machine.join("known_hosts")).unwrap();
+    let host_key = known.trim().split_once(' ').unwrap().1;
+    let (key, manifest) = (machine.join("id_ed25519"), lab.result().join("manifest.json"));
+    let arguments = |host_key| {
+        let files = ["--ssh-key", key.to_str().unwrap(), "--manifest", manifest.to_str().unwrap()];
+        [&["--ssh", place.as_str(), "--host-key", host_key][..], &files].concat()
+    };
+    let (status, report) = lab.check(&arguments(host_key));
+    assert_eq!(status, Some(0), "{report}");
+    assert_well(&report, &IDLE);
+    let other = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ2HMZCnsFmAkPJvBDzNMvMoyVVmAdtgYV7CkUmsiPFj";
+    let ended = lab.rave(&[&["check"][..], &arguments(other)].concat());
+    assert_eq!((ended.status, ended.stdout.as_str()), (Some(2), ""), "{ended:?}");
+    assert!(ended.stderr.contains("Host key verification failed") && ended.stderr.contains("--host-key"), "{ended:?}");
 }
 
 fn break_and_mend(lab: &Lab) {

@@ -211,7 +211,8 @@ fn certificates_and_numbers_that_are_none_break_nothing() {
 fn the_user_may_ask_for_a_part() {
     let target = target();
     let world = healthy(&target);
-    let wanted = Wanted { stages: [Stage::Security].into(), only: vec!["security.sysctl".to_owned()] };
+    let wanted =
+        Wanted { stages: [Stage::Security].into(), only: vec!["security.sysctl".to_owned()], skip: Vec::new() };
     let report = check(&target, &wanted, &world);
     assert_eq!(verdicts(&report).into_keys().collect::<Vec<_>>(), ["security.sysctl.kernel.sysrq"]);
     assert_eq!((report.healthy, report.stages.len()), (true, 6));
@@ -221,6 +222,42 @@ fn the_user_may_ask_for_a_part() {
     let wanted = Wanted { only: vec!["nonsense".to_owned()], ..Wanted::default() };
     let report = check(&target, &wanted, &world);
     assert_eq!((report.healthy, report.exit_status(false)), (false, 2));
+}
+
+#[test]
+fn what_is_left_out_is_reported_and_neither_passes_nor_fails() {
+    let target = target();
+    let mut world = healthy(&target);
+    world.insert(Probe::Journal, Answer::unavailable("broken"));
+    let skip = |ids: &[&str]| Wanted { skip: ids.iter().map(|id| (*id).to_owned()).collect(), ..Wanted::default() };
+    let wanted = skip(&["services.journal", "security.root"]);
+    let mut asked = BTreeMap::new();
+    let mut answer = |stage: Stage, probes: &[Probe]| -> Vec<Answered> {
+        asked.insert(stage, probes.to_vec());
+        probes.iter().map(|probe| Answered { answer: world[probe].clone(), ms: 1 }).collect()
+    };
+    let report = run(&target, &wanted, &mut answer, &mut |_| false);
+    assert_eq!(left_out(&report), ["services.journal", "security.root.read-only", "security.root.verity"]);
+    assert_eq!((report.healthy, report.exit_status(true)), (true, 0));
+    assert_eq!(report.stages[2].verdict, Verdict::Healthy);
+    let left_out = report.stages[2].checks.iter().find(|check| check.id == "services.journal").unwrap();
+    assert_eq!((left_out.verdict, left_out.observed.as_str()), (Verdict::NotApplicable, "left out on request"));
+    for stage in Stage::ALL {
+        assert_eq!(asked[&stage], wanted.probes(stage, &target));
+        assert!(asked[&stage].iter().all(|probe| *probe != Probe::Journal && *probe != Probe::Verity));
+    }
+    // Without anything that was judged, nothing is healthy.
+    let stages: Vec<&str> = Stage::ALL.iter().map(|stage| stage.name()).collect();
+    let report = check(&target, &skip(&stages), &world);
+    assert_eq!((report.healthy, report.exit_status(false)), (false, 2));
+    assert_eq!(left_out_of(&report), verdicts(&report).len());
+    assert_eq!(skip(&["services.jornal"]).unknown(&target), ["services.jornal"]);
+}
+
+fn left_out_of(report: &Report) -> usize {
+    assert!(junit(report, false).matches("<skipped ").count() == left_out(report).len());
+    assert!(markdown(report).contains("Left out on request: ssh.port"));
+    left_out(report).len()
 }
 
 #[test]

@@ -84,6 +84,21 @@ fn make(
     Ok((own, made))
 }
 
+/// Makes a file of the project's own, with identity and rules where there are none; returns the files that were made.
+/// One that is there already is left alone.
+pub fn own_file(path: &Path, document: Document, context: &Context) -> Result<Vec<String>> {
+    let mut made = Made::default();
+    start(false, &[], context, &mut made.files)?;
+    let _alone = Lock::existing(disk::followed(context.project.join(config::NAME))?)?;
+    if let Some(folder) = path.parent() {
+        disk::create_dir_all(folder)?;
+    }
+    if !disk::exists(path) {
+        create(path, document, context, &mut made)?;
+    }
+    Ok(made.files)
+}
+
 /// Makes an identity and rules where there are none; adds what was made to `files`, and returns one's own recipient.
 pub fn start(post_quantum: bool, others: &[String], context: &Context, files: &mut Vec<String>) -> Result<String> {
     let own = identity(post_quantum, context, files)?;

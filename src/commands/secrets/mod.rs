@@ -14,6 +14,7 @@ mod prove;
 mod recipients;
 mod seal;
 mod show;
+pub mod signing;
 mod terminal;
 mod values;
 

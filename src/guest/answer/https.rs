@@ -65,11 +65,12 @@ pub fn deliver(
         SigningScheme::Standard => Some(signed(&format!("{id}-stale"), now.as_secs().saturating_sub(STALE))?),
         SigningScheme::Github => None,
     };
-    Ok(send(port, &new, stale.as_ref()).map_or_else(|reason| Answer::Silence { reason }, Answer::Delivered))
+    let time = machine.within(TIME);
+    Ok(send(port, &new, stale.as_ref(), time).map_or_else(|reason| Answer::Silence { reason }, Answer::Delivered))
 }
 
-fn send(port: u16, new: &Request, stale: Option<&Request>) -> Result<Delivered, String> {
-    let talk = Talk::tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, port)), TIME).map_err(told)?;
+fn send(port: u16, new: &Request, stale: Option<&Request>, time: Duration) -> Result<Delivered, String> {
+    let talk = Talk::tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, port)), time).map_err(told)?;
     let mut session = Session::start(talk, &new.host, Offer::All).map_err(|error| error.to_string())?;
     let mut status = |request| session.ask(request).map(|reply| reply.status);
     Ok(Delivered { new: status(new)?, again: status(new)?, stale: stale.map(&mut status).transpose()? })

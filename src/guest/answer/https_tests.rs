@@ -7,7 +7,7 @@ use crate::client::fixture;
 use crate::secrets::generate;
 
 fn machine(root: &std::path::Path) -> Machine {
-    Machine { proc: "/proc".into(), sys: "/sys".into(), root: root.into() }
+    Machine { proc: "/proc".into(), sys: "/sys".into(), root: root.into(), limit: None }
 }
 
 #[test]

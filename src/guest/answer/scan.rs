@@ -44,10 +44,15 @@ const ACCOUNTS: [(&str, bool); 6] = [
 /// Bits of a mode that change the user or group.
 const SET_ID: u32 = 0o6000;
 
-/// Walks the file system that `root` is on.
-pub fn scan(root: &Path) -> Result<Answer, Trouble> {
+/// Walks the file system that `root` is on, for no longer than `limit`.
+pub fn scan(root: &Path, limit: Option<Duration>) -> Result<Answer, Trouble> {
     let device = disk::metadata(root.join("."))?.dev();
-    let mut walk = Walk { root, device, deadline: Instant::now() + TIME, scan: Scan::default() };
+    let mut walk = Walk {
+        root,
+        device,
+        deadline: Instant::now() + limit.map_or(TIME, |limit| limit.min(TIME)),
+        scan: Scan::default(),
+    };
     let mut directories = vec![root.to_owned()];
     while let Some(directory) = directories.pop() {
         // The list may not end in the link that the root may be.
@@ -179,7 +184,7 @@ mod tests {
     }
 
     fn scanned(root: &Path) -> Scan {
-        let Answer::Scan(scan) = scan(root).unwrap() else { panic!() };
+        let Answer::Scan(scan) = scan(root, None).unwrap() else { panic!() };
         scan
     }
 
@@ -225,6 +230,6 @@ mod tests {
 
     #[test]
     fn a_root_that_cannot_be_walked_is_no_clean_root() {
-        assert!(scan(Path::new("/nonexistent")).is_err());
+        assert!(scan(Path::new("/nonexistent"), None).is_err());
     }
 }

@@ -60,8 +60,8 @@ pub fn answers(machine: &Machine, service: &Service) -> Result<(), String> {
 /// Connects to a socket as process 1 sees it.
 fn talk(machine: &Machine, place: &Place) -> Result<Talk, String> {
     let talk = match place {
-        Place::Tcp(address) => Talk::tcp(*address, TIME),
-        Place::Unix(path) => Talk::unix(&machine.inside(path), TIME),
+        Place::Tcp(address) => Talk::tcp(*address, machine.within(TIME)),
+        Place::Unix(path) => Talk::unix(&machine.inside(path), machine.within(TIME)),
     };
     talk.map_err(told)
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use super::*;
 
 fn machine(root: &Path) -> Machine {
-    Machine { proc: "/proc".into(), sys: "/sys".into(), root: root.into() }
+    Machine { proc: "/proc".into(), sys: "/sys".into(), root: root.into(), limit: None }
 }
 
 /// Serves one connection: waits for a request that ends with `until`, and says `say`.

@@ -1,10 +1,11 @@
 //! What the service manager says: `systemctl show` once for all units, and `journalctl` once.
 
-use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::time::Duration;
 
-use super::{Machine, TIME, Trouble, assignments, kernel};
+use super::{Machine, Trouble, assignments, kernel};
 use crate::probe::{Answer, Cgroup, JournalEntry, Probe, Unit};
 use crate::tool::Tool;
 
@@ -39,23 +40,25 @@ const FILES: [&str; 13] = [
 /// The units as one run of `systemctl` gave them, for all probes of one list.
 pub struct Systemd {
     properties: BTreeSet<String>,
-    shown: OnceCell<Result<Vec<BTreeMap<String, String>>, String>>,
+    time: Duration,
+    shown: OnceLock<Result<Vec<BTreeMap<String, String>>, String>>,
 }
 
 impl Systemd {
-    /// Prepares the question that answers all of `probes`; nothing is run before the first of them is answered.
-    pub fn about(probes: &[Probe]) -> Self {
+    /// Prepares the question that answers all of `probes`; nothing is run before the first of them is answered. A program
+    /// may take `time`.
+    pub fn about(probes: &[Probe], time: Duration) -> Self {
         let properties = probes.iter().filter_map(|probe| match probe {
             Probe::Units { properties } => Some(properties),
             _ => None,
         });
         let is_name = |name: &&String| !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric());
-        Self { properties: properties.flatten().filter(is_name).cloned().collect(), shown: OnceCell::new() }
+        Self { properties: properties.flatten().filter(is_name).cloned().collect(), time, shown: OnceLock::new() }
     }
 
     /// State of the manager.
     pub fn state(&self) -> Result<Answer, Trouble> {
-        let text = output(Tool::new("systemctl").args(["show", "--property=SystemState,NJobs"]))?;
+        let text = output(Tool::new("systemctl").args(["show", "--property=SystemState,NJobs"]), self.time)?;
         state(&text)
     }
 
@@ -87,17 +90,17 @@ impl Systemd {
         let show = || {
             let names: Vec<&str> = PROPERTIES.into_iter().chain(self.properties.iter().map(String::as_str)).collect();
             let properties = format!("--property={}", names.join(","));
-            let text = output(Tool::new("systemctl").args(["show", "--no-pager", &properties, "*"]));
+            let text = output(Tool::new("systemctl").args(["show", "--no-pager", &properties, "*"]), self.time);
             text.map(|text| blocks(&text)).map_err(|trouble| trouble.to_string())
         };
         self.shown.get_or_init(show).as_ref().map_err(|reason| reason.clone().into())
     }
 }
 
-fn output(tool: Tool) -> Result<String, Trouble> {
-    let ended = tool.bounded(TIME, OUTPUT)?;
+fn output(tool: Tool, time: Duration) -> Result<String, Trouble> {
+    let ended = tool.bounded(time, OUTPUT)?;
     match ended.status {
-        None => Err(format!("`{}` took more than {} seconds", tool.display(), TIME.as_secs()).into()),
+        None => Err(format!("`{}` took more than {} seconds", tool.display(), time.as_secs()).into()),
         Some(status) if !status.success() => Err(tool.failed(status, &ended.stderr).into()),
         Some(_) if ended.stdout.len() >= OUTPUT => Err(format!("`{}` said too much", tool.display()).into()),
         Some(_) => Ok(String::from_utf8_lossy(&ended.stdout).into_owned()),
@@ -159,9 +162,9 @@ fn cgroup(directory: &Path, process: &Path) -> Cgroup {
 
 /// Journal entries of this boot of priority error or worse. If there are none there must be others: a journal that
 /// nobody writes has no errors either.
-pub fn journal() -> Result<Answer, Trouble> {
-    let text = output(journalctl(ENTRIES).arg("--priority=err"))?;
-    if text.trim().is_empty() && output(journalctl(1))?.trim().is_empty() {
+pub fn journal(time: Duration) -> Result<Answer, Trouble> {
+    let text = output(journalctl(ENTRIES).arg("--priority=err"), time)?;
+    if text.trim().is_empty() && output(journalctl(1), time)?.trim().is_empty() {
         return Err("the journal has no entries of this boot".to_owned().into());
     }
     entries(&text)
@@ -253,7 +256,7 @@ mod tests {
     #[test]
     fn only_names_become_arguments() {
         let probe = Probe::Units { properties: ["LimitCORE".to_owned(), "--root=/x".to_owned(), String::new()].into() };
-        assert_eq!(Systemd::about(&[probe]).properties, ["LimitCORE".to_owned()].into());
+        assert_eq!(Systemd::about(&[probe], Duration::ZERO).properties, ["LimitCORE".to_owned()].into());
     }
 
     #[test]

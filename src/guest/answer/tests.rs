@@ -1,14 +1,14 @@
 use super::*;
 
 fn only(probe: Probe) -> Answer {
-    let answers = answer(std::slice::from_ref(&probe));
+    let answers = answer(std::slice::from_ref(&probe), None);
     assert_eq!(answers.len(), 1);
     answers.into_iter().next().unwrap().answer
 }
 
 /// A machine that looks like this host, with `root` for its root directory.
 fn machine(root: &std::path::Path) -> Machine {
-    Machine { proc: "/proc".into(), sys: "/sys".into(), root: root.to_owned() }
+    Machine { proc: "/proc".into(), sys: "/sys".into(), root: root.to_owned(), limit: None }
 }
 
 #[test]
@@ -28,15 +28,21 @@ fn this_host_answers_what_any_kernel_knows() {
 fn answers_come_in_order_and_through_json() {
     let probes = [Probe::CommandLine, Probe::SshOffer, Probe::Run { command: vec!["false".to_owned()] }];
     let mut output = Vec::new();
-    serve(serde_json::to_vec(&probes).unwrap().as_slice(), &mut output).unwrap();
+    serve(serde_json::to_vec(&probes).unwrap().as_slice(), &mut output, None).unwrap();
     let answers: Vec<Answered> = serde_json::from_slice(&output).unwrap();
     assert!(matches!(answers[0].answer, Answer::CommandLine { .. }));
     assert_eq!(answers[1].answer, Answer::unavailable("this has to be asked from outside"));
     assert!(matches!(&answers[2].answer, Answer::Run(Ended { code: Some(1), .. })));
-    for bad in ["", "{}", "[{\"ask\":\"rm\"}]", "[{\"ask\":\"write\",\"directory\":\"etc\"}]"] {
-        assert!(matches!(serve(bad.as_bytes(), Vec::new()), Err(Error::Parse(_))), "{bad}");
+    let strange = r#"[{"ask":"rm"},{"ask":"command-line"},{"ask":"write","directory":"etc"},7]"#;
+    let mut output = Vec::new();
+    serve(strange.as_bytes(), &mut output, None).unwrap();
+    let answers: Vec<Answered> = serde_json::from_slice(&output).unwrap();
+    let is_unknown = |answered: &Answered| matches!(&answered.answer, Answer::Unavailable { reason } if reason.contains("does not know"));
+    assert_eq!(answers.iter().map(is_unknown).collect::<Vec<_>>(), [true, false, true, true]);
+    for bad in ["", "{}", "[", "7"] {
+        assert!(matches!(serve(bad.as_bytes(), Vec::new(), None), Err(Error::Parse(_))), "{bad}");
     }
-    assert!(matches!(serve(" ".repeat(2 << 20).as_bytes(), Vec::new()), Err(Error::Parse(_))));
+    assert!(matches!(serve(" ".repeat(2 << 20).as_bytes(), Vec::new(), None), Err(Error::Parse(_))));
 }
 
 #[test]
@@ -93,7 +99,7 @@ fn a_host_key_is_read_without_its_comment() {
 fn a_machine_that_hides_everything_answers_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let empty = dir.path().to_owned();
-    let machine = Machine { proc: empty.clone(), sys: empty.clone(), root: empty };
+    let machine = Machine { proc: empty.clone(), sys: empty.clone(), root: empty, limit: None };
     let probes = [
         Probe::Sockets,
         Probe::Mounts,
@@ -126,4 +132,19 @@ fn secrets_are_told_by_owner_mode_and_storage() {
     let Ok(Answer::Secrets { files }) = secrets::files(&machine(dir.path()), &names) else { panic!() };
     assert_eq!(files.keys().collect::<Vec<_>>(), ["db"]);
     assert_eq!((files["db"].owner.as_str(), files["db"].mode), ("web", 0o440));
+}
+
+#[test]
+fn answers_keep_their_order_and_their_limit() {
+    let run = |script: &str| Probe::Run { command: ["/bin/sh", "-c", script].map(str::to_owned).into() };
+    let probes = [run("sleep 1000"), run("echo 1"), run("echo 2"), run("sleep 1000 "), run("echo 3")];
+    let begin = Instant::now();
+    let answers = answer(&probes, Some(Duration::from_secs(1)));
+    let told = answers.iter().map(|answered| match &answered.answer {
+        Answer::Run(ended) => (ended.code, ended.stdout.trim()),
+        other => panic!("{other:?}"),
+    });
+    let expected = [(None, ""), (Some(0), "1"), (Some(0), "2"), (None, ""), (Some(0), "3")];
+    assert_eq!(told.collect::<Vec<_>>(), expected);
+    assert!(begin.elapsed() < Duration::from_secs(20));
 }

@@ -8,6 +8,7 @@ use rustls::AlertDescription;
 
 use super::Outside;
 use crate::client::{self, HandshakeError, Offer, Session, Talk, told};
+use crate::interrupt;
 use crate::probe::{Answer, Burst, HttpReply, Probe, Rate, Request};
 
 /// How often all requests together wait because they were told to (429), and how long each time. An earlier check has
@@ -34,11 +35,11 @@ impl Outside {
             return Answer::unavailable(format!("port {port} of the machine cannot be reached from here"));
         };
         // Under software emulation a page that nobody has asked for yet takes several seconds.
-        let time = match probe {
+        let usual = match probe {
             Probe::Https { .. } | Probe::Burst { .. } => self.patience.login,
             _ => self.patience.offer,
         };
-        let place = Place { address, time };
+        let place = Place { address, time: self.left(usual) };
         match probe {
             Probe::Tls { name, .. } => tls(place, name),
             Probe::TlsOlder { name, .. } => older(place, name),
@@ -47,8 +48,11 @@ impl Outside {
                 let mut answer = ask(place, request);
                 while matches!(&answer, Answer::Http(HttpReply { status: 429, .. })) && *waits > 0 {
                     *waits -= 1;
-                    std::thread::sleep(WAIT);
-                    answer = ask(place, request);
+                    let time = self.left(usual);
+                    if time.is_zero() || interrupt::pause(WAIT.min(time)) {
+                        break;
+                    }
+                    answer = ask(Place { time, ..place }, request);
                 }
                 answer
             }
@@ -60,7 +64,7 @@ impl Outside {
     }
 
     fn address(&self, port: u16) -> Option<SocketAddr> {
-        (self.host.as_str(), *self.ports.get(&port)?).to_socket_addrs().ok()?.next()
+        (self.web.as_ref().unwrap_or(&self.host).as_str(), *self.ports.get(&port)?).to_socket_addrs().ok()?.next()
     }
 }
 

@@ -29,7 +29,7 @@ fn outside(port: u16, time: Duration) -> Outside {
     let dir = disk::temp_dir().unwrap();
     let patience = Patience { offer: time, login: time, attempts: 1, ..Patience::default() };
     let outside = Outside::new("127.0.0.1", 1, dir.path(), Tool::new("ssh"), patience).unwrap();
-    outside.reached(BTreeMap::from([(3002, port)]))
+    outside.reached(BTreeMap::from([(3002, port)]), None)
 }
 
 fn only(port: u16, probe: Probe) -> Answer {

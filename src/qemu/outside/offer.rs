@@ -57,7 +57,7 @@ pub enum Error {
 
 /// Connects, reads the offer, and leaves; the whole must be done by `deadline`.
 pub fn ask(host: &str, port: u16, deadline: Instant) -> Result<SshOffer, Error> {
-    let address = format!("{host}:{port}");
+    let address = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
     let broken = |source| Error::Connection { address: address.clone(), source };
     let stream = connect(host, port, deadline).map_err(broken)?;
     let mut link = Link { stream, deadline };

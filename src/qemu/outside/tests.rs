@@ -11,6 +11,21 @@ fn ended(code: Option<i32>) -> Bounded {
 }
 
 #[test]
+fn after_the_deadline_nothing_is_tried_and_nothing_is_said_to_be_out_of_reach() {
+    let key = tempfile::NamedTempFile::new().unwrap();
+    // A server that accepts and then says nothing.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = silent.local_addr().unwrap().port();
+    let begin = Instant::now();
+    let outside = Outside::new("127.0.0.1", port, key.path(), Tool::new("false"), Patience::default()).unwrap();
+    let outside = outside.until(begin + Duration::from_millis(300));
+    let answers = outside.answer(&[Probe::SshOffer, Probe::SshOffer]);
+    assert!(begin.elapsed() < Duration::from_secs(10));
+    let late = Answer::unavailable("the deadline has passed");
+    assert_eq!(answers.into_iter().map(|answered| answered.answer).collect::<Vec<_>>(), [late.clone(), late]);
+}
+
+#[test]
 fn only_a_denied_login_is_a_refusal() {
     let verdict = |code, stderr: &str| super::verdict(&ended(code), stderr, "root", "127.0.0.1");
     let refused = Login::Refused { methods: vec!["publickey".to_owned(), "password".to_owned()] };

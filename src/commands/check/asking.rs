@@ -1,0 +1,236 @@
+//! Puts probes to a machine: what is asked inside goes there in one go, and what a user sees is tried meanwhile.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::mpsc::{self, Receiver};
+use std::thread::Scope;
+use std::time::{Duration, Instant};
+
+use crate::check::Stage;
+use crate::images::Manifest;
+use crate::interrupt;
+use crate::probe::{Answer, Answered, Probe, Side};
+use crate::qemu::agent::Exit;
+use crate::qemu::outside::{Outside, Patience};
+use crate::qemu::vm::Vm;
+
+use super::super::failure::chain;
+use super::super::{Failure, Result, running};
+use super::Limits;
+use super::remote::Remote;
+
+/// A machine, and what it is held against.
+pub struct Subject<'a> {
+    /// Its name for people.
+    pub name: String,
+    /// The way in.
+    pub inside: Inside<'a>,
+    /// Its image.
+    pub manifest: Manifest,
+}
+
+/// A machine as its users see it.
+pub struct Outsider {
+    outside: Outside,
+    /// Whether there is a key to log in with.
+    has_key: bool,
+}
+
+impl Outsider {
+    fn answer(&self, probes: &[Probe]) -> Vec<Answered> {
+        if self.has_key {
+            return self.outside.answer(probes);
+        }
+        let needs_key = |probe: &Probe| matches!(probe, Probe::SshLogin { .. } | Probe::SshRefusal { .. });
+        let known: Vec<Probe> = probes.iter().filter(|probe| !needs_key(probe)).cloned().collect();
+        let mut answers = self.outside.answer(&known).into_iter();
+        let keyless = || Answered { answer: Answer::unavailable("--ssh-key names no key to log in with"), ms: 0 };
+        let each = probes.iter().map(|probe| if needs_key(probe) { None } else { answers.next() });
+        each.map(|answered| answered.unwrap_or_else(keyless)).collect()
+    }
+}
+
+/// The way by which programs are run in a machine as root.
+pub enum Inside<'a> {
+    /// The guest agent of a machine that rave runs.
+    Agent(&'a Vm),
+    /// SSH, into a machine that it does not run.
+    Ssh(&'a Remote),
+}
+
+impl Subject<'_> {
+    /// The machine as its users see it, until the deadline.
+    pub fn outside(&self, limits: Limits, until: Instant) -> Result<Outsider> {
+        let usual = Patience::default();
+        let most = |time: Duration| limits.each.map_or(time, |each| each.min(time));
+        let patience = Patience { offer: most(usual.offer), login: most(usual.login), ..usual };
+        let sites = self.manifest.expect.https.values().map(|site| site.port);
+        let (outside, has_key) = match &self.inside {
+            Inside::Ssh(remote) => remote.outside(patience, sites.collect())?,
+            Inside::Agent(vm) => {
+                let port = vm.state().host_port(22).ok_or_else(|| Failure::error("the machine has no SSH port"))?;
+                let ssh = running::ssh(&running::tools_of(vm)?, vm.directory(), false);
+                let ports = sites.filter_map(|port| Some((port, vm.state().host_port(port)?))).collect();
+                (Outside::new("127.0.0.1", port, &vm.private_key(), ssh, patience)?.reached(ports, None), true)
+            }
+        };
+        Ok(Outsider { outside: outside.until(until), has_key })
+    }
+}
+
+impl Inside<'_> {
+    /// Runs a program by absolute path; returns its standard output, or why there is none.
+    pub fn run(&self, command: &[&str], input: &[u8], limit: Duration) -> std::result::Result<Vec<u8>, String> {
+        let Some((program, arguments)) = command.split_first() else { return Err("there is no command".to_owned()) };
+        let vm = match self {
+            Self::Agent(vm) => vm,
+            Self::Ssh(remote) => return remote.run(command, input, limit),
+        };
+        let output = vm.exec(program, arguments, input, limit).map_err(|error| chain(&error))?;
+        if output.exit == Exit::Code(0) {
+            return Ok(output.stdout);
+        }
+        Err(format!("{program} failed in the machine: {}", String::from_utf8_lossy(&output.stderr).trim()))
+    }
+}
+
+/// The answers to all probes of a check, as they come.
+pub struct Asking<'a> {
+    inside: &'a Inside<'a>,
+    outside: &'a Outsider,
+    until: Instant,
+    each: Option<Duration>,
+    /// What is to be asked inside and was not yet.
+    questions: Vec<Probe>,
+    seen: Receiver<Vec<(Probe, Answered)>>,
+    known: BTreeMap<Probe, Answered>,
+    answered: BTreeSet<Stage>,
+}
+
+impl<'a> Asking<'a> {
+    /// Begins to ask outside, stage by stage. Equal probes of different stages are asked once. All ends at `until`, and
+    /// each answer inside takes `each` at most.
+    pub fn start<'scope>(
+        scope: &'scope Scope<'scope, '_>,
+        inside: &'a Inside<'a>,
+        outside: &'a Outsider,
+        lots: [Vec<Probe>; 6],
+        until: Instant,
+        each: Option<Duration>,
+    ) -> Self
+    where
+        'a: 'scope,
+    {
+        let (tell, seen) = mpsc::channel();
+        let questions = lots.iter().flatten().filter(|probe| !is_tried(probe)).cloned().collect::<BTreeSet<_>>();
+        let mut tried = BTreeSet::new();
+        scope.spawn(move || {
+            for lot in lots {
+                let new = |probe: &Probe| is_tried(probe) && tried.insert(probe.clone());
+                let probes: Vec<Probe> = lot.into_iter().filter(new).collect();
+                if probes.is_empty() {
+                    continue;
+                }
+                let answers = outside.answer(&probes);
+                // Nobody listens any more if the check was ended.
+                if interrupt::heard() || tell.send(probes.into_iter().zip(answers).collect()).is_err() {
+                    return;
+                }
+            }
+        });
+        let questions = questions.into_iter().collect();
+        Self { inside, outside, until, each, questions, seen, known: BTreeMap::new(), answered: BTreeSet::new() }
+    }
+
+    /// The answers to a stage's probes, in order. A stage that has had its answers is asked anew.
+    pub fn answer(&mut self, stage: Stage, probes: &[Probe]) -> Vec<Answered> {
+        if !self.answered.insert(stage) {
+            self.afresh(probes);
+        }
+        let questions = std::mem::take(&mut self.questions);
+        self.ask(questions);
+        while probes.iter().any(|probe| is_tried(probe) && !self.known.contains_key(probe)) {
+            match self.seen.recv() {
+                Ok(answers) => self.known.extend(answers),
+                Err(_) => break,
+            }
+        }
+        let silence = || Answered { answer: Answer::unavailable("no answer"), ms: 0 };
+        probes.iter().map(|probe| self.known.get(probe).cloned().unwrap_or_else(silence)).collect()
+    }
+
+    fn afresh(&mut self, probes: &[Probe]) {
+        let (tried, questions): (Vec<Probe>, Vec<Probe>) = probes.iter().cloned().partition(is_tried);
+        if !tried.is_empty() {
+            let answers = self.outside.answer(&tried);
+            self.known.extend(tried.into_iter().zip(answers));
+        }
+        self.questions = questions;
+    }
+
+    /// Asks inside; what only this host knows of the same moment is answered with it.
+    fn ask(&mut self, questions: Vec<Probe>) {
+        let (here, mut there): (Vec<Probe>, Vec<Probe>) =
+            questions.into_iter().partition(|probe| probe.side() == Side::Outside);
+        // The two clocks are compared, so they are read as close to each other as can be; and how busy the machine is is
+        // read before the other questions make it so.
+        there.sort_by_key(|probe| !matches!(probe, Probe::Clock | Probe::Resources));
+        let answers = self.outside.answer(&here);
+        self.known.extend(here.into_iter().zip(answers));
+        if there.is_empty() {
+            return;
+        }
+        let answers = inside(self.inside, &there, self.until.saturating_duration_since(Instant::now()), self.each);
+        self.known.extend(there.into_iter().zip(answers));
+    }
+}
+
+/// Whether a probe is tried from outside, beside what is asked inside.
+fn is_tried(probe: &Probe) -> bool {
+    probe.side() == Side::Outside && *probe != Probe::HostClock
+}
+
+/// Has rave answer inside the machine, all probes in one go.
+pub fn inside(inside: &Inside<'_>, probes: &[Probe], limit: Duration, each: Option<Duration>) -> Vec<Answered> {
+    let ask = || -> std::result::Result<Vec<Answered>, String> {
+        if limit.is_zero() {
+            return Err("the deadline has passed".to_owned());
+        }
+        let input = serde_json::to_vec(probes).map_err(|e| e.to_string())?;
+        let seconds = each.map(|each| each.as_secs().max(1).to_string());
+        let mut command = vec!["/usr/bin/rave", "guest", "answer"];
+        if let Some(seconds) = &seconds {
+            command.extend(["--limit", seconds]);
+        }
+        let begin = Instant::now();
+        let late =
+            |reason| if begin.elapsed() >= limit { format!("the deadline has passed: {reason}") } else { reason };
+        let output = inside.run(&command, &input, limit).map_err(late)?;
+        serde_json::from_slice(&output).map_err(|e| format!("the machine gave no answers: {e}"))
+    };
+    ask().unwrap_or_else(|reason| {
+        probes.iter().map(|_| Answered { answer: Answer::unavailable(&reason), ms: 0 }).collect()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::tool::Tool;
+
+    #[test]
+    fn without_a_key_only_logins_are_not_tried() {
+        let patience = Patience { attempts: 1, ..Patience::default() };
+        // Nobody listens at port 1.
+        let outside = Outside::new("127.0.0.1", 1, Path::new(""), Tool::new("false"), patience).unwrap();
+        let outsider = Outsider { outside, has_key: false };
+        let login = || Probe::SshLogin { user: "agent".to_owned(), command: Vec::new() };
+        let refusal = Probe::SshRefusal { user: "root".to_owned(), key: true };
+        let answers = outsider.answer(&[login(), Probe::SshOffer, refusal, Probe::HostClock]);
+        let keyless = Answer::unavailable("--ssh-key names no key to log in with");
+        assert_eq!((&answers[0].answer, &answers[2].answer), (&keyless, &keyless));
+        assert!(matches!(answers[1].answer, Answer::Unreachable { .. }), "{:?}", answers[1]);
+        assert!(matches!(answers[3].answer, Answer::Clock { .. }), "{:?}", answers[3]);
+    }
+}
