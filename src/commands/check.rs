@@ -186,13 +186,12 @@ fn check(context: &Context, subject: &Subject<'_>, wanted: &Wanted, limits: Limi
             answers
         };
         let mut again = |report: &StageReport| {
-            let early = report.stage == Stage::Monitoring
-                && matches!(report.verdict, Verdict::Unhealthy | Verdict::Skipped)
+            let early = may_settle(report)
                 && until.saturating_duration_since(Instant::now()) > PAUSE
                 && !interrupt::heard()
                 && age(&subject.inside).is_some_and(|age| age < YOUNG);
             if early {
-                context.ui.say("what is measured regularly may not have been yet; asking again");
+                context.ui.say(format!("{}: the machine is young, and this may settle; asking again", report.stage));
                 interrupt::pause(PAUSE);
             }
             early
@@ -201,6 +200,14 @@ fn check(context: &Context, subject: &Subject<'_>, wanted: &Wanted, limits: Limi
     });
     // What a signal has cut short is no report.
     if interrupt::heard() { Err(Failure::Interrupted) } else { Ok(report) }
+}
+
+/// Whether all that is wrong may come right as a machine settles: what is measured regularly, and sockets of services
+/// that listen some time after systemd counts them as started.
+fn may_settle(report: &StageReport) -> bool {
+    let bad = |verdict| matches!(verdict, Verdict::Unhealthy | Verdict::Skipped);
+    let mut checks = report.checks.iter().filter(|check| bad(check.verdict));
+    bad(report.verdict) && (report.stage == Stage::Monitoring || checks.all(|check| check.id == "security.sockets"))
 }
 
 /// How long ago a machine came to the end of its start, by its own clock.
@@ -230,4 +237,32 @@ fn target(manifest: &Manifest) -> Target {
 fn subject(vm: &Vm) -> Result<Subject<'_>> {
     let name = vm.state().name.to_string();
     Ok(Subject { name, inside: Inside::Agent(vm), manifest: running::manifest_of(vm)? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::CheckReport;
+
+    #[test]
+    fn only_what_settles_is_asked_again() {
+        let check = |id: &str, verdict| CheckReport {
+            id: id.to_owned(),
+            verdict,
+            expected: String::new(),
+            observed: String::new(),
+            option: None,
+            evidence: String::new(),
+            ms: 0,
+        };
+        let sockets = || check("security.sockets", Verdict::Unhealthy);
+        let other = || check("security.verity", Verdict::Unhealthy);
+        let may = |stage, checks| may_settle(&StageReport::new(stage, checks));
+        assert!(may(Stage::Security, vec![sockets(), check("security.mounts", Verdict::Healthy)]));
+        assert!(may(Stage::Monitoring, vec![check("monitoring.targets", Verdict::Skipped)]));
+        assert!(!may(Stage::Security, vec![sockets(), other()]));
+        assert!(!may(Stage::Security, vec![check("security.sockets", Verdict::Healthy)]));
+        assert!(!may(Stage::Services, vec![check("services.failed", Verdict::Unhealthy)]));
+        assert!(!may_settle(&StageReport::not_applicable(Stage::Monitoring)));
+    }
 }
