@@ -109,8 +109,8 @@ boot_rave() {
 boot_debian() {
   local port
   port=$((20000 + RANDOM % 10000))
-  tools_qemu -nodefaults -no-user-config -display none -machine q35,usb=off,vmport=off,smm=off \
-    -accel "tcg,thread=multi,tb-size=$(setting translation-cache)" -cpu max,la57=off \
+  tools_qemu -nodefaults -no-user-config -display none -machine q35,usb=off,vmport=off,smm=off,sata=off \
+    -accel "tcg,thread=multi,tb-size=$(setting translation-cache)" -cpu max,la57=off,erms=off,fsrm=off -mem-prealloc \
     -smp "$(setting vcpus)" -m "$(setting memory)" -object rng-builtin,id=rng -device virtio-rng-pci,rng=rng \
     -kernel "$work/vmlinuz" -initrd "$work/initrd" -append 'root=/dev/vda rw quiet console=ttyS0' \
     -drive "file=$work/root.ext4,format=raw,if=none,id=disk,snapshot=on" -device virtio-blk-pci,drive=disk \
