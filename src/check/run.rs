@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::ask::{Question, ask};
 use super::judge::{judge, left_out};
 use super::{Report, Stage, StageReport, Target};
-use crate::probe::{Answer, Answered, Probe};
+use crate::probe::{Answered, Probe};
 
 /// What the user asked to see.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -81,7 +81,7 @@ fn run_stage(
     let probes = wanted.probes(stage, target);
     let answers = if probes.is_empty() { Vec::new() } else { answer(stage, &probes) };
     let answers: BTreeMap<&Probe, &Answered> = probes.iter().zip(&answers).collect();
-    let silence = Answered { answer: Answer::unavailable("no answer"), ms: 0 };
+    let silence = Answered::unavailable("no answer");
     let judged = questions.iter().map(|question| {
         if wanted.leaves_out(question) {
             return left_out(question);

@@ -72,10 +72,9 @@ pub fn serve(input: impl Read, mut output: impl Write, limit: Option<Duration>) 
     let asked: Vec<Result<Probe, serde_json::Error>> = asked.into_iter().map(serde_json::from_value).collect();
     let probes: Vec<Probe> = asked.iter().flatten().cloned().collect();
     let mut known = answer(&probes, limit).into_iter();
-    let unknown = |reason: String| Answered { answer: Answer::unavailable(reason), ms: 0 };
     let told = |asked: &Result<Probe, serde_json::Error>| match asked {
-        Ok(_) => known.next().unwrap_or_else(|| unknown("no answer".to_owned())),
-        Err(error) => unknown(format!("the rave of this machine does not know the question: {error}")),
+        Ok(_) => known.next().unwrap_or_else(|| Answered::unavailable("no answer")),
+        Err(error) => Answered::unavailable(format!("the rave of this machine does not know the question: {error}")),
     };
     let answers: Vec<Answered> = asked.iter().map(told).collect();
     serde_json::to_writer(&mut output, &answers).map_err(|e| Error::Write(e.into()))?;
@@ -170,7 +169,7 @@ impl Machine {
             (1..workers).for_each(|_| drop(scope.spawn(work)));
             work();
         });
-        let silence = || Answered { answer: Answer::unavailable("no answer"), ms: 0 };
+        let silence = || Answered::unavailable("no answer");
         answers.into_iter().map(|place| place.into_inner().unwrap_or_else(silence)).collect()
     }
 

@@ -13,6 +13,13 @@ pub struct Answered {
     pub ms: u64,
 }
 
+impl Answered {
+    /// There is no answer, because of `reason`; nobody looked for one.
+    pub fn unavailable(reason: impl std::fmt::Display) -> Self {
+        Self { answer: Answer::unavailable(reason), ms: 0 }
+    }
+}
+
 /// The answer to a [`Probe`](super::Probe).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "answer", rename_all = "kebab-case")]

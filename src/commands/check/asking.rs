@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crate::check::Stage;
 use crate::images::Manifest;
 use crate::interrupt;
-use crate::probe::{Answer, Answered, Probe, Side};
+use crate::probe::{Answered, Probe, Side};
 use crate::qemu::agent::Exit;
 use crate::qemu::outside::{Outside, Patience};
 use crate::qemu::vm::Vm;
@@ -43,7 +43,7 @@ impl Outsider {
         let needs_key = |probe: &Probe| matches!(probe, Probe::SshLogin { .. } | Probe::SshRefusal { .. });
         let known: Vec<Probe> = probes.iter().filter(|probe| !needs_key(probe)).cloned().collect();
         let mut answers = self.outside.answer(&known).into_iter();
-        let keyless = || Answered { answer: Answer::unavailable("--ssh-key names no key to log in with"), ms: 0 };
+        let keyless = || Answered::unavailable("--ssh-key names no key to log in with");
         let each = probes.iter().map(|probe| if needs_key(probe) { None } else { answers.next() });
         each.map(|answered| answered.unwrap_or_else(keyless)).collect()
     }
@@ -154,7 +154,7 @@ impl<'a> Asking<'a> {
                 Err(_) => break,
             }
         }
-        let silence = || Answered { answer: Answer::unavailable("no answer"), ms: 0 };
+        let silence = || Answered::unavailable("no answer");
         probes.iter().map(|probe| self.known.get(probe).cloned().unwrap_or_else(silence)).collect()
     }
 
@@ -207,9 +207,7 @@ pub fn inside(inside: &Inside<'_>, probes: &[Probe], limit: Duration, each: Opti
         let output = inside.run(&command, &input, limit).map_err(late)?;
         serde_json::from_slice(&output).map_err(|e| format!("the machine gave no answers: {e}"))
     };
-    ask().unwrap_or_else(|reason| {
-        probes.iter().map(|_| Answered { answer: Answer::unavailable(&reason), ms: 0 }).collect()
-    })
+    ask().unwrap_or_else(|reason| probes.iter().map(|_| Answered::unavailable(&reason)).collect())
 }
 
 #[cfg(test)]
@@ -217,6 +215,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
+    use crate::probe::Answer;
     use crate::tool::Tool;
 
     #[test]
