@@ -25,7 +25,7 @@ const TOOLS_FORMAT: &str = "rave tools 1";
 /// Letters that a GPT label holds.
 const LABEL: usize = 36;
 /// The same for the configured root file system.
-const ROOTFS_FORMAT: &str = "rave rootfs 1";
+const ROOTFS_FORMAT: &str = "rave rootfs 2";
 
 /// An image and all that decides over its bytes.
 pub struct Prepared {

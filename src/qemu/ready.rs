@@ -155,9 +155,10 @@ impl Waiting<'_> {
 
 /// Waits until systemd has no more jobs to start; returns its state. The caller limits the time.
 async fn settled(agent: &Agent) -> Result<String> {
-    let patience = Duration::from_secs(60);
+    // systemctl waits in the guest: asking again and again would take processor time from what is waited for.
+    let patience = Duration::from_secs(120);
     loop {
-        let asked = agent.exec("/usr/bin/systemctl", &["is-system-running"], b"", patience).await;
+        let asked = agent.exec("/usr/bin/systemctl", &["is-system-running", "--wait"], b"", patience).await;
         match asked {
             Ok(output) if matches!(output.exit, Exit::Code(_)) => {
                 let state = String::from_utf8_lossy(&output.stdout).trim().to_owned();

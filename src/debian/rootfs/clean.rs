@@ -1,7 +1,7 @@
 //! Takes away what must not be in an image: caches, logs, backups, and what identifies one machine.
 
 use std::ffi::OsStr;
-use std::os::unix::fs::FileTypeExt as _;
+use std::os::unix::fs::{FileExt as _, FileTypeExt as _};
 use std::path::Path;
 
 use super::accounts;
@@ -44,7 +44,7 @@ pub fn clean(root: &Path, epoch: i64) -> disk::Result<()> {
             disk::remove_file(&key)?;
         }
     }
-    sockets(root)?;
+    sweep(root)?;
     // Empty, not missing: the machine gets its id at boot, and its first boot is not taken for an installation.
     disk::remove_file(root.join("etc/machine-id"))?;
     disk::write(root.join("etc/machine-id"), b"", 0o444)?;
@@ -65,25 +65,33 @@ fn empty(directory: &Path) -> disk::Result<()> {
     Ok(())
 }
 
-/// Removes sockets, which no archive can hold, and what interpreted programs may have cached with a date.
-fn sockets(directory: &Path) -> disk::Result<()> {
+/// Removes sockets, which no archive can hold, and takes the date out of what interpreters have compiled.
+fn sweep(directory: &Path) -> disk::Result<()> {
     for path in list(directory)? {
         let metadata = disk::metadata(&path)?;
         if metadata.is_dir() {
-            sockets(&path)?;
-        } else if metadata.file_type().is_socket() || metadata.is_file() && dated_bytecode(&path)? {
+            sweep(&path)?;
+        } else if metadata.file_type().is_socket() {
             disk::remove_file(&path)?;
+        } else if metadata.is_file() && path.extension() == Some(OsStr::new("pyc")) {
+            undate(&path)?;
         }
     }
     Ok(())
 }
 
-/// Whether a file is Python bytecode that is checked by its source's date and not by its hash (PEP 552).
-fn dated_bytecode(path: &Path) -> disk::Result<bool> {
-    if path.extension() != Some(OsStr::new("pyc")) {
-        return Ok(false);
+/// Python compares bytecode with its source at every start: a date that an image does not keep, so that it compiles anew
+/// each time where it cannot write, or a hash, for which it reads the source. Nothing is compared afterwards (PEP 552,
+/// unchecked hash): in a verified image the source cannot change without its bytecode.
+fn undate(path: &Path) -> disk::Result<()> {
+    const COMPARED: [&[u8]; 2] = [&[0, 0, 0, 0], &[3, 0, 0, 0]];
+    const NOT_COMPARED: [u8; 12] = [1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    let start = disk::read_start(path, 16)?;
+    if start.len() == 16 && start.get(4..8).is_some_and(|flags| COMPARED.contains(&flags)) {
+        let written = disk::open_rw(path)?.write_all_at(&NOT_COMPARED, 4);
+        return disk::context("write", path, written);
     }
-    Ok(disk::read_start(path, 8)?.get(4..8) == Some(&[0; 4]))
+    Ok(())
 }
 
 /// The names in a directory; none if it is missing or a link.
@@ -126,12 +134,12 @@ mod tests {
             "var/cache/apt/x",
             "var/log/dpkg.log",
             "var/lib/dpkg/status-old",
-            "usr/lib/dated.pyc",
         ];
-        let kept = ["etc/ssh/sshd_config", "etc/passwd", "var/lib/dpkg/status", "usr/lib/hashed.pyc"];
+        let kept = ["etc/ssh/sshd_config", "etc/passwd", "var/lib/dpkg/status"];
         gone.iter().chain(&kept).for_each(|name| put(name, b""));
-        put("usr/lib/dated.pyc", b"\xf3\x0d\x0d\x0a\0\0\0\0rest");
-        put("usr/lib/hashed.pyc", b"\xf3\x0d\x0d\x0a\x03\0\0\0rest");
+        put("usr/lib/dated.pyc", b"\xf3\x0d\x0d\x0a\0\0\0\0datesizerest");
+        put("usr/lib/hashed.pyc", b"\xf3\x0d\x0d\x0a\x03\0\0\0datesizerest");
+        put("usr/lib/short.pyc", b"\xf3\x0d\x0d\x0a\0\0\0\0date");
         // Whoever reads these waits for ever, or gets no end.
         let pipe = root.path().join("usr/lib/pipe.pyc");
         rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RUSR).unwrap();
@@ -148,6 +156,10 @@ mod tests {
         kept.iter().for_each(|name| assert!(disk::exists(root.path().join(name)), "{name}"));
         assert!(root.path().join("var/cache/apt").is_dir() && !disk::exists(root.path().join("etc/socket")));
         assert!(disk::exists(outside.path().join("stays")));
+        let bytecode = |name| disk::read(root.path().join("usr/lib").join(name)).unwrap();
+        assert_eq!(bytecode("dated.pyc"), b"\xf3\x0d\x0d\x0a\x01\0\0\0\0\0\0\0\0\0\0\0rest");
+        assert_eq!(bytecode("hashed.pyc"), bytecode("dated.pyc"));
+        assert_eq!(bytecode("short.pyc"), b"\xf3\x0d\x0d\x0a\0\0\0\0date");
         assert_eq!(disk::read(root.path().join("etc/shadow")).unwrap(), b"root:*:1:0:99999:7:::\n");
         assert_eq!(disk::read(root.path().join("etc/machine-id")).unwrap(), b"");
     }
