@@ -32,6 +32,8 @@ pub struct System {
     pub exclude: Vec<String>,
     /// Programs that keep their set-user-id and set-group-id bits; all others lose them.
     pub set_id: BTreeSet<GuestPath>,
+    /// What runs when the packages are configured, by name and in its order: a program's path and its arguments.
+    pub prepare: BTreeMap<String, Vec<String>>,
     /// Users, with static ids, made before any package is configured.
     pub users: BTreeMap<String, User>,
     /// Groups, with static ids.

@@ -51,6 +51,11 @@ fn base(directory: &Path) -> Vec<PathBuf> {
 }
 
 fn build(debs: &[PathBuf], dir: &Path, keep: bool) -> Result<Summary, Error> {
+    build_with(debs, dir, keep, "exit 0")
+}
+
+/// Builds, and runs a script in the configured system.
+fn build_with(debs: &[PathBuf], dir: &Path, keep: bool, script: &str) -> Result<Summary, Error> {
     let user = User {
         uid: 900,
         group: "agent".into(),
@@ -62,6 +67,7 @@ fn build(debs: &[PathBuf], dir: &Path, keep: bool) -> Result<Summary, Error> {
     let request = Request {
         debs,
         users: &BTreeMap::from([("agent".to_owned(), user)]),
+        prepare: &BTreeMap::from([("demo".to_owned(), ["/bin/sh", "-c", script].map(str::to_owned).to_vec())]),
         groups: &BTreeMap::from([("agent".to_owned(), Group { gid: 900 })]),
         epoch: 86_400 * 10,
         workers: 2,
@@ -91,6 +97,25 @@ fn system(packages: Vec<Package>) -> (TempDir, Vec<PathBuf>) {
     debs.extend(packages.into_iter().map(|package| package.write(dir.path())));
     debs.sort();
     (dir, debs)
+}
+
+#[test]
+fn modules_prepare_what_packages_have_configured() {
+    let (dir, debs) = system(vec![Package::new("aaa", "").control("postinst", "#!/bin/sh\nid -u agent > /agent\n")]);
+    build_with(
+        &debs,
+        dir.path(),
+        false,
+        "set -e; cat /agent > /usr/prepared; echo $SOURCE_DATE_EPOCH >> /usr/prepared",
+    )
+    .unwrap();
+    assert_eq!(contents(&dir.path().join("out.tar"))["usr/prepared"].0, "900\n864000\n");
+    match build_with(&debs, dir.path(), false, "echo it broke; exit 3") {
+        Err(Error::Script { package, script, output, root: None }) => {
+            assert_eq!((package.as_str(), script.as_str(), output.as_str()), ("demo", "preparation", "it broke\n"));
+        }
+        other => panic!("{other:?}"),
+    }
 }
 
 #[test]

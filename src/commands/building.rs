@@ -128,6 +128,7 @@ impl Prepared {
             debs: &debs,
             users: &system.users,
             groups: &system.groups,
+            prepare: &system.prepare,
             epoch: self.lock.source_date_epoch(),
             workers: workers(system),
             keep: manner.shell,
@@ -314,6 +315,6 @@ fn tools_digest(lock: &Lock) -> Digest {
 
 fn rootfs_digest(system: &System, lock: &Lock) -> Result<Digest> {
     let mut hash = Canonical::new(ROOTFS_FORMAT);
-    hash.field(lock.digest().as_bytes()).json(&(&system.users, &system.groups))?;
+    hash.field(lock.digest().as_bytes()).json(&(&system.users, &system.groups, &system.prepare))?;
     Ok(hash.finish())
 }

@@ -2,7 +2,8 @@
 //!
 //! Everything happens in a sandbox without network, in which rave itself (the worker) is root of 65536 ids: it
 //! unpacks packages in parallel, runs maintainer scripts in a second sandbox whose root is the new system, cleans,
-//! and archives. The archive is a function of the packages in their order, of users, groups and the epoch.
+//! and archives. The archive is a function of the packages in their order, of users, groups, the commands that prepare
+//! it, and the epoch.
 
 mod accounts;
 mod chroot;
@@ -69,6 +70,8 @@ pub struct Request<'a> {
     pub users: &'a BTreeMap<String, User>,
     /// Groups that exist before any package is configured.
     pub groups: &'a BTreeMap<String, Group>,
+    /// Commands that run in the configured system, by name and in its order.
+    pub prepare: &'a BTreeMap<String, Vec<String>>,
     /// SOURCE_DATE_EPOCH: no file is younger, in seconds since 1970.
     pub epoch: i64,
     /// Processors that unpacking may use.
@@ -109,6 +112,7 @@ fn run(request: &Request<'_>, work: &Path, report: &dyn Report) -> Result<Summar
         debs,
         users: request.users.clone(),
         groups: request.groups.clone(),
+        prepare: request.prepare.clone(),
         epoch: request.epoch,
         keep: request.keep,
     };

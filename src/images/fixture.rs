@@ -27,6 +27,7 @@ pub fn system() -> System {
         starts: BTreeMap::new(),
         exclude: vec![],
         set_id: BTreeSet::new(),
+        prepare: BTreeMap::new(),
         users: BTreeMap::new(),
         groups: BTreeMap::new(),
         tree: BTreeMap::new(),

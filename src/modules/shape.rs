@@ -83,6 +83,7 @@ pub(super) static MODULE: Shape = Record(&[
     may("build-packages", List(&WORD)),
     may("exclude", List(&WORD)),
     may("set-id", List(&WORD)),
+    may("prepare", Map(&Record(PREPARE))),
     may("groups", Map(&Record(GROUP))),
     may("users", Map(&Record(USER))),
     may("files", Map(&FILE)),
@@ -126,6 +127,9 @@ pub(super) static FILE: Shape = Record(&[
     EACH,
     WHEN,
 ]);
+
+/// What runs once in the configured file system, before it is packed.
+const PREPARE: &[Key] = &[must("command", List(&Text)), EACH, WHEN];
 
 const GROUP: &[Key] = &[must("gid", Text), EACH, WHEN];
 

@@ -24,6 +24,8 @@ pub struct Job {
     pub users: BTreeMap<String, User>,
     /// Groups that exist before any package is configured.
     pub groups: BTreeMap<String, Group>,
+    /// Commands that run in the configured system, by name and in its order.
+    pub prepare: BTreeMap<String, Vec<String>>,
     /// No file is younger, in seconds since 1970.
     pub epoch: i64,
     /// Whether the root stays when a script fails.
@@ -42,7 +44,7 @@ pub enum Line {
     Script {
         /// Whose.
         package: String,
-        /// Which: `preinst`, `configuration`.
+        /// Which: `preinst`, `configuration`, `preparation`.
         script: String,
         /// The end of what it printed.
         output: String,

@@ -119,6 +119,7 @@ fn make(job: &Job, root: &Path) -> Result<Summary, Error> {
     build.configure(&order)?;
     say(&Line::Phase(Phase::Pack, 0));
     stand_ins::take(root)?;
+    job.prepare.iter().try_for_each(|(name, command)| build.prepare(name, command))?;
     clean::clean(root, job.epoch)?;
     let (entries, size) = pack::pack(root, &Path::new(WORK).join(ARCHIVE), job.epoch)?;
     let privileged = build.unpacked.values().flat_map(|unpacked| &unpacked.privileged);
@@ -262,6 +263,17 @@ impl Build<'_> {
             return Err(Error::Script { package: deb.name().to_owned(), script: "preinst".into(), output });
         }
         Ok(disk::remove_dir_all(&place)?)
+    }
+
+    /// Runs what a module wants to be done once, now that all packages work.
+    fn prepare(&self, name: &str, command: &[String]) -> Result<(), Error> {
+        let Some((program, arguments)) = command.split_first() else { return Ok(()) };
+        let tool = chroot::tool(&chroot::sandbox(self.root), program, self.job.epoch).args(arguments);
+        let (status, output) = chroot::run(&tool, |_| ())?;
+        if status.success() {
+            return Ok(());
+        }
+        Err(Error::Script { package: name.to_owned(), script: "preparation".into(), output })
     }
 
     /// Lets dpkg configure everything, and makes sure that it did.

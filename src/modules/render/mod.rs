@@ -10,6 +10,7 @@ mod kernel;
 mod mounts;
 mod options;
 mod people;
+mod prepare;
 mod probe;
 mod secrets;
 mod state;
@@ -93,6 +94,7 @@ pub(super) struct Render<'a> {
     state: BTreeMap<GuestPath, (State, Origin, OptionPath)>,
     ssh: Option<Origin>,
     https: Claims<Https>,
+    prepare: Claims<Vec<String>>,
     expect: Expect,
     warnings: Vec<Diagnostic>,
     errors: Vec<Diagnostic>,
@@ -182,6 +184,7 @@ impl<'a> Render<'a> {
             state: BTreeMap::new(),
             ssh: None,
             https: Claims::new(),
+            prepare: Claims::new(),
             expect: Expect::default(),
             warnings: Vec::new(),
             errors: Vec::new(),
@@ -265,6 +268,7 @@ impl<'a> Render<'a> {
                 }
             }),
             "mounts" => self.each(name, node, by, |this, key, node, by| this.mount(&key, &node, by)),
+            "prepare" => self.each(name, node, by, |this, key, node, _| this.prepare(&key, &node)),
             "ssh" => self.whole(name, node, by, |this, node| this.ssh(&node, by)),
             "https" => self.each(name, node, by, |this, key, node, by| this.https(&key, &node, by)),
             "state" => self.each_item(name, node, by, |this, node| this.state(&node, by)),
@@ -356,6 +360,10 @@ impl<'a> Render<'a> {
             build_only: std::mem::take(&mut self.build_only).difference(&packages).cloned().collect(),
             starts: std::mem::take(&mut self.starts),
             exclude: std::mem::take(&mut self.exclude).into_iter().collect(),
+            prepare: std::mem::take(&mut self.prepare)
+                .into_iter()
+                .map(|(name, (command, _))| (name, command))
+                .collect(),
             users: std::mem::take(&mut self.users).into_iter().map(|(name, (user, _))| (name, user)).collect(),
             groups: std::mem::take(&mut self.groups).into_iter().map(|(name, (group, _))| (name, group)).collect(),
             tree: std::mem::take(&mut self.files).into_iter().map(|(path, (entry, _))| (path, entry)).collect(),

@@ -267,7 +267,7 @@ fn units_become_files_links_and_expectations() {
 fn the_rest_of_a_machine() {
     let evaluation = good(
         "--- modules/a.yaml\ndescription: A.\noptions: { port: { type: port, default: 22 }, extra: { type: list, of: string, default: [bb] } }\n\
-         packages: [bash, '{{ extra }}']\nbuild-packages: [dpkg]\nexclude: [/usr/share/doc/**]\ncmdline: [a=1, b, a=1]\n\
+         packages: [bash, '{{ extra }}']\nbuild-packages: [dpkg]\nprepare: { b: { command: [/b, '{{ port }}'] }, a: { command: [/a] } }\nexclude: [/usr/share/doc/**]\ncmdline: [a=1, b, a=1]\n\
          kernel-modules: { initrd: [virtio_scsi] }\nsysctl: { kernel.x: '1', net.a: 0 }\nmounts: { /tmp: [nodev] }\nopen: ['tcp/{{ port }}']\n\
          local: [udp/53]\nstages: [https]\njournal-allow: [{ pattern: 'a.*', reason: r }]\n\
          ssh: { user: agent, kex: '{{ extra }}', host-key-file: /k.pub }\n\
@@ -284,6 +284,7 @@ fn the_rest_of_a_machine() {
     let names = |set: &std::collections::BTreeSet<crate::name::PackageName>| format!("{set:?}");
     assert_eq!(names(&system.packages), "{\"bash\", \"bb\", \"jq\"}");
     assert_eq!(names(&system.build_only), "{\"dpkg\"}");
+    assert_eq!(format!("{:?}", system.prepare), r#"{"a": ["/a"], "b": ["/b", "22"]}"#);
     assert_eq!((system.machine.memory, system.machine.vcpus, system.recommends), (4096, 4, true));
     assert_eq!((system.exclude.join(" "), system.cmdline.join(" ")), ("/usr/share/doc/**".into(), "a=1 b".into()));
     assert_eq!(file(&evaluation, "/etc/sysctl.d/50-rave.conf"), "kernel.x = 1\nnet.a = 0\n");
