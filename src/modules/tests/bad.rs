@@ -219,6 +219,11 @@ fn conflicts_show_both_places() {
             "ssh: { user: a, host-key-file: /k }",
             &["two modules say what SSH offers", "  modules/b.yaml"],
         ),
+        (
+            "prepare: { p: { command: [/a] } }",
+            "prepare: { p: { command: [/a] } }",
+            &["two modules say how `p` is prepared", "  modules/b.yaml:2:12: and here"],
+        ),
     ] {
         check(&two(a, b), wanted);
     }
@@ -303,6 +308,7 @@ fn contributions_are_checked() {
         ("sysctl: { kernel.x: \"1\\n2\" }", "the value of `kernel.x` must be one line"),
         ("sysctl: { \"kernel x\": 1 }", "is not a setting of the kernel"),
         ("cmdline: [\"a\\nb\"]", "is not one kernel parameter"),
+        ("prepare: { a: { command: [sh, -c, 'true'] } }", "a command must begin with the path of a program"),
         ("cmdline: ['console={{ host_name }} init=/bin/sh']", "is not one kernel parameter"),
         ("kernel-modules: { initrd: [a/b] }", "is not the name of a kernel module"),
         ("journal-allow: [{ pattern: '(', reason: r }]", "this is not a regular expression"),
