@@ -6,6 +6,8 @@
 mod boot;
 #[path = "support/copy.rs"]
 mod copy;
+#[path = "machine/cuts.rs"]
+mod cuts;
 #[path = "machine/https.rs"]
 mod https;
 #[path = "machine/lab.rs"]
