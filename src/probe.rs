@@ -91,7 +91,11 @@ pub enum Probe {
         properties: BTreeSet<String>,
     },
     /// Journal entries of this boot of priority error or worse; [`Answer::Journal`].
-    Journal,
+    Journal {
+        /// How far back, in seconds; nothing: all.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        seconds: Option<u64>,
+    },
     /// Sockets that wait for peers, in the network namespace of process 1; [`Answer::Sockets`].
     Sockets,
     /// Mounts in the mount namespace of process 1; [`Answer::Mounts`].
@@ -202,7 +206,7 @@ impl Probe {
             | Self::Burst { .. } => Side::Outside,
             Self::SystemState
             | Self::Units { .. }
-            | Self::Journal
+            | Self::Journal { .. }
             | Self::Sockets
             | Self::Mounts
             | Self::Sysctls { .. }

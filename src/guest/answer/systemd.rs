@@ -160,10 +160,11 @@ fn cgroup(directory: &Path, process: &Path) -> Cgroup {
     files
 }
 
-/// Journal entries of this boot of priority error or worse. If there are none there must be others: a journal that
-/// nobody writes has no errors either.
-pub fn journal(time: Duration) -> Result<Answer, Trouble> {
-    let text = output(journalctl(ENTRIES).arg("--priority=err"), time)?;
+/// Journal entries of this boot, or of its last `seconds`, of priority error or worse. If there are none there must be
+/// others: a journal that nobody writes has no errors either.
+pub fn journal(seconds: Option<u64>, time: Duration) -> Result<Answer, Trouble> {
+    let since = seconds.map(|seconds| format!("--since=-{seconds}s"));
+    let text = output(journalctl(ENTRIES).arg("--priority=err").args(since), time)?;
     if text.trim().is_empty() && output(journalctl(1), time)?.trim().is_empty() {
         return Err("the journal has no entries of this boot".to_owned().into());
     }
