@@ -53,6 +53,9 @@ pub enum Guest {
         /// What the machine is and what is looked at, in JSON
         #[arg(long, value_name = "FILE", default_value = "/etc/rave/status.json")]
         config: PathBuf,
+        /// What the image knows of itself, as JSON
+        #[arg(long, value_name = "FILE", default_value = Baseline::PATH)]
+        baseline: PathBuf,
     },
     /// Ask all checks that need no outside, as `rave check` does; exit status 1 if something is wrong
     #[command(after_help = "Examples:

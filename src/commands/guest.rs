@@ -50,8 +50,8 @@ pub fn run(verb: &cli::Guest, environment: &Environment, ui: &Ui) -> Result<Stat
             let settings = dashboards::Settings { listen, prefix: prefix.clone(), boards: boards.clone(), prometheus };
             dashboards::run(settings).map_err(Failure::error)?;
         }
-        cli::Guest::Status { listen, config } => {
-            let settings = status::Settings { listen: *listen, config: config.clone() };
+        cli::Guest::Status { listen, config, baseline } => {
+            let settings = status::Settings { listen: *listen, config: config.clone(), baseline: baseline.clone() };
             status::run(settings).map_err(Failure::error)?;
         }
         cli::Guest::Secrets { stdin } => {
