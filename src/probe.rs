@@ -85,7 +85,7 @@ pub enum Probe {
     },
     /// State of the service manager; [`Answer::SystemState`].
     SystemState,
-    /// All units that the service manager has loaded, with their usual properties and `properties`; [`Answer::Units`].
+    /// All units but devices that the service manager has loaded, with their usual properties and `properties`; [`Answer::Units`].
     Units {
         /// Further properties, as `systemctl show` names them.
         properties: BTreeSet<String>,

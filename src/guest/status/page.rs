@@ -88,7 +88,7 @@ pub fn render(
 fn stage(outcome: &StageOutcome) -> Value {
     let [unhealthy, skipped, warning, healthy, left_out] = outcome.checks;
     let counts = [(unhealthy, "unhealthy"), (skipped, "skipped"), (warning, "warning"), (healthy, "healthy")];
-    let counts = counts.into_iter().chain([(left_out, "left to `rave check`")]).filter(|(count, _)| *count > 0);
+    let counts = counts.into_iter().chain([(left_out, "left out")]).filter(|(count, _)| *count > 0);
     let counts: Vec<String> = counts.map(|(count, what)| format!("{count} {what}")).collect();
     let outside = matches!(outcome.stage, Stage::Ssh | Stage::Https);
     let checks = if outside { "asked from outside only, by `rave check`".to_owned() } else { counts.join(", ") };

@@ -130,7 +130,7 @@ async fn the_page_tells_versions_stages_and_troubles() {
     for text in [
         "1.2-3&lt;deb&gt;",
         "asked from outside only",
-        "1 unhealthy, 9 healthy, 1 left to",
+        "1 unhealthy, 9 healthy, 1 left out",
         "services.unit.a.service",
         "&lt;i&gt;inactive&lt;&#x2f;i&gt;",
     ] {
@@ -139,7 +139,7 @@ async fn the_page_tells_versions_stages_and_troubles() {
     let (_, page) =
         ask(looked(config(|_| ()), Found { health: Some(health(true, vec![])), ..found(units()) }), "/").await;
     let page = page.as_str().unwrap();
-    assert!(page.contains("9 healthy, 1 left to") && !page.contains("Expected"), "{page}");
+    assert!(page.contains("9 healthy, 1 left out") && !page.contains("Expected"), "{page}");
     // Before the first look, and where nobody looks.
     let unknown = Found { health: Some(Health { good: true, ..Health::default() }), ..found(units()) };
     assert!(ask(looked(config(|_| ()), unknown), "/").await.1.as_str().unwrap().contains("no report of a look"));
