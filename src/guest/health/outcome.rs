@@ -29,7 +29,7 @@ pub struct Outcome {
     pub ms: u64,
     /// The six stages, in order.
     pub stages: Vec<StageOutcome>,
-    /// What is not healthy, the worst first; no more than [`TOLD`] of them.
+    /// What is not healthy, the worst first; no more than 50 of them.
     pub troubles: Vec<Trouble>,
     /// How many checks and certificates are wrong, whether told or not. Warnings are not.
     pub wrong: u64,
