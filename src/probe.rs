@@ -85,13 +85,17 @@ pub enum Probe {
     },
     /// State of the service manager; [`Answer::SystemState`].
     SystemState,
-    /// All units that the service manager has loaded, with their usual properties and `properties`; [`Answer::Units`].
+    /// All units but devices that the service manager has loaded, with their usual properties and `properties`; [`Answer::Units`].
     Units {
         /// Further properties, as `systemctl show` names them.
         properties: BTreeSet<String>,
     },
     /// Journal entries of this boot of priority error or worse; [`Answer::Journal`].
-    Journal,
+    Journal {
+        /// How far back, in seconds; nothing: all.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        seconds: Option<u64>,
+    },
     /// Sockets that wait for peers, in the network namespace of process 1; [`Answer::Sockets`].
     Sockets,
     /// Mounts in the mount namespace of process 1; [`Answer::Mounts`].
@@ -202,7 +206,7 @@ impl Probe {
             | Self::Burst { .. } => Side::Outside,
             Self::SystemState
             | Self::Units { .. }
-            | Self::Journal
+            | Self::Journal { .. }
             | Self::Sockets
             | Self::Mounts
             | Self::Sysctls { .. }

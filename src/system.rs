@@ -1,6 +1,8 @@
 //! A machine as the modules describe it: the result of evaluating an image, and the input of planning one.
 //! Plain data, ordered, without host paths, clocks or option types.
 
+mod baseline;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
@@ -8,6 +10,8 @@ use serde::{Deserialize, Serialize};
 use crate::name::{GuestPath, ImageName, OptionPath, PackageName, Version};
 use crate::probe::{HttpUrl, JsonPath, Place, Rate, SigningScheme};
 use crate::tree::Tree;
+
+pub use baseline::Baseline;
 
 /// Everything that an image shall be.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -25,13 +25,13 @@ pub fn judge(question: &Question, target: &Target, answers: &[&Answered]) -> Che
     }
 }
 
-/// What is reported of a question that was left out on request: neither pass nor failure.
-pub fn left_out(question: &Question) -> CheckReport {
+/// What is reported of a question that was left out for a reason: neither pass nor failure.
+pub fn left_out(question: &Question, reason: &str) -> CheckReport {
     CheckReport {
         id: question.id.clone(),
         verdict: Verdict::NotApplicable,
         expected: question.check.about.to_owned(),
-        observed: "left out on request".to_owned(),
+        observed: reason.to_owned(),
         option: question.option.as_ref().map(ToString::to_string),
         evidence: String::new(),
         ms: 0,

@@ -29,7 +29,7 @@ pub use sarif::sarif;
 pub use services::{Progress, progress};
 pub use stage::{CheckReport, NotAStage, Report, Stage, StageReport, Verdict};
 pub use table::{Check, Finding, Subject};
-pub use target::Target;
+pub use target::{Outside, Target};
 
 /// JSON Schema (draft 2020-12) of a [`Report`] in JSON.
 pub const SCHEMA: &str = include_str!("../../docs/check.schema.json");

@@ -1,7 +1,7 @@
 //! Stage 5: memory, processors and disks are what the mode asks for, and suffice.
 
 use super::table::{Check, Finding, Subject, list};
-use super::{Target, Verdict, limits, services};
+use super::{Outside, Target, Verdict, limits, services};
 use crate::probe::{Answer, Cgroup, FileSystem, Pressure, Probe, Resources};
 
 const MIB: u64 = 1024 * 1024;
@@ -102,17 +102,25 @@ fn resources<'a>(answers: &[&'a Answer]) -> Option<&'a Resources> {
 
 fn judge_memory(target: &Target, _: &str, answers: &[&Answer]) -> Finding {
     let Some(resources) = resources(answers) else { return Finding::misfit() };
-    let nominal = target.machine.memory.saturating_mul(MIB);
-    let least = (nominal - nominal / KERNEL_SHARE).saturating_sub(KERNEL_MEMORY);
-    let expected = format!("{} MiB ({}), less what the kernel keeps", target.machine.memory, target.mode);
     let observed = format!("{} MiB", resources.memory_total / MIB);
+    let Some(Outside { machine, .. }) = &target.outside else { return given(observed) };
+    let nominal = machine.memory.saturating_mul(MIB);
+    let least = (nominal - nominal / KERNEL_SHARE).saturating_sub(KERNEL_MEMORY);
+    let expected = format!("{} MiB ({}), less what the kernel keeps", machine.memory, target.mode);
     Finding::hold((least..=nominal).contains(&resources.memory_total), expected, observed).because("/proc/meminfo")
 }
 
 fn judge_processors(target: &Target, _: &str, answers: &[&Answer]) -> Finding {
     let Some(resources) = resources(answers) else { return Finding::misfit() };
-    let expected = format!("{} ({})", target.machine.vcpus, target.mode);
-    Finding::hold(resources.processors == target.machine.vcpus, expected, resources.processors.to_string())
+    let observed = resources.processors.to_string();
+    let Some(Outside { machine, .. }) = &target.outside else { return given(observed) };
+    let expected = format!("{} ({})", machine.vcpus, target.mode);
+    Finding::hold(resources.processors == machine.vcpus, expected, observed)
+}
+
+/// What a machine has, by its own account.
+fn given(observed: String) -> Finding {
+    Finding::new(Verdict::NotApplicable, "what the machine was given, which is known outside only", observed)
 }
 
 fn judge_oom(_: &Target, _: &str, answers: &[&Answer]) -> Finding {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::ask::{Question, ask};
 use super::judge::{judge, left_out};
 use super::{Report, Stage, StageReport, Target};
-use crate::probe::{Answered, Probe};
+use crate::probe::{Answered, Probe, Side};
 
 /// What the user asked to see.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -16,12 +16,21 @@ pub struct Wanted {
     pub only: Vec<String>,
     /// The same of checks that are left out. They are reported, as not applicable.
     pub skip: Vec<String>,
+    /// Whether all is left out that a machine cannot ask itself, or need not. That is reported in the same way.
+    pub inside: bool,
 }
+
+/// What is said of a check that is left out.
+const ON_REQUEST: &str = "left out on request";
+const FROM_OUTSIDE: &str = "asked from outside only";
+const UNCHANGED: &str =
+    "asked from outside only: what it looks for is in files that cannot change while the machine runs";
 
 impl Wanted {
     /// The different probes that answer what the user asked of a stage, in order.
     pub fn probes(&self, stage: Stage, target: &Target) -> Vec<Probe> {
-        let questions = self.questions(stage, target).into_iter().filter(|question| !self.leaves_out(question));
+        let questions =
+            self.questions(stage, target).into_iter().filter(|question| self.leaves_out(question).is_none());
         questions.flat_map(|question| question.probes).collect::<BTreeSet<_>>().into_iter().collect()
     }
 
@@ -34,8 +43,18 @@ impl Wanted {
         ask(stage, target).into_iter().filter(wanted).collect()
     }
 
-    fn leaves_out(&self, question: &Question) -> bool {
-        self.skip.iter().any(|skip| question.is(skip))
+    /// Why a question is not asked, if it is not.
+    fn leaves_out(&self, question: &Question) -> Option<&'static str> {
+        let asks = |what: fn(&Probe) -> bool| self.inside && question.probes.iter().any(what);
+        if self.skip.iter().any(|skip| question.is(skip)) {
+            Some(ON_REQUEST)
+        } else if asks(|probe| probe.side() == Side::Outside) {
+            Some(FROM_OUTSIDE)
+        } else if asks(|probe| *probe == Probe::Scan) {
+            Some(UNCHANGED)
+        } else {
+            None
+        }
     }
 
     /// The entries of `only` and `skip` that name no check of this machine.
@@ -83,8 +102,8 @@ fn run_stage(
     let answers: BTreeMap<&Probe, &Answered> = probes.iter().zip(&answers).collect();
     let silence = Answered::unavailable("no answer");
     let judged = questions.iter().map(|question| {
-        if wanted.leaves_out(question) {
-            return left_out(question);
+        if let Some(reason) = wanted.leaves_out(question) {
+            return left_out(question, reason);
         }
         let given: Vec<&Answered> =
             question.probes.iter().map(|probe| answers.get(probe).copied().unwrap_or(&silence)).collect();

@@ -132,10 +132,14 @@ fn judge_root(_: &Target, _: &str, answers: &[&Answer]) -> Finding {
 /// hash.
 fn judge_verity(target: &Target, _: &str, answers: &[&Answer]) -> Finding {
     let [Answer::Verity(verity)] = answers else { return Finding::misfit() };
-    let expected = format!("verity, valid, root hash {}", target.root_hash);
+    let wanted = target.outside.as_ref().map(|outside| outside.root_hash.to_string());
+    let expected = match &wanted {
+        Some(wanted) => format!("verity, valid, root hash {wanted}"),
+        None => "verity, valid; which root hash is known outside only".to_owned(),
+    };
     let hash = verity.table.get(8).map_or("", String::as_str);
     let state = if verity.status == "V" { "valid" } else { "corrupted" };
-    let holds = verity.target == "verity" && verity.status == "V" && hash == target.root_hash.to_string();
+    let holds = verity.target == "verity" && verity.status == "V" && wanted.is_none_or(|wanted| hash == wanted);
     Finding::hold(holds, expected, format!("{}, {state}, root hash {hash}", verity.target))
         .because(format!("device-mapper table of {}", verity.name))
 }
@@ -183,14 +187,16 @@ fn judge_sysctl(target: &Target, subject: &str, answers: &[&Answer]) -> Finding 
 fn judge_cmdline(target: &Target, _: &str, answers: &[&Answer]) -> Finding {
     let [Answer::CommandLine { line }] = answers else { return Finding::misfit() };
     let given: Vec<&str> = line.split_whitespace().collect();
-    let hash = format!("roothash={}", target.root_hash);
+    let hash = target.outside.as_ref().map(|outside| format!("roothash={}", outside.root_hash));
     let expected: Vec<&str> = target.cmdline.iter().flat_map(|part| part.split_whitespace()).collect();
-    let wanted: BTreeSet<&str> = expected.iter().copied().chain([hash.as_str()]).collect();
+    let count = expected.iter().collect::<BTreeSet<_>>().len();
+    let wanted: BTreeSet<&str> = expected.into_iter().chain(hash.as_deref()).collect();
     let hashes: BTreeSet<&str> = given.iter().copied().filter(|part| part.starts_with("roothash=")).collect();
     let missing: Vec<&str> = wanted.iter().copied().filter(|part| !given.contains(part)).collect();
     let from_start = |part: &str| START_PARAMETERS.iter().any(|start| part.starts_with(start));
     let surplus: Vec<&str> = given.iter().copied().filter(|part| !wanted.contains(part) && !from_start(part)).collect();
-    let expected = format!("{} parameters and the manifest's root hash", wanted.len() - 1);
+    let whose = if hash.is_some() { "the manifest's root hash" } else { "one root hash, which is known outside only" };
+    let expected = format!("{count} parameters and {whose}");
     let verdict = match (missing.is_empty() && hashes.len() == 1, surplus.is_empty()) {
         (true, true) => Verdict::Healthy,
         (true, false) if !surplus.iter().any(|extra| overrides(extra, &wanted)) => Verdict::Warning,

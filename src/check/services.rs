@@ -49,7 +49,7 @@ pub static CHECKS: [Check; 6] = [
         id: "services.journal",
         about: "no error in the journal outside the allow list",
         unreachable: Verdict::Skipped,
-        ask: |_| Subject::only(Probe::Journal),
+        ask: |target| Subject::only(Probe::Journal { seconds: target.journal }),
         judge: judge_journal,
     },
     module::check("services", |target| module::subjects(Stage::Services, target)),
@@ -82,8 +82,12 @@ pub fn progress(answer: &Answer) -> Progress {
     }
 }
 
-fn judge_system(_: &Target, _: &str, answers: &[&Answer]) -> Finding {
+fn judge_system(target: &Target, _: &str, answers: &[&Answer]) -> Finding {
     let [Answer::SystemState { state, .. }] = answers else { return Finding::misfit() };
+    if target.outside.is_none() && state == "starting" {
+        // A look that the end of the start waits for: the units themselves tell whether they are up.
+        return Finding::new(Verdict::NotApplicable, "running once this look is over", state);
+    }
     Finding::hold(state == "running", "running", state).because("systemctl is-system-running")
 }
 
@@ -168,7 +172,8 @@ fn judge_journal(target: &Target, _: &str, answers: &[&Answer]) -> Finding {
         (true, true) => Verdict::Skipped,
         (false, _) => Verdict::Unhealthy,
     };
-    let mut evidence = format!("{} different entries, {} unknown", entries.len(), unknown.len());
+    let span = target.journal.map_or("this boot".to_owned(), |seconds| format!("the last {seconds} s"));
+    let mut evidence = format!("{} different entries of {span}, {} unknown", entries.len(), unknown.len());
     if *truncated {
         evidence.push_str("; older ones were not read");
     }

@@ -129,6 +129,14 @@ impl StageReport {
         Self { stage, verdict, checks }
     }
 
+    /// Whether all that is wrong may come right as a machine settles: what is measured regularly, and sockets of
+    /// services that listen some time after systemd counts them as started.
+    pub fn may_settle(&self) -> bool {
+        let bad = |verdict| matches!(verdict, Verdict::Unhealthy | Verdict::Skipped);
+        let mut checks = self.checks.iter().filter(|check| bad(check.verdict));
+        bad(self.verdict) && (self.stage == Stage::Monitoring || checks.all(|check| check.id == "security.sockets"))
+    }
+
     /// A stage that the image does not take part in, or that the user did not ask for.
     pub fn not_applicable(stage: Stage) -> Self {
         Self { stage, verdict: Verdict::NotApplicable, checks: Vec::new() }
@@ -165,4 +173,31 @@ impl Report {
 
 fn worst(stages: &[StageReport]) -> Verdict {
     stages.iter().map(|stage| stage.verdict).max().unwrap_or(Verdict::NotApplicable)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_settles_is_asked_again() {
+        let check = |id: &str, verdict| CheckReport {
+            id: id.to_owned(),
+            verdict,
+            expected: String::new(),
+            observed: String::new(),
+            option: None,
+            evidence: String::new(),
+            ms: 0,
+        };
+        let sockets = || check("security.sockets", Verdict::Unhealthy);
+        let other = || check("security.verity", Verdict::Unhealthy);
+        let may = |stage, checks| StageReport::new(stage, checks).may_settle();
+        assert!(may(Stage::Security, vec![sockets(), check("security.mounts", Verdict::Healthy)]));
+        assert!(may(Stage::Monitoring, vec![check("monitoring.targets", Verdict::Skipped)]));
+        assert!(!may(Stage::Security, vec![sockets(), other()]));
+        assert!(!may(Stage::Security, vec![check("security.sockets", Verdict::Healthy)]));
+        assert!(!may(Stage::Services, vec![check("services.failed", Verdict::Unhealthy)]));
+        assert!(!StageReport::not_applicable(Stage::Monitoring).may_settle());
+    }
 }

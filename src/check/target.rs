@@ -4,9 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 use crate::name::{ImageName, Version};
-use crate::system::{Expect, Machine, Mode};
+use crate::system::{Baseline, Expect, Machine, Mode};
 
-/// The machine as its manifest describes it.
+/// The machine as its image describes it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Target {
     /// The image.
@@ -15,12 +15,36 @@ pub struct Target {
     pub version: Version,
     /// Resource mode.
     pub mode: Mode,
-    /// Memory and processors that the machine was given.
-    pub machine: Machine,
     /// Kernel command line of the image, without `roothash=`.
     pub cmdline: Vec<String>,
-    /// Root hash of the dm-verity tree.
-    pub root_hash: Digest,
     /// What the modules expect.
     pub expect: Expect,
+    /// How far back the journal counts, in seconds; nothing: the whole boot.
+    pub journal: Option<u64>,
+    /// What only somebody else can know of a machine; nothing where it looks at itself.
+    pub outside: Option<Outside>,
+}
+
+/// What a machine cannot know to be true of itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outside {
+    /// Memory and processors that the machine was given.
+    pub machine: Machine,
+    /// Root hash of the dm-verity tree.
+    pub root_hash: Digest,
+}
+
+impl Target {
+    /// A machine that looks at itself, and at its journal of the last `journal` seconds.
+    pub fn of_itself(baseline: &Baseline, journal: u64) -> Self {
+        Self {
+            image: baseline.image.clone(),
+            version: baseline.version.clone(),
+            mode: baseline.mode,
+            cmdline: baseline.cmdline.clone(),
+            expect: baseline.expect.clone(),
+            journal: Some(journal),
+            outside: None,
+        }
+    }
 }

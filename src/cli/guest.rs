@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
+use crate::system::Baseline;
+
 /// Where an image has the configuration of its webhook dispatcher.
 const FILE: &str = "/etc/rave/webhook.json";
 
@@ -51,17 +53,33 @@ pub enum Guest {
         /// What the machine is and what is looked at, in JSON
         #[arg(long, value_name = "FILE", default_value = "/etc/rave/status.json")]
         config: PathBuf,
+        /// What the image knows of itself, as JSON
+        #[arg(long, value_name = "FILE", default_value = Baseline::PATH)]
+        baseline: PathBuf,
     },
-    /// Look for failed units and ending certificates; exit status 1 if something is wrong
-    #[command(after_help = "Example:
-  rave guest health --certificate /etc/tls.crt --metrics /var/lib/node-exporter")]
+    /// Ask all checks that need no outside, as `rave check` does; exit status 1 if something is wrong
+    #[command(after_help = "Examples:
+  rave guest health --skip security.fail2ban --metrics /var/lib/node-exporter
+  rave guest health --last --report /run/rave-health/report.json")]
     Health {
+        /// What the machine should be, as JSON
+        #[arg(long, value_name = "FILE", default_value = Baseline::PATH)]
+        baseline: PathBuf,
         /// Certificate to watch, PEM; may be given several times
         #[arg(long = "certificate", value_name = "FILE")]
         certificates: Vec<PathBuf>,
+        /// Leave out what has this id, or an id that begins so; may be given several times
+        #[arg(long, value_name = "ID")]
+        skip: Vec<String>,
         /// Directory to leave health.prom in; may be given several times
         #[arg(long = "metrics", value_name = "DIR")]
         metrics: Vec<PathBuf>,
+        /// File to leave the outcome in, as JSON
+        #[arg(long, value_name = "FILE")]
+        report: Option<PathBuf>,
+        /// Do not look: tell what the last look has left in the report
+        #[arg(long, requires = "report", conflicts_with_all = ["certificates", "skip", "metrics"])]
+        last: bool,
     },
     /// Open the machine's secrets and put them into memory
     Secrets {

@@ -9,7 +9,7 @@ mod watch;
 
 use std::time::{Duration, Instant};
 
-use crate::check::{self, Report, Stage, StageReport, Target, Verdict, Wanted};
+use crate::check::{self, Outside, Report, Stage, StageReport, Target, Verdict, Wanted};
 use crate::cli;
 use crate::event::Work;
 use crate::evidence::SigningKey;
@@ -155,7 +155,7 @@ pub fn end(report: &Report, strict: bool) -> Result<Status> {
 fn wanted(arguments: &cli::Check) -> Result<Wanted> {
     let parse = |text: &String| text.parse::<Stage>().map_err(|e| Failure::request(e.to_string()));
     let stages = arguments.stage.iter().map(parse).collect::<Result<_>>()?;
-    Ok(Wanted { stages, only: arguments.only.clone(), skip: arguments.skip.clone() })
+    Ok(Wanted { stages, only: arguments.only.clone(), skip: arguments.skip.clone(), inside: false })
 }
 
 /// Refuses what names no check of an image.
@@ -186,7 +186,7 @@ fn check(context: &Context, subject: &Subject<'_>, wanted: &Wanted, limits: Limi
             answers
         };
         let mut again = |report: &StageReport| {
-            let early = may_settle(report)
+            let early = report.may_settle()
                 && until.saturating_duration_since(Instant::now()) > PAUSE
                 && !interrupt::heard()
                 && age(&subject.inside).is_some_and(|age| age < YOUNG);
@@ -200,14 +200,6 @@ fn check(context: &Context, subject: &Subject<'_>, wanted: &Wanted, limits: Limi
     });
     // What a signal has cut short is no report.
     if interrupt::heard() { Err(Failure::Interrupted) } else { Ok(report) }
-}
-
-/// Whether all that is wrong may come right as a machine settles: what is measured regularly, and sockets of services
-/// that listen some time after systemd counts them as started.
-fn may_settle(report: &StageReport) -> bool {
-    let bad = |verdict| matches!(verdict, Verdict::Unhealthy | Verdict::Skipped);
-    let mut checks = report.checks.iter().filter(|check| bad(check.verdict));
-    bad(report.verdict) && (report.stage == Stage::Monitoring || checks.all(|check| check.id == "security.sockets"))
 }
 
 /// How long ago a machine came to the end of its start, by its own clock.
@@ -227,42 +219,14 @@ fn target(manifest: &Manifest) -> Target {
         image: manifest.image.clone(),
         version: manifest.version.clone(),
         mode: manifest.mode,
-        machine: manifest.machine.clone(),
         cmdline: cmdline.map(str::to_owned).collect(),
-        root_hash: manifest.root_hash,
         expect: manifest.expect.clone(),
+        journal: None,
+        outside: Some(Outside { machine: manifest.machine.clone(), root_hash: manifest.root_hash }),
     }
 }
 
 fn subject(vm: &Vm) -> Result<Subject<'_>> {
     let name = vm.state().name.to_string();
     Ok(Subject { name, inside: Inside::Agent(vm), manifest: running::manifest_of(vm)? })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::check::CheckReport;
-
-    #[test]
-    fn only_what_settles_is_asked_again() {
-        let check = |id: &str, verdict| CheckReport {
-            id: id.to_owned(),
-            verdict,
-            expected: String::new(),
-            observed: String::new(),
-            option: None,
-            evidence: String::new(),
-            ms: 0,
-        };
-        let sockets = || check("security.sockets", Verdict::Unhealthy);
-        let other = || check("security.verity", Verdict::Unhealthy);
-        let may = |stage, checks| may_settle(&StageReport::new(stage, checks));
-        assert!(may(Stage::Security, vec![sockets(), check("security.mounts", Verdict::Healthy)]));
-        assert!(may(Stage::Monitoring, vec![check("monitoring.targets", Verdict::Skipped)]));
-        assert!(!may(Stage::Security, vec![sockets(), other()]));
-        assert!(!may(Stage::Security, vec![check("security.sockets", Verdict::Healthy)]));
-        assert!(!may(Stage::Services, vec![check("services.failed", Verdict::Unhealthy)]));
-        assert!(!may_settle(&StageReport::not_applicable(Stage::Monitoring)));
-    }
 }

@@ -3,6 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use crate::cli;
+use crate::guest::health::Trouble;
 use crate::guest::secrets::{self, From, Report};
 use crate::guest::webhook::config::Config;
 use crate::guest::webhook::handle::handle;
@@ -24,11 +25,23 @@ pub fn run(verb: &cli::Guest, environment: &Environment, ui: &Ui) -> Result<Stat
             let service = service.parse().map_err(Failure::request)?;
             answer::wait(&service, Duration::from_secs(*timeout)).map_err(Failure::error)?;
         }
-        cli::Guest::Health { certificates, metrics } => {
-            let health = health::look(certificates, metrics, SystemTime::now()).map_err(Failure::error)?;
-            let troubles = health.troubles();
-            troubles.iter().for_each(|trouble| ui.warn(trouble));
-            if !troubles.is_empty() {
+        cli::Guest::Health { baseline, certificates, skip, metrics, report, last } => {
+            let settings = health::Settings {
+                baseline: baseline.clone(),
+                certificates: certificates.clone(),
+                skip: skip.clone(),
+                metrics: metrics.clone(),
+                report: report.clone(),
+            };
+            let outcome = match report {
+                Some(report) if *last => health::last(report),
+                _ => health::look(&settings, SystemTime::now()),
+            };
+            let outcome = outcome.map_err(Failure::error)?;
+            for Trouble { id, verdict, expected, observed } in &outcome.troubles {
+                ui.warn(format_args!("{id} is {verdict}: expected {expected}, observed {observed}"));
+            }
+            if !outcome.healthy {
                 return Ok(Status::Unwell);
             }
         }
@@ -37,8 +50,8 @@ pub fn run(verb: &cli::Guest, environment: &Environment, ui: &Ui) -> Result<Stat
             let settings = dashboards::Settings { listen, prefix: prefix.clone(), boards: boards.clone(), prometheus };
             dashboards::run(settings).map_err(Failure::error)?;
         }
-        cli::Guest::Status { listen, config } => {
-            let settings = status::Settings { listen: *listen, config: config.clone() };
+        cli::Guest::Status { listen, config, baseline } => {
+            let settings = status::Settings { listen: *listen, config: config.clone(), baseline: baseline.clone() };
             status::run(settings).map_err(Failure::error)?;
         }
         cli::Guest::Secrets { stdin } => {

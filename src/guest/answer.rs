@@ -178,7 +178,7 @@ impl Machine {
             Probe::SystemState => systemd.state()?,
             Probe::Units { properties } => systemd.units(properties)?,
             Probe::Cgroups { units } => systemd.cgroups(units, self)?,
-            Probe::Journal => systemd::journal(self.within(TIME))?,
+            Probe::Journal { seconds } => systemd::journal(*seconds, self.within(TIME))?,
             Probe::Sockets => Answer::Sockets { sockets: sockets::read(&self.proc)? },
             Probe::Mounts => Answer::Mounts { mounts: kernel::mounts(&self.proc)? },
             Probe::Sysctls { names } => kernel::sysctls(&self.proc, names)?,

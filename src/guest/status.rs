@@ -47,6 +47,8 @@ pub struct Settings {
     pub listen: SocketAddr,
     /// File that says what the machine is and what is looked at.
     pub config: PathBuf,
+    /// File of the image that knows the versions of what its units run. Where there is none, none are shown.
+    pub baseline: PathBuf,
 }
 
 /// Why the service ended.
@@ -58,6 +60,9 @@ pub enum Error {
     /// The configuration is not what it should be.
     #[error("{} is not the configuration of the status page", .0.display())]
     Config(PathBuf, #[source] serde_json::Error),
+    /// What the image knows of itself cannot be read.
+    #[error(transparent)]
+    Baseline(#[from] crate::guest::health::Error),
     /// It cannot serve.
     #[error(transparent)]
     Serve(#[from] serve::Error),
@@ -65,13 +70,24 @@ pub enum Error {
 
 /// Reads the configuration and serves until SIGTERM.
 pub fn run(settings: Settings) -> Result<(), Error> {
-    let Settings { listen, config: path } = settings;
-    let config = Config::read(&path)?;
-    serve::run(async { Ok(serve::serve(listen, Status::new(config).service()).await?) })
+    let Settings { listen, config: path, baseline } = settings;
+    let (config, versions) = (Config::read(&path)?, versions(&baseline)?);
+    serve::run(async { Ok(serve::serve(listen, Status::new(config, versions).service()).await?) })
+}
+
+/// Versions by unit.
+fn versions(baseline: &Path) -> Result<BTreeMap<String, String>, Error> {
+    match crate::guest::health::baseline(baseline) {
+        Ok(baseline) => Ok(baseline.versions),
+        Err(crate::guest::health::Error::Disk(error)) if error.is_not_found() => Ok(BTreeMap::new()),
+        Err(error) => Err(error.into()),
+    }
 }
 
 struct Status {
     config: Config,
+    /// Versions of what units run.
+    versions: BTreeMap<String, String>,
     database: Option<Database>,
     /// What was found out last. Whoever asks while it is found out waits.
     found: Mutex<Option<(Instant, Arc<Found>)>>,
@@ -111,9 +127,9 @@ struct Details {
 }
 
 impl Status {
-    fn new(config: Config) -> Self {
+    fn new(config: Config, versions: BTreeMap<String, String>) -> Self {
         let database = config.postgresql.clone().map(Database::new);
-        Self { config, database, found: Mutex::default() }
+        Self { config, versions, database, found: Mutex::default() }
     }
 
     fn service(self) -> Service {
@@ -188,15 +204,10 @@ async fn healthz(State(status): State<Arc<Status>>) -> Response {
 
 async fn front(State(status): State<Arc<Status>>) -> Response {
     let summary = status.summary().await;
-    match page::render(&status.config, &summary, &*status.found().await, &page::Machine::now()) {
+    match page::render(&status.config, &status.versions, &summary, &*status.found().await, &page::Machine::now()) {
         Ok(text) => Html(text).into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
     }
-}
-
-/// The first `limit` bytes of a file as text.
-fn text(path: &Path, limit: u64) -> Option<String> {
-    Some(String::from_utf8_lossy(&disk::read_start(path, limit).ok()?).into_owned())
 }
 
 #[cfg(test)]

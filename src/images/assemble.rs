@@ -20,7 +20,7 @@ use super::esp::{self, EspFile};
 use super::manifest::{Blob, Manifest, Partition, RootRecord, VerityRecord};
 use super::owned::{self, Owned};
 use super::plan::{Inputs, Piece, Plan};
-use super::{erofs, gpt, initrd, layout, uki, union, verity};
+use super::{baseline, erofs, gpt, initrd, layout, uki, union, verity};
 
 /// zstd's level for the initrd. Level 19 takes twelve times as long and saves 83 kB of 825.
 const INITRD_LEVEL: i32 = 9;
@@ -242,10 +242,6 @@ impl Assembly<'_> {
         let uname = sections.iter().find(|(name, _)| name == ".uname").map(|(_, bytes)| String::from_utf8_lossy(bytes));
         let system = self.system;
         let RootRecord { files, units, .. } = read_record(root)?;
-        let mut expect = system.expect.clone();
-        for (unit, option) in units {
-            expect.units.entry(unit).or_insert(option);
-        }
         let mut manifest = Manifest {
             format: 1,
             image: system.name.clone(),
@@ -265,7 +261,7 @@ impl Assembly<'_> {
             machine: system.machine.clone(),
             disk_size: system.disk.size,
             state: system.state.clone(),
-            expect,
+            expect: baseline::expect(system, units),
             leaks: Searched::default(),
             files,
         };

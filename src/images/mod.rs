@@ -2,6 +2,7 @@
 
 pub mod archive;
 pub mod assemble;
+pub mod baseline;
 pub mod compare;
 pub mod contents;
 pub mod cpio;

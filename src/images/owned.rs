@@ -12,6 +12,9 @@ use super::union::{Finals, Node};
 /// Where links say which units start.
 const ENABLED: &str = "/etc/systemd/system/";
 
+/// What dpkg knows of each package (deb822(5)).
+const STATUS: &str = "/var/lib/dpkg/status";
+
 /// The paths of each package.
 #[derive(Debug)]
 pub struct Owned(BTreeMap<String, BTreeSet<String>>);
@@ -98,6 +101,19 @@ pub fn started(
         }
     }
     Ok(units)
+}
+
+/// The versions of packages, from dpkg's status. An archive without one has no packages.
+pub fn versions(archive: &Archive) -> Result<BTreeMap<String, String>, Error> {
+    if !archive.has(STATUS) {
+        return Ok(BTreeMap::new());
+    }
+    let text = String::from_utf8_lossy(&archive.read(STATUS)?).into_owned();
+    let version = |paragraph: &str| {
+        let field = |name: &str| paragraph.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+        Some((field("Package")?.trim().to_owned(), field("Version")?.trim().to_owned()))
+    };
+    Ok(text.split("\n\n").filter_map(version).collect())
 }
 
 /// Where a symbolic link points.

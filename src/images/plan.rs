@@ -159,6 +159,8 @@ fn own_inputs(piece: Piece, system: &System, inputs: &Inputs, hash: &mut Canonic
             hash.json(&(&system.name, &system.version, &system.exclude, &system.build_only, &system.set_id))?;
             hash.json(&system.starts)?;
             hash.json(&system.disk.compression)?;
+            // What the machine holds itself against.
+            hash.json(&(system.mode, &system.cmdline, &system.expect))?;
             for (path, entry) in &system.tree {
                 hash.field(path.as_str()).field(entry.mode.to_le_bytes()).field(&entry.owner).field(&entry.group);
                 match &entry.content {
@@ -228,7 +230,10 @@ mod tests {
         let with = |pieces: &[&'static str]| [pieces, &disk].concat();
         let file = changed(|system, _| drop(system.tree.insert(etc_motd, Entry::file("x", 0o644))));
         assert_eq!(file, with(&["root", "verity", "uki"]));
-        assert_eq!(changed(|system, _| system.cmdline.push("quiet".into())), with(&["uki"]));
+        // The machine holds its command line against what its root file system says.
+        let root = with(&["root", "verity", "uki"]);
+        assert_eq!(changed(|system, _| system.cmdline.push("quiet".into())), root);
+        assert_eq!(changed(|system, _| system.expect.stages.extend(["monitoring".into()])), root);
         assert_eq!(changed(|system, _| system.disk.esp_size += 1), disk);
         assert_eq!(changed(|system, _| system.initrd_modules.extend(["nvme".into()])), with(&["initrd", "uki"]));
         let rave = changed(|_, inputs| inputs.rave = Digest::of(b"w"));

@@ -27,6 +27,7 @@ pub fn reasons(piece: Piece, anew: &[Piece], manifest: &Manifest, system: &Syste
         Piece::Root => {
             let mut own = shorten(files(manifest, system));
             own.extend(shorten(options(manifest, system, "disk.compression.")));
+            own.extend(shorten(words(manifest, system)));
             if manifest.epoch != inputs.epoch {
                 own.push("the newest archive has another date".to_owned());
             }
@@ -49,7 +50,7 @@ fn unseen(piece: Piece) -> &'static str {
     match piece {
         Piece::Tools => "the lock of the tools changed",
         Piece::Rootfs => "packages that do not ship, users, groups or archives changed",
-        Piece::Root => "paths that do not ship, or rave itself changed",
+        Piece::Root => "paths that do not ship, what the machine is held against, or rave itself changed",
         Piece::Initrd => "modules of the initrd, or rave itself changed",
         Piece::Qcow2 => "this format was not built",
         _ => "it left the store, or rave itself changed",

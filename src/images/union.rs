@@ -4,10 +4,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::name::PackageName;
-use crate::system::System;
+use crate::system::{Baseline, System};
 use crate::tree::{Content, Entry};
 
 use super::archive::{Archive, Kind, Member, resolve_parent};
+use super::baseline;
 use super::error::Error;
 use super::glob::Globs;
 use super::owned::Owned;
@@ -92,6 +93,8 @@ pub fn unite(archive: &Archive, owned: &Owned, system: &System) -> Result<Finals
         finals.entry(path.to_owned()).or_insert_with(|| Final::root(Node::Directory, mode));
     }
     empty(&mut finals, &["/dev", "/proc", "/run", "/sys", "/tmp", "/boot"]);
+    let baseline = baseline::text(archive, owned, system, &finals)?;
+    insert(&mut finals, Baseline::PATH, Final::root(Node::File(Bytes::Inline(baseline)), 0o644))?;
     factory(&mut finals);
     add_parents(&mut finals)?;
     Ok(finals)

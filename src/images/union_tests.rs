@@ -213,3 +213,31 @@ fn only_named_programs_keep_their_set_id_bits() {
     let finals = unite(&archive, &system).unwrap();
     assert_eq!((finals["/usr/bin/sudo"].mode, finals["/usr/bin/mount"].mode), (0o4755, 0o755));
 }
+
+#[test]
+fn a_machine_knows_what_it_should_be_and_what_its_units_run() {
+    let status = "Package: web\nStatus: install ok installed\nVersion: 1.2-3\n\nPackage: agent\nVersion: 1:7\n";
+    let archive = archive(&[
+        ("var/lib/dpkg/status", 'f', status),
+        ("var/lib/dpkg/info/web.list", 'f', "/bin/webd\n"),
+        ("var/lib/dpkg/info/agent:amd64.list", 'f', "/usr/lib/systemd/system/agent.service\n"),
+        ("usr/bin/webd", 'f', "program"),
+        ("usr/lib/systemd/system/agent.service", 'f', "[Service]\nExecStart=/usr/bin/missing\n"),
+    ]);
+    let unit = |program: &str| Entry::file(format!("[Service]\nExecStart=-{program} --fast\n"), 0o644);
+    let mut system = system(&[
+        ("/etc/systemd/system/web.service", unit("/bin/webd")),
+        ("/etc/systemd/system/own.service", unit("/usr/bin/rave")),
+        ("/etc/systemd/system/masked.service", Entry::symlink("/dev/null")),
+    ]);
+    system.cmdline = vec!["quiet".into()];
+    let option: crate::name::OptionPath = "a.b".parse().unwrap();
+    let expected = ["web.service", "own.service", "agent.service", "masked.service", "other.timer"];
+    system.expect.units = expected.map(|unit| (unit.to_owned(), option.clone())).into();
+    let finals = unite(&archive, &system).unwrap();
+    let baseline: Baseline = serde_json::from_str(&inline(&finals, Baseline::PATH)).unwrap();
+    let versions: Vec<_> = baseline.versions.iter().map(|(unit, version)| (unit.as_str(), version.as_str())).collect();
+    let own = env!("CARGO_PKG_VERSION");
+    assert_eq!(versions, [("agent.service", "1:7"), ("own.service", own), ("web.service", "1.2-3")]);
+    assert_eq!((baseline.cmdline, baseline.expect), (system.cmdline, system.expect));
+}

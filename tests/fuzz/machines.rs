@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use rave::check::{self, Stage, Target, Wanted};
+use rave::check::{self, Outside, Stage, Target, Wanted};
 use rave::digest::Digest;
 use rave::evidence;
 use rave::images::Manifest;
@@ -31,10 +31,10 @@ fn target(system: &System) -> Target {
         image: system.name.clone(),
         version: system.version.clone(),
         mode: system.mode,
-        machine: system.machine.clone(),
         cmdline: vec!["lockdown=confidentiality".to_owned()],
-        root_hash: Digest::of(b"root"),
         expect: system.expect.clone(),
+        journal: None,
+        outside: Some(Outside { machine: system.machine.clone(), root_hash: Digest::of(b"root") }),
     }
 }
 

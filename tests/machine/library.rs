@@ -50,7 +50,6 @@ const WEB: [Fault; 9] = [
             "services.failures",
             "services.journal",
             "services.system",
-            "services.systemd.running",
             "services.timers.mark",
             "services.unit.job-mark.timer",
         ],
@@ -110,7 +109,7 @@ const DATA: [Fault; 6] = [
         ],
     },
     Fault {
-        breaks: "touch -d '1 hour ago' /run/rave-health/health.prom",
+        breaks: "touch -d '1 hour ago' /run/rave-health",
         mends: "systemctl start rave-health.service",
         seen_by: &["services.health.fresh"],
     },
@@ -200,10 +199,11 @@ fn what_keeps_data_works_and_is_seen_when_it_does_not() {
         image,
         "systemd-run -q --unit=broken /bin/false; while ! systemctl is-failed -q broken; do sleep 0.1; done",
     );
-    assert_eq!(lab.root(image, "systemctl start rave-health.service && echo well || echo unwell"), "unwell");
-    let metric = "cat /var/lib/node-exporter/health.prom; journalctl -b -u rave-health -o cat";
-    let told = lab.root(image, metric);
-    assert!(told.contains("rave_health_failed_units 1") && told.contains("broken.service has failed"), "{told}");
+    let look = "systemctl start rave-health.service; cat /var/lib/node-exporter/health.prom; \
+                journalctl -b -u rave-health -o cat";
+    let told = lab.root(image, look);
+    let metric = "rave_health_unit_failed{unit=\"broken.service\"} 1";
+    assert!(told.contains(metric) && told.contains("services.failures is unhealthy"), "{told}");
     lab.root(image, "systemctl reset-failed broken.service; systemctl start rave-health.service");
 
     println!("a restart keeps the data");

@@ -137,6 +137,7 @@ fn production_in_safe_mode_works_and_is_seen_when_it_does_not() {
     assert!(rest >= 0.25, "{rest}");
 
     pages(&site);
+    watched(&scene, &site);
     webhooks(&scene, &site, &secret);
     https::breaks(&scene.lab, &site, scene.secret("production", "tls-key-main").into());
     database(&scene, &site);
@@ -174,6 +175,44 @@ fn pages(site: &Site) {
         assert!(boards.body.contains(title), "{boards:?}");
     }
     assert_eq!(site.get("/grafana/").status, 200);
+}
+
+fn watched(scene: &Scene, site: &Site) {
+    println!("the machine sees by itself what is wrong with it, and is no good version while it is");
+    let look = || {
+        let told = scene.root(
+            "systemctl stop boot-complete.target; systemctl start boot-complete.target || true; \
+             systemctl is-active boot-complete.target || true; cat /var/lib/node-exporter/health.prom",
+        );
+        let (active, metrics) = told.split_once('\n').unwrap();
+        (active.to_owned(), metrics.to_owned())
+    };
+    // Sockets alone could be those of a service that starts.
+    scene.root(
+        "systemctl stop fail2ban.service; echo 1 > /proc/sys/kernel/sysrq; \
+         systemd-run -q --unit=extra --socket-property=ListenStream=0.0.0.0:8080 /bin/true",
+    );
+    let (active, metrics) = look();
+    assert_eq!(active, "inactive", "{metrics}");
+    for line in [
+        "rave_health_check_trouble{check=\"security.sockets\",verdict=\"unhealthy\"} 1",
+        "rave_health_check_trouble{check=\"security.sysctl.kernel.sysrq\",verdict=\"unhealthy\"} 1",
+        "rave_health_check_trouble{check=\"services.unit.fail2ban.service\",verdict=\"unhealthy\"} 1",
+        "rave_health_checks{stage=\"security\",verdict=\"unhealthy\"} 2",
+    ] {
+        assert!(metrics.lines().any(|found| found == line), "{line} in\n{metrics}");
+    }
+    let page = wait_for("the page", || Some(site.get("/")).filter(|page| page.body.contains("security.sockets")));
+    assert!(page.body.contains("tcp&#x2f;8080") && page.body.contains("Something is wrong"), "{page:?}");
+    let health = site.get("/healthz");
+    assert!(health.status == 503 && health.body.contains("services.unit.fail2ban.service"), "{health:?}");
+
+    scene.root("systemctl stop extra.socket; echo 0 > /proc/sys/kernel/sysrq; systemctl start fail2ban.service");
+    let (active, metrics) = look();
+    assert_eq!(active, "active", "{metrics}");
+    assert!(metrics.contains("\nrave_health_troubles 0\n"), "{metrics}");
+    wait_for("health", || (site.get("/healthz").status == 200).then_some(()));
+    assert!(site.get("/").body.contains("asked from outside only"));
 }
 
 fn webhooks(scene: &Scene, site: &Site, secret: &str) {
@@ -263,9 +302,9 @@ fn certificate(scene: &Scene, site: &Site) {
     scene.root(&format!(
         "umask 022; cat > /run/ending.pem <<'END'\n{ending}END\n\
          mount --bind /run/ending.pem /run/secrets/tls-certificate-main; \
-         if systemctl start rave-health.service; then exit 1; fi; \
-         umount /run/secrets/tls-certificate-main; grep -q 'rave_health_troubles 1' /var/lib/node-exporter/health.prom; \
-         systemctl start rave-health.service; grep -q 'rave_health_troubles 0' /var/lib/node-exporter/health.prom"
+         systemctl start rave-health.service; umount /run/secrets/tls-certificate-main; \
+         told() {{ grep -c 'trouble{{check=\"certificate\\.' /var/lib/node-exporter/health.prom || true; }}; \
+         test \"$(told)\" = 1; systemctl start rave-health.service; test \"$(told)\" = 0"
     ));
     let pushed = set(&good);
     assert_eq!(pushed.status, Some(0), "{pushed:?}");

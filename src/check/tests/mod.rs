@@ -90,7 +90,7 @@ fn silence_is_never_healthy() {
 fn one_missing_answer_makes_only_its_checks_skipped() {
     let target = target();
     let mut world = healthy(&target);
-    world.remove(&Probe::Journal);
+    world.remove(&Probe::Journal { seconds: None });
     let report = check(&target, &Wanted::default(), &world);
     let skipped: Vec<_> = verdicts(&report).into_iter().filter(|(_, verdict)| *verdict == Verdict::Skipped).collect();
     assert_eq!(skipped, [("services.journal".to_owned(), Verdict::Skipped)]);
@@ -212,7 +212,7 @@ fn the_user_may_ask_for_a_part() {
     let target = target();
     let world = healthy(&target);
     let wanted =
-        Wanted { stages: [Stage::Security].into(), only: vec!["security.sysctl".to_owned()], skip: Vec::new() };
+        Wanted { stages: [Stage::Security].into(), only: vec!["security.sysctl".to_owned()], ..Wanted::default() };
     let report = check(&target, &wanted, &world);
     assert_eq!(verdicts(&report).into_keys().collect::<Vec<_>>(), ["security.sysctl.kernel.sysrq"]);
     assert_eq!((report.healthy, report.stages.len()), (true, 6));
@@ -228,7 +228,7 @@ fn the_user_may_ask_for_a_part() {
 fn what_is_left_out_is_reported_and_neither_passes_nor_fails() {
     let target = target();
     let mut world = healthy(&target);
-    world.insert(Probe::Journal, Answer::unavailable("broken"));
+    world.insert(Probe::Journal { seconds: None }, Answer::unavailable("broken"));
     let skip = |ids: &[&str]| Wanted { skip: ids.iter().map(|id| (*id).to_owned()).collect(), ..Wanted::default() };
     let wanted = skip(&["services.journal", "security.root"]);
     let mut asked = BTreeMap::new();
@@ -244,7 +244,7 @@ fn what_is_left_out_is_reported_and_neither_passes_nor_fails() {
     assert_eq!((left_out.verdict, left_out.observed.as_str()), (Verdict::NotApplicable, "left out on request"));
     for stage in Stage::ALL {
         assert_eq!(asked[&stage], wanted.probes(stage, &target));
-        assert!(asked[&stage].iter().all(|probe| *probe != Probe::Journal && *probe != Probe::Verity));
+        assert!(asked[&stage].iter().all(|probe| !matches!(probe, Probe::Journal { .. }) && *probe != Probe::Verity));
     }
     // Without anything that was judged, nothing is healthy.
     let stages: Vec<&str> = Stage::ALL.iter().map(|stage| stage.name()).collect();
@@ -252,6 +252,59 @@ fn what_is_left_out_is_reported_and_neither_passes_nor_fails() {
     assert_eq!((report.healthy, report.exit_status(false)), (false, 2));
     assert_eq!(left_out_of(&report), verdicts(&report).len());
     assert_eq!(skip(&["services.jornal"]).unknown(&target), ["services.jornal"]);
+}
+
+/// A machine that looks at itself.
+fn own() -> (Target, Wanted) {
+    let Target { image, version, mode, cmdline, expect, .. } = target();
+    let baseline = crate::system::Baseline { image, version, mode, cmdline, expect, versions: BTreeMap::new() };
+    let stages = [Stage::Services, Stage::Monitoring, Stage::Resources, Stage::Security].into();
+    (Target::of_itself(&baseline, 900), Wanted { stages, inside: true, ..Wanted::default() })
+}
+
+#[test]
+fn a_machine_that_looks_at_itself_claims_nothing_that_only_others_know() {
+    let (own, wanted) = own();
+    let report = check(&own, &wanted, &healthy(&own));
+    let unknown = [
+        "resources.memory.size",
+        "resources.processors",
+        "security.keys",
+        "security.passwords",
+        "security.set-id",
+        "services.clock",
+    ];
+    let mut left: Vec<&str> = left_out(&report);
+    left.sort_unstable();
+    assert_eq!(left, unknown);
+    let asked: Vec<Stage> =
+        report.stages.iter().filter(|s| s.verdict != Verdict::NotApplicable).map(|s| s.stage).collect();
+    assert_eq!(asked, wanted.stages.iter().copied().collect::<Vec<_>>());
+    assert!(report.healthy, "{report:?}");
+    let probes: Vec<Probe> = Stage::ALL.into_iter().flat_map(|stage| wanted.probes(stage, &own)).collect();
+    assert!(probes.iter().all(|probe| probe.side() == crate::probe::Side::Inside && *probe != Probe::Scan));
+    assert!(probes.contains(&Probe::Journal { seconds: Some(900) }));
+    // It does not know the root hash, but that the device is verified and that it was told one.
+    let spoilt = |change: &dyn Fn(&mut Answer)| {
+        let mut world = healthy(&own);
+        world.values_mut().for_each(change);
+        verdicts(&check(&own, &wanted, &world))
+    };
+    let corrupt = spoilt(&|answer| match answer {
+        Answer::Verity(verity) => verity.status = "C".to_owned(),
+        Answer::CommandLine { line } => line.push_str(" roothash=0"),
+        _ => {}
+    });
+    assert_eq!(corrupt["security.root.verity"], Verdict::Unhealthy);
+    assert_eq!(corrupt["security.cmdline"], Verdict::Unhealthy);
+    // A look at the end of the start is a part of it; a look from outside is not.
+    let starting = |target: &Target, wanted: &Wanted| {
+        let mut world = healthy(target);
+        world.insert(Probe::SystemState, Answer::SystemState { state: "starting".to_owned(), jobs: 2 });
+        verdicts(&check(target, wanted, &world))["services.system"]
+    };
+    assert_eq!(starting(&own, &wanted), Verdict::NotApplicable);
+    assert_eq!(starting(&target(), &Wanted::default()), Verdict::Unhealthy);
 }
 
 fn left_out_of(report: &Report) -> usize {

@@ -71,10 +71,10 @@ pub fn target() -> Target {
         image: "minimal".parse().unwrap(),
         version: "1.0".parse().unwrap(),
         mode: Mode::Safe,
-        machine: Machine { memory: 2048, vcpus: 2 },
         cmdline: strings(&["lockdown=confidentiality", "init_on_alloc=1"]),
-        root_hash: Digest::of(b"root"),
         expect,
+        journal: None,
+        outside: Some(Outside { machine: Machine { memory: 2048, vcpus: 2 }, root_hash: Digest::of(b"root") }),
     }
 }
 
@@ -156,7 +156,7 @@ fn answer(probe: &Probe, target: &Target) -> Answer {
         Probe::HostClock | Probe::Clock => Answer::Clock { unix_seconds: 1_800_000_000, uptime_seconds: 60 },
         Probe::SystemState => Answer::SystemState { state: "running".to_owned(), jobs: 0 },
         Probe::Units { properties } => Answer::Units { units: units(properties) },
-        Probe::Journal => Answer::Journal {
+        Probe::Journal { .. } => Answer::Journal {
             entries: vec![JournalEntry { identifier: "kernel".to_owned(), message: "harmless 1".to_owned(), count: 1 }],
             truncated: false,
         },
@@ -164,7 +164,7 @@ fn answer(probe: &Probe, target: &Target) -> Answer {
         Probe::Mounts => Answer::Mounts { mounts: mounts() },
         Probe::Sysctls { .. } => Answer::Sysctls { values: [("kernel.sysrq".to_owned(), "0".to_owned())].into() },
         Probe::CommandLine => Answer::CommandLine {
-            line: format!("console=ttyS0 lockdown=confidentiality init_on_alloc=1 roothash={}", target.root_hash),
+            line: format!("console=ttyS0 lockdown=confidentiality init_on_alloc=1 roothash={}", root_hash(target)),
         },
         Probe::Resources => Answer::Resources(resources()),
         Probe::Cgroups { .. } => Answer::Cgroups { groups: [("ssh.service".to_owned(), cgroup())].into() },
@@ -291,8 +291,13 @@ fn disks() -> Vec<FileSystem> {
     vec![disk("/", "erofs", true), disk("/var", "ext4", false), disk("/efi", "vfat", false)]
 }
 
+/// That of the image; a machine that looks at itself has one, too.
+fn root_hash(target: &Target) -> String {
+    target.outside.as_ref().map_or(Digest::of(b"root"), |outside| outside.root_hash).to_string()
+}
+
 fn verity(target: &Target) -> Verity {
-    let hash = target.root_hash.to_string();
+    let hash = root_hash(target);
     Verity {
         name: "root".to_owned(),
         target: "verity".to_owned(),

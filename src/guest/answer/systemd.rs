@@ -16,6 +16,21 @@ const OUTPUT: usize = 8 << 20;
 const PROPERTIES: [&str; 9] =
     ["Id", "Names", "LoadState", "ActiveState", "SubState", "Result", "NRestarts", "ControlGroup", "MainPID"];
 
+/// The kinds of units that can fail or be expected. Of the others, devices, there are more than of all these, and each
+/// costs systemctl a question.
+const KINDS: [&str; 10] = [
+    "*.service",
+    "*.socket",
+    "*.timer",
+    "*.target",
+    "*.path",
+    "*.mount",
+    "*.automount",
+    "*.swap",
+    "*.scope",
+    "*.slice",
+];
+
 /// Journal entries that are read, at most, and how much of a message is kept, in characters.
 const ENTRIES: usize = 500;
 const MESSAGE: usize = 400;
@@ -62,7 +77,7 @@ impl Systemd {
         state(&text)
     }
 
-    /// All loaded units.
+    /// All loaded units but devices.
     pub fn units(&self, properties: &BTreeSet<String>) -> Result<Answer, Trouble> {
         let units = self.shown()?.iter().filter_map(|shown| unit(shown, properties));
         Ok(Answer::Units { units: units.collect() })
@@ -90,7 +105,7 @@ impl Systemd {
         let show = || {
             let names: Vec<&str> = PROPERTIES.into_iter().chain(self.properties.iter().map(String::as_str)).collect();
             let properties = format!("--property={}", names.join(","));
-            let text = output(Tool::new("systemctl").args(["show", "--no-pager", &properties, "*"]), self.time);
+            let text = output(Tool::new("systemctl").args(["show", "--no-pager", &properties]).args(KINDS), self.time);
             text.map(|text| blocks(&text)).map_err(|trouble| trouble.to_string())
         };
         self.shown.get_or_init(show).as_ref().map_err(|reason| reason.clone().into())
@@ -160,10 +175,11 @@ fn cgroup(directory: &Path, process: &Path) -> Cgroup {
     files
 }
 
-/// Journal entries of this boot of priority error or worse. If there are none there must be others: a journal that
-/// nobody writes has no errors either.
-pub fn journal(time: Duration) -> Result<Answer, Trouble> {
-    let text = output(journalctl(ENTRIES).arg("--priority=err"), time)?;
+/// Journal entries of this boot, or of its last `seconds`, of priority error or worse. If there are none there must be
+/// others: a journal that nobody writes has no errors either.
+pub fn journal(seconds: Option<u64>, time: Duration) -> Result<Answer, Trouble> {
+    let since = seconds.map(|seconds| format!("--since=-{seconds}s"));
+    let text = output(journalctl(ENTRIES).arg("--priority=err").args(since), time)?;
     if text.trim().is_empty() && output(journalctl(1), time)?.trim().is_empty() {
         return Err("the journal has no entries of this boot".to_owned().into());
     }

@@ -42,7 +42,7 @@ pub struct Postgresql {
     pub port: u16,
 }
 
-/// A file in the Prometheus text format with `rave_health_troubles` and `rave_health_time_seconds`.
+/// The report of `rave guest health`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Looked {

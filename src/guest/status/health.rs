@@ -5,62 +5,93 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde::Serialize;
 
 use super::config::Looked;
-use super::text;
+use crate::check::Verdict;
+use crate::guest::health::{self, Outcome};
 
 /// How many intervals may pass until a look is too old to count.
 const INTERVALS: u64 = 3;
 
 /// The last look.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Health {
     /// Whether it is recent and found nothing.
     pub good: bool,
     /// Seconds since then; none if there was no look yet.
     pub age_seconds: Option<u64>,
-    /// How much was wrong then: failed units, and certificates that end soon or cannot be read.
+    /// How much was wrong then: checks that do not pass, and certificates that end soon or cannot be read.
     pub troubles: Option<u64>,
+    /// Ids of what was wrong, the worst first; not all of them, if there are many.
+    pub wrong: Vec<String>,
+    /// All that was found.
+    #[serde(skip)]
+    pub outcome: Option<Outcome>,
 }
 
 impl Health {
     /// Reads what the last look left behind.
     pub fn read(looked: &Looked) -> Self {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        Self::parse(&text(&looked.path, 1 << 16).unwrap_or_default(), now, looked.interval)
+        match health::last(&looked.path) {
+            Ok(outcome) => Self::of(outcome, now, looked.interval),
+            // Before the first look nothing is known to be wrong.
+            Err(health::Error::Disk(error)) if error.is_not_found() => Self { good: true, ..Self::default() },
+            Err(_) => Self::default(),
+        }
     }
 
-    fn parse(text: &str, now: u64, interval: u64) -> Self {
-        let value = |name: &str| -> Option<u64> {
-            let mut lines = text.lines().filter_map(|line| line.split_once(' '));
-            lines.find(|(key, _)| *key == name)?.1.trim().parse().ok()
-        };
-        let troubles = value("rave_health_troubles");
-        let age_seconds = value("rave_health_time_seconds").map(|time| now.saturating_sub(time));
-        // Before the first look nothing is known to be wrong.
-        let unknown = troubles.is_none() && age_seconds.is_none();
-        let recent = age_seconds.is_some_and(|age| age <= interval.saturating_mul(INTERVALS));
-        Self { good: unknown || (recent && troubles == Some(0)), age_seconds, troubles }
+    fn of(outcome: Outcome, now: u64, interval: u64) -> Self {
+        let age = now.saturating_sub(outcome.time);
+        let wrong = outcome.troubles.iter().filter(|trouble| trouble.verdict > Verdict::Warning);
+        Self {
+            good: outcome.healthy && age <= interval.saturating_mul(INTERVALS),
+            age_seconds: Some(age),
+            troubles: Some(outcome.wrong),
+            wrong: wrong.map(|trouble| trouble.id.clone()).collect(),
+            outcome: Some(outcome),
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::disk;
+    use crate::guest::health::Trouble;
 
     #[test]
     fn a_look_is_good_while_it_is_recent_and_found_nothing() {
-        let text = |troubles: &str, time: &str| {
-            format!("# HELP x\nrave_health_troubles {troubles}\nrave_health_time_seconds {time}\n")
+        let trouble = |id: &str, verdict| Trouble {
+            id: id.to_owned(),
+            verdict,
+            expected: String::new(),
+            observed: String::new(),
         };
-        let good = |text: &str| Health::parse(text, 10_000, 300).good;
-        assert!(good(&text("0", "9800")) && good(""));
-        assert!(good(&text("0", "10050")), "a clock that was set back");
-        assert!(
-            !good(&text("1", "9800"))
-                && !good(&text("0", "9000"))
-                && !good(&text("x", "9800"))
-                && !good(&text("0", ""))
-        );
-        let found = Health::parse(&text("2", "9900"), 10_000, 300);
-        assert_eq!((found.age_seconds, found.troubles), (Some(100), Some(2)));
+        let outcome = |healthy, time| Outcome {
+            healthy,
+            time,
+            ms: 1,
+            stages: Vec::new(),
+            troubles: vec![trouble("a", Verdict::Unhealthy), trouble("b", Verdict::Warning)],
+            wrong: 1,
+            failed: Vec::new(),
+            certificates: Vec::new(),
+        };
+        let of = |healthy, time| Health::of(outcome(healthy, time), 10_000, 300);
+        assert!(of(true, 9800).good);
+        assert!(of(true, 10_050).good, "a clock that was set back");
+        assert!(!of(false, 9800).good && !of(true, 9000).good);
+        let found = of(false, 9900);
+        assert_eq!((found.age_seconds, found.troubles, found.wrong), (Some(100), Some(1), vec!["a".to_owned()]));
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_not_good_and_what_is_not_there_is_not_known() {
+        let folder = tempfile::tempdir().unwrap();
+        let looked = Looked { path: folder.path().join("report.json"), interval: 300 };
+        assert_eq!(Health::read(&looked), Health { good: true, ..Health::default() });
+        for text in ["", "{}", "[1]", "{\"healthy\":true}"] {
+            disk::write(&looked.path, text.as_bytes(), 0o644).unwrap();
+            assert_eq!(Health::read(&looked), Health::default(), "{text}");
+        }
     }
 }

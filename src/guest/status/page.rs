@@ -1,14 +1,17 @@
 //! The page for people. It needs no JavaScript.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use minijinja::{AutoEscape, Environment};
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::config::Config;
 use super::units::Unit;
 use super::{Found, Summary};
+use crate::check::{Stage, Verdict};
+use crate::guest::health::{StageOutcome, Trouble};
 use crate::guest::web::Asset;
 
 /// How the page looks.
@@ -44,6 +47,7 @@ impl Machine {
 struct Row<'a> {
     title: &'a str,
     unit: &'a str,
+    version: &'a str,
     state: String,
     class: &'static str,
 }
@@ -51,13 +55,15 @@ struct Row<'a> {
 /// The page. Every value in it is escaped by the rules of HTML.
 pub fn render(
     config: &Config,
+    versions: &BTreeMap<String, String>,
     summary: &Summary,
     found: &Found,
     machine: &Machine,
 ) -> Result<String, minijinja::Error> {
     let mut environment = Environment::new();
     environment.set_auto_escape_callback(|_| AutoEscape::Html);
-    let rows = found.units.as_ref().map(|units| rows(&config.units, units));
+    let rows = found.units.as_ref().map(|units| rows(&config.units, versions, units));
+    let outcome = found.health.as_ref().and_then(|health| health.outcome.as_ref());
     let values = json!({
         "healthy": summary.healthy,
         "ready": summary.ready.ready,
@@ -70,16 +76,45 @@ pub fn render(
         "rows": rows.as_ref().ok(),
         "trouble": rows.as_ref().err(),
         "age": found.health.as_ref().and_then(|health| health.age_seconds).map(|age| words(Duration::from_secs(age))),
-        "troubles": found.health.as_ref().and_then(|health| health.troubles),
+        "looked": found.health.is_some(),
+        "wrong": outcome.map(|outcome| outcome.wrong),
+        "stages": outcome.map(|outcome| outcome.stages.iter().map(stage).collect::<Vec<_>>()),
+        "troubles": outcome.map(|outcome| outcome.troubles.iter().map(trouble).collect::<Vec<_>>()),
     });
     environment.render_str(TEMPLATE, minijinja::Value::from(minijinja::value::Serde(values)))
 }
 
-fn rows<'a>(wanted: &'a [String], units: &'a [Unit]) -> Vec<Row<'a>> {
+/// A line of the table of stages.
+fn stage(outcome: &StageOutcome) -> Value {
+    let [unhealthy, skipped, warning, healthy, left_out] = outcome.checks;
+    let counts = [(unhealthy, "unhealthy"), (skipped, "skipped"), (warning, "warning"), (healthy, "healthy")];
+    let counts = counts.into_iter().chain([(left_out, "left out")]).filter(|(count, _)| *count > 0);
+    let counts: Vec<String> = counts.map(|(count, what)| format!("{count} {what}")).collect();
+    let outside = matches!(outcome.stage, Stage::Ssh | Stage::Https);
+    let checks = if outside { "asked from outside only, by `rave check`".to_owned() } else { counts.join(", ") };
+    json!({ "name": outcome.stage, "verdict": outcome.verdict, "class": class(outcome.verdict), "checks": checks })
+}
+
+fn trouble(Trouble { id, verdict, expected, observed }: &Trouble) -> Value {
+    json!({ "id": id, "class": class(*verdict), "expected": expected, "observed": observed })
+}
+
+fn class(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::NotApplicable => "quiet",
+        Verdict::Healthy => "good",
+        Verdict::Warning => "warn",
+        Verdict::Skipped | Verdict::Unhealthy => "bad",
+    }
+}
+
+fn rows<'a>(wanted: &'a [String], versions: &'a BTreeMap<String, String>, units: &'a [Unit]) -> Vec<Row<'a>> {
+    let version = |name: &str| versions.get(name).map_or("", String::as_str);
     let row = |name: &'a String| match units.iter().find(|unit| unit.unit == *name) {
         Some(unit) => Row {
             title: &unit.description,
             unit: name,
+            version: version(name),
             state: if unit.active == unit.sub { unit.active.clone() } else { format!("{}, {}", unit.active, unit.sub) },
             class: match unit.active.as_str() {
                 "active" => "good",
@@ -87,7 +122,7 @@ fn rows<'a>(wanted: &'a [String], units: &'a [Unit]) -> Vec<Row<'a>> {
                 _ => "bad",
             },
         },
-        None => Row { title: name, unit: name, state: "not loaded".to_owned(), class: "bad" },
+        None => Row { title: name, unit: name, version: version(name), state: "not loaded".to_owned(), class: "bad" },
     };
     let mut rows: Vec<Row<'_>> = wanted.iter().map(row).collect();
     rows.sort_by_key(|row| row.title.to_lowercase());

@@ -4,10 +4,16 @@ use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
 use super::*;
+use crate::check::{Stage, Verdict};
+use crate::guest::health::{Outcome, StageOutcome, Trouble};
 
 const CONFIG: &str = r#"{"image":"<shop>","version":"1.2.3","mode":"safe","details":true,"postgresql":null,
     "health":null,"units":["a.service","b.service"],
     "links":[{"title":"Dash & boards","href":"/grafana/"},{"title":"no","href":"javascript:alert(1)"}]}"#;
+
+fn versions() -> BTreeMap<String, String> {
+    [("a.service".to_owned(), "1.2-3<deb>".to_owned())].into()
+}
 
 fn config(change: impl FnOnce(&mut Value)) -> Config {
     let mut value: Value = serde_json::from_str(CONFIG).unwrap();
@@ -29,7 +35,7 @@ async fn ask(status: Status, path: &str) -> (u16, Value) {
 
 /// A service that has just looked, and found this.
 fn looked(config: Config, found: Found) -> Status {
-    let mut status = Status::new(config);
+    let mut status = Status::new(config, versions());
     *status.found.get_mut() = Some((Instant::now(), Arc::new(found)));
     status
 }
@@ -69,7 +75,7 @@ async fn whatever_is_wrong_is_unhealthy() {
     let good = || found(vec![unit("a.service", "active", "running", "A"), unit("x.timer", "inactive", "dead", "X")]);
     let (code, told) = ask(looked(config(|_| ()), good()), "/healthz").await;
     assert_eq!((code, told), (200, json!({ "healthy": true, "ready": true, "checks": {}, "failed_units": [] })));
-    let looked_at = |good| Some(Health { good, age_seconds: Some(5), troubles: Some(u64::from(!good)) });
+    let looked_at = |good| Some(health(good, Vec::new()));
     let wrong = [
         found(vec![unit("z.service", "failed", "failed", "Z")]),
         Found { units: Err("silent".into()), ..Found::default() },
@@ -83,6 +89,70 @@ async fn whatever_is_wrong_is_unhealthy() {
     let (code, page) = ask(looked(config(|_| ()), fine.clone()), "/").await;
     assert!(code == 200 && page.as_str().unwrap().contains("nothing"), "{page}");
     assert_eq!(ask(looked(config(|_| ()), fine), "/healthz").await.0, 200);
+}
+
+/// A look of five seconds ago.
+fn health(good: bool, troubles: Vec<Trouble>) -> Health {
+    let stage = |stage, verdict, checks| StageOutcome { stage, verdict, checks };
+    let outcome = Outcome {
+        healthy: good,
+        time: 1_800_000_000,
+        ms: 2500,
+        stages: vec![
+            stage(Stage::Ssh, Verdict::NotApplicable, [0; 5]),
+            stage(
+                Stage::Services,
+                if good { Verdict::Healthy } else { Verdict::Unhealthy },
+                [u64::from(!good), 0, 0, 9, 1],
+            ),
+        ],
+        troubles,
+        wrong: u64::from(!good),
+        failed: Vec::new(),
+        certificates: Vec::new(),
+    };
+    let (age_seconds, troubles) = (Some(5), Some(outcome.wrong));
+    Health { good, age_seconds, troubles, wrong: Vec::new(), outcome: Some(outcome) }
+}
+
+#[tokio::test]
+async fn the_page_tells_versions_stages_and_troubles() {
+    let trouble = Trouble {
+        id: "services.unit.a.service".to_owned(),
+        verdict: Verdict::Unhealthy,
+        expected: "active".to_owned(),
+        observed: "<i>inactive</i>".to_owned(),
+    };
+    let units = || vec![unit("a.service", "inactive", "dead", "A")];
+    let unwell = Found { health: Some(health(false, vec![trouble])), ..found(units()) };
+    let (_, page) = ask(looked(config(|_| ()), unwell), "/").await;
+    let page = page.as_str().unwrap();
+    for text in [
+        "1.2-3&lt;deb&gt;",
+        "asked from outside only",
+        "1 unhealthy, 9 healthy, 1 left out",
+        "services.unit.a.service",
+        "&lt;i&gt;inactive&lt;&#x2f;i&gt;",
+    ] {
+        assert!(page.contains(text), "{text}: {page}");
+    }
+    let (_, page) =
+        ask(looked(config(|_| ()), Found { health: Some(health(true, vec![])), ..found(units()) }), "/").await;
+    let page = page.as_str().unwrap();
+    assert!(page.contains("9 healthy, 1 left out") && !page.contains("Expected"), "{page}");
+    // Before the first look, and where nobody looks.
+    let unknown = Found { health: Some(Health { good: true, ..Health::default() }), ..found(units()) };
+    assert!(ask(looked(config(|_| ()), unknown), "/").await.1.as_str().unwrap().contains("no report of a look"));
+    assert!(!ask(looked(config(|_| ()), found(units())), "/").await.1.as_str().unwrap().contains("Checks"));
+}
+
+#[test]
+fn versions_are_those_of_the_image_if_it_has_any() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("check.json");
+    assert!(super::versions(&path).unwrap().is_empty());
+    disk::write(&path, b"{}", 0o644).unwrap();
+    assert!(matches!(super::versions(&path), Err(Error::Baseline(_))));
 }
 
 #[tokio::test]

@@ -1,0 +1,175 @@
+//! What a look found: as JSON for rave's other parts, and in the Prometheus text format, version 0.0.4.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::check::{Report, Stage, StageReport, Verdict};
+use crate::secrets::needed;
+
+const DAY: u64 = 24 * 60 * 60;
+
+/// Checks that are told one by one, at most: each is a time series and a row of a page.
+const TOLD: usize = 50;
+
+/// Verdicts in the order in which they are told.
+const VERDICTS: [Verdict; 5] =
+    [Verdict::Unhealthy, Verdict::Skipped, Verdict::Warning, Verdict::Healthy, Verdict::NotApplicable];
+
+/// The health of a machine at one moment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Outcome {
+    /// Whether nothing is wrong.
+    pub healthy: bool,
+    /// When the look began, in seconds since 1970.
+    pub time: u64,
+    /// How long it took, in milliseconds.
+    pub ms: u64,
+    /// The six stages, in order.
+    pub stages: Vec<StageOutcome>,
+    /// What is not healthy, the worst first; no more than 50 of them.
+    pub troubles: Vec<Trouble>,
+    /// How many checks and certificates are wrong, whether told or not. Warnings are not.
+    pub wrong: u64,
+    /// Units that have failed.
+    pub failed: Vec<String>,
+    /// The certificates that are watched.
+    pub certificates: Vec<Certificate>,
+}
+
+/// One stage.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StageOutcome {
+    /// The stage.
+    pub stage: Stage,
+    /// The greatest verdict of its checks; not applicable for those that are asked from outside only.
+    pub verdict: Verdict,
+    /// Its checks by verdict: unhealthy, skipped, warning, healthy, not applicable.
+    pub checks: [u64; 5],
+}
+
+/// Something that is not healthy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Trouble {
+    /// Id of the check; `certificate.` and its path for a certificate.
+    pub id: String,
+    /// The verdict.
+    pub verdict: Verdict,
+    /// What should be.
+    pub expected: String,
+    /// What is.
+    pub observed: String,
+}
+
+/// A certificate that is watched.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Certificate {
+    /// Its file.
+    pub path: String,
+    /// When it ends, in seconds since 1970; nothing for one that cannot be read.
+    pub end: Option<u64>,
+}
+
+impl Certificate {
+    fn trouble(&self, now: u64) -> Option<Trouble> {
+        let limit = now.saturating_add(u64::from(needed::FAIL_DAYS) * DAY);
+        let observed = match self.end {
+            None => "it cannot be read".to_owned(),
+            Some(end) if end <= now => "it has ended".to_owned(),
+            Some(end) if end < limit => format!("it ends in {} days", (end - now) / DAY),
+            Some(_) => return None,
+        };
+        let expected = format!("a certificate good for {} more days", needed::FAIL_DAYS);
+        Some(Trouble { id: format!("certificate.{}", self.path), verdict: Verdict::Unhealthy, expected, observed })
+    }
+}
+
+impl Outcome {
+    /// The outcome of a report and of what else was looked at.
+    pub fn new(
+        report: &Report,
+        certificates: Vec<Certificate>,
+        failed: Vec<String>,
+        time: u64,
+        took: Duration,
+    ) -> Self {
+        let checks = report.stages.iter().flat_map(|stage| &stage.checks);
+        let of_checks = checks.filter(|check| check.verdict > Verdict::Healthy).map(|check| Trouble {
+            id: check.id.clone(),
+            verdict: check.verdict,
+            expected: check.expected.clone(),
+            observed: check.observed.clone(),
+        });
+        let of_certificates = certificates.iter().filter_map(|certificate| certificate.trouble(time));
+        let mut troubles: Vec<Trouble> = of_checks.chain(of_certificates).collect();
+        let wrong = troubles.iter().filter(|trouble| trouble.verdict > Verdict::Warning).count() as u64;
+        troubles.sort_by_key(|trouble| std::cmp::Reverse(trouble.verdict));
+        troubles.truncate(TOLD);
+        Self {
+            healthy: report.healthy && wrong == 0,
+            time,
+            ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+            stages: report.stages.iter().map(stage).collect(),
+            troubles,
+            wrong,
+            failed,
+            certificates,
+        }
+    }
+
+    /// The metrics.
+    pub fn metrics(&self) -> String {
+        let mut text = String::new();
+        let mut family = |name: &str, help: &str, samples: &[(String, String)]| {
+            // Writing to a text cannot fail.
+            let _ = writeln!(text, "# HELP rave_health_{name} {help}\n# TYPE rave_health_{name} gauge");
+            for (labels, value) in samples {
+                let _ = writeln!(text, "rave_health_{name}{labels} {value}");
+            }
+        };
+        let plain = |value: String| [(String::new(), value)];
+        let one = || "1".to_owned();
+        let counts = self.stages.iter().flat_map(|stage| {
+            VERDICTS.iter().zip(stage.checks).map(|(verdict, count)| {
+                (labels(&[("stage", stage.stage.name()), ("verdict", verdict.name())]), count.to_string())
+            })
+        });
+        let troubles = self
+            .troubles
+            .iter()
+            .map(|trouble| (labels(&[("check", trouble.id.as_str()), ("verdict", trouble.verdict.name())]), one()));
+        let units = self.failed.iter().take(TOLD).map(|unit| (labels(&[("unit", unit)]), one()));
+        let ends = self.certificates.iter().map(|certificate| {
+            (labels(&[("path", &certificate.path)]), certificate.end.unwrap_or_default().to_string())
+        });
+        family("checks", "Checks of the last look.", &counts.collect::<Vec<_>>());
+        family("check_trouble", "A check that is not healthy.", &troubles.collect::<Vec<_>>());
+        family("failed_units", "Units that have failed.", &plain(self.failed.len().to_string()));
+        family("unit_failed", "A unit that has failed.", &units.collect::<Vec<_>>());
+        let about = "When a certificate ends, in seconds since 1970; 0 if unreadable.";
+        family("certificate_end_seconds", about, &ends.collect::<Vec<_>>());
+        family("troubles", "What is wrong with the machine, in number.", &plain(self.wrong.to_string()));
+        let seconds = format!("{}.{:03}", self.ms / 1000, self.ms % 1000);
+        family("duration_seconds", "How long the last look took.", &plain(seconds));
+        family("time_seconds", "When the last look began, in seconds since 1970.", &plain(self.time.to_string()));
+        text
+    }
+}
+
+fn stage(report: &StageReport) -> StageOutcome {
+    let count = |verdict| report.checks.iter().filter(|check| check.verdict == verdict).count() as u64;
+    StageOutcome { stage: report.stage, verdict: report.verdict, checks: VERDICTS.map(count) }
+}
+
+/// `{name="value",...}`, with the escapes of the format.
+fn labels(pairs: &[(&str, &str)]) -> String {
+    let label = |(name, value): &(&str, &str)| {
+        format!("{name}=\"{}\"", value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n"))
+    };
+    format!("{{{}}}", pairs.iter().map(label).collect::<Vec<_>>().join(","))
+}

@@ -1,0 +1,162 @@
+use std::time::Duration;
+
+use super::*;
+use crate::check::{CheckReport, Report, Verdict};
+
+const NOW: u64 = 1_800_000_000;
+const DAY: u64 = 24 * 60 * 60;
+
+fn check(id: &str, verdict: Verdict) -> CheckReport {
+    CheckReport {
+        id: id.to_owned(),
+        verdict,
+        expected: "good".to_owned(),
+        observed: "bad".to_owned(),
+        option: None,
+        evidence: String::new(),
+        ms: 1,
+    }
+}
+
+fn report(checks: Vec<CheckReport>) -> Report {
+    let stages = Stage::ALL.map(|stage| match stage {
+        Stage::Services => StageReport::new(stage, checks.clone()),
+        Stage::Security => StageReport::new(stage, vec![check("security.sockets", Verdict::Healthy)]),
+        _ => StageReport::not_applicable(stage),
+    });
+    Report::new(stages.into())
+}
+
+fn outcome(checks: Vec<CheckReport>, certificates: &[(&str, Option<u64>)]) -> Outcome {
+    let certificates = certificates.iter().map(|(path, end)| Certificate { path: (*path).to_owned(), end: *end });
+    let failed = vec!["a\"b.service".to_owned()];
+    Outcome::new(&report(checks), certificates.collect(), failed, NOW, Duration::from_millis(1234))
+}
+
+#[test]
+fn certificates_are_told_before_they_end() {
+    let well = outcome(vec![check("services.unit", Verdict::Healthy)], &[("/c", Some(NOW + 7 * DAY))]);
+    assert!(well.healthy && well.troubles.is_empty());
+    let certificates = [("/a", Some(NOW + 6 * DAY)), ("/b", Some(NOW)), ("/c", None)];
+    let unwell = outcome(vec![check("services.unit", Verdict::Healthy)], &certificates);
+    let told: Vec<_> = unwell.troubles.iter().map(|trouble| (trouble.id.as_str(), trouble.observed.as_str())).collect();
+    let expected = [
+        ("certificate./a", "it ends in 6 days"),
+        ("certificate./b", "it has ended"),
+        ("certificate./c", "it cannot be read"),
+    ];
+    assert_eq!((unwell.healthy, unwell.wrong, told), (false, 3, expected.to_vec()));
+}
+
+#[test]
+fn what_was_not_asked_is_wrong_and_a_warning_is_not() {
+    let of = |verdict| outcome(vec![check("services.a", verdict), check("services.b", Verdict::Healthy)], &[]);
+    for (verdict, healthy, wrong, told) in [
+        (Verdict::Healthy, true, 0, 0),
+        (Verdict::NotApplicable, true, 0, 0),
+        (Verdict::Warning, true, 0, 1),
+        (Verdict::Skipped, false, 1, 1),
+        (Verdict::Unhealthy, false, 1, 1),
+    ] {
+        let outcome = of(verdict);
+        assert_eq!((outcome.healthy, outcome.wrong, outcome.troubles.len()), (healthy, wrong, told), "{verdict}");
+    }
+}
+
+#[test]
+fn the_outcome_becomes_metrics_and_comes_back_from_json() {
+    let checks = vec![check("services.a\"b", Verdict::Unhealthy), check("services.c", Verdict::Healthy)];
+    let outcome = outcome(checks, &[("/c", Some(NOW + DAY))]);
+    let text = outcome.metrics();
+    for line in [
+        "rave_health_checks{stage=\"services\",verdict=\"unhealthy\"} 1",
+        "rave_health_checks{stage=\"services\",verdict=\"healthy\"} 1",
+        "rave_health_checks{stage=\"security\",verdict=\"unhealthy\"} 0",
+        "rave_health_check_trouble{check=\"services.a\\\"b\",verdict=\"unhealthy\"} 1",
+        "rave_health_check_trouble{check=\"certificate./c\",verdict=\"unhealthy\"} 1",
+        "rave_health_failed_units 1",
+        "rave_health_unit_failed{unit=\"a\\\"b.service\"} 1",
+        "rave_health_troubles 2",
+        "rave_health_duration_seconds 1.234",
+        &format!("rave_health_certificate_end_seconds{{path=\"/c\"}} {}", NOW + DAY),
+        &format!("rave_health_time_seconds {NOW}"),
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line} in\n{text}");
+    }
+    let json = serde_json::to_vec(&outcome).unwrap();
+    assert_eq!(serde_json::from_slice::<Outcome>(&json).unwrap(), outcome);
+}
+
+#[test]
+fn however_much_is_wrong_little_is_told() {
+    let checks = (0..1000)
+        .map(|at| check(&format!("services.{at}"), if at < 900 { Verdict::Warning } else { Verdict::Unhealthy }));
+    let outcome = outcome(checks.collect(), &[]);
+    assert_eq!((outcome.wrong, outcome.troubles.len()), (100, 50));
+    assert!(outcome.troubles.iter().all(|trouble| trouble.verdict == Verdict::Unhealthy));
+    assert!(outcome.metrics().lines().count() < 120);
+}
+
+fn empty() -> Baseline {
+    Baseline {
+        image: "test".parse().unwrap(),
+        version: "1".parse().unwrap(),
+        mode: crate::system::Mode::Safe,
+        cmdline: Vec::new(),
+        expect: crate::system::Expect::default(),
+        versions: BTreeMap::new(),
+    }
+}
+
+#[test]
+fn all_is_asked_at_once_and_a_stage_anew_when_it_is_repeated() {
+    let target = Target::of_itself(&empty(), 900);
+    let wanted = Wanted { stages: STAGES.into(), inside: true, ..Wanted::default() };
+    let mut lots: Vec<usize> = Vec::new();
+    let failing = crate::probe::Unit { active: "failed".to_owned(), ..Default::default() };
+    let mut asking = Asking::new(&target, &wanted, |probes: &[Probe]| {
+        lots.push(probes.len());
+        let units = || ["x.service", OWN].map(|name| (name.to_owned(), failing.clone())).into();
+        let answer = |probe: &Probe| match probe {
+            Probe::Units { .. } => Answer::Units { units: units() },
+            _ => Answer::unavailable("no"),
+        };
+        probes.iter().map(|probe| Answered { answer: answer(probe), ms: 0 }).collect()
+    });
+    let probes = wanted.probes(Stage::Security, &target);
+    for _ in 0..2 {
+        assert_eq!(asking.answer(Stage::Security, &probes).len(), probes.len());
+    }
+    assert_eq!(asking.answer(Stage::Services, &[Probe::HostClock])[0].answer, Answer::unavailable("no answer"));
+    assert_eq!(asking.failed(), ["x.service"]);
+    assert!(lots.len() == 2 && lots[0] > probes.len() && lots[1] == probes.len(), "{lots:?}");
+}
+
+#[test]
+fn a_look_leaves_its_outcome_and_says_what_it_cannot_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    disk::write(path("check.json"), &serde_json::to_vec(&empty()).unwrap(), 0o644).unwrap();
+    let pair = generate::authority("test", SystemTime::now()).unwrap();
+    disk::write(path("good.pem"), pair.certificate.as_bytes(), 0o644).unwrap();
+    disk::write(path("bad.pem"), b"-----BEGIN CERTIFICATE-----\nAAAA\n", 0o644).unwrap();
+    let settings = Settings {
+        baseline: path("check.json"),
+        certificates: ["good.pem", "bad.pem", "none.pem"].map(path).into(),
+        // What this test runs on is no machine of this image.
+        skip: STAGES.map(|stage| stage.name().to_owned()).into(),
+        metrics: vec![folder.path().to_owned()],
+        report: Some(path("report.json")),
+    };
+    let outcome = look(&settings, SystemTime::now()).unwrap();
+    assert!(!outcome.healthy && outcome.stages.len() == 6);
+    assert_eq!(last(&path("report.json")).unwrap(), outcome);
+    assert_eq!(disk::read_to_string(path("health.prom")).unwrap(), outcome.metrics());
+    let ends: Vec<_> = outcome.certificates.iter().map(|certificate| certificate.end).collect();
+    let days = (ends[0].unwrap() - seconds(SystemTime::now())) / DAY;
+    assert!((3640..3660).contains(&days) && ends[1..] == [None, None], "{ends:?}");
+    let missing = Settings { baseline: path("missing"), ..settings.clone() };
+    assert!(matches!(look(&missing, SystemTime::now()), Err(Error::Disk(_))));
+    let wrong = Settings { baseline: path("good.pem"), ..settings };
+    assert!(matches!(look(&wrong, SystemTime::now()), Err(Error::Form(..))));
+}
