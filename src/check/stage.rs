@@ -129,12 +129,14 @@ impl StageReport {
         Self { stage, verdict, checks }
     }
 
-    /// Whether all that is wrong may come right as a machine settles: what is measured regularly, and sockets of
-    /// services that listen some time after systemd counts them as started.
+    /// Whether all that is wrong may come right as a machine settles: what is measured regularly, and services that
+    /// listen and answer some time after systemd counts them as started.
     pub fn may_settle(&self) -> bool {
+        const LATE: [&str; 2] = ["security.sockets", "security.fail2ban."];
         let bad = |verdict| matches!(verdict, Verdict::Unhealthy | Verdict::Skipped);
         let mut checks = self.checks.iter().filter(|check| bad(check.verdict));
-        bad(self.verdict) && (self.stage == Stage::Monitoring || checks.all(|check| check.id == "security.sockets"))
+        bad(self.verdict)
+            && (self.stage == Stage::Monitoring || checks.all(|check| LATE.iter().any(|id| check.id.starts_with(id))))
     }
 
     /// A stage that the image does not take part in, or that the user did not ask for.
