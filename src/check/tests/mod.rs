@@ -331,3 +331,20 @@ fn probes_and_answers_survive_json() {
     assert!(serde_json::from_str::<Probe>(r#"{"ask":"sysctls","names":[],"extra":1}"#).is_err());
     assert!(serde_json::from_str::<Probe>(r#"{"ask":"write","directory":"/etc/../usr"}"#).is_err());
 }
+
+#[test]
+fn what_is_not_asked_of_a_machine_says_nothing_of_its_health() {
+    let target = target();
+    let mut world = healthy(&target);
+    for (probe, answer) in &mut world {
+        if matches!(probe, Probe::TcpPorts { .. } | Probe::UdpPorts { .. }) {
+            *answer = Answer::Inapplicable { reason: "it is elsewhere".to_owned() };
+        }
+    }
+    let report = check(&target, &Wanted::default(), &world);
+    let scans: Vec<_> =
+        report.stages.iter().flat_map(|s| &s.checks).filter(|c| c.id.starts_with("security.scan.")).collect();
+    assert_eq!(scans.len(), 4);
+    assert!(scans.iter().all(|c| c.verdict == Verdict::NotApplicable && c.observed == "it is elsewhere"), "{scans:?}");
+    assert!(report.healthy);
+}
