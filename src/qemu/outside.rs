@@ -32,7 +32,7 @@ pub struct Patience {
     pub pause: Duration,
     /// How long the machine may take to accept a connection and to say what it offers.
     pub offer: Duration,
-    /// How long a login and its command may take, or a request over HTTPS, or a burst of them.
+    /// How long a login and its command may take, or a request over HTTPS, or a burst of them, or a scan.
     pub login: Duration,
 }
 
@@ -140,7 +140,8 @@ impl Outside {
             Ok(peer) => peer,
             Err(answer) => return answer.clone(),
         };
-        let left = || self.left(Duration::MAX);
+        let until = Instant::now() + self.patience.login;
+        let left = || self.left(until.saturating_duration_since(Instant::now()));
         match probe {
             Probe::TcpPorts { family, known } => {
                 let ports: Vec<u16> = (1..=u16::MAX).collect();

@@ -5,9 +5,9 @@
 //! guest sends, the other hands to the guest's card what we send; the user network itself notices neither, and goes on
 //! serving everybody else. docs/decisions/0013-peer-beside-slirp.md says why it is not a hub.
 
-pub mod frame;
+mod frame;
 mod plug;
-pub mod scan;
+mod scan;
 
 use std::io::{self, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};

@@ -143,19 +143,21 @@ impl<'a> Asking<'a> {
     {
         let (tell, seen) = mpsc::channel();
         let questions = lots.iter().flatten().filter(|probe| !is_tried(probe)).cloned().collect::<BTreeSet<_>>();
-        let (scans, visits) = split(lots);
-        for lots in [scans, visits] {
-            let tell = tell.clone();
-            scope.spawn(move || {
-                for probes in lots {
-                    let answers = outside.answer(&probes);
-                    // Nobody listens any more if the check was ended.
-                    if interrupt::heard() || tell.send(probes.into_iter().zip(answers).collect()).is_err() {
-                        return;
-                    }
+        let mut tried = BTreeSet::new();
+        scope.spawn(move || {
+            for lot in lots {
+                let new = |probe: &Probe| is_tried(probe) && tried.insert(probe.clone());
+                let probes: Vec<Probe> = lot.into_iter().filter(new).collect();
+                if probes.is_empty() {
+                    continue;
                 }
-            });
-        }
+                let answers = outside.answer(&probes);
+                // Nobody listens any more if the check was ended.
+                if interrupt::heard() || tell.send(probes.into_iter().zip(answers).collect()).is_err() {
+                    return;
+                }
+            }
+        });
         let questions = questions.into_iter().collect();
         Self { inside, outside, until, each, questions, seen, known: BTreeMap::new(), answered: BTreeSet::new() }
     }
@@ -201,17 +203,6 @@ impl<'a> Asking<'a> {
         let answers = inside(self.inside, &there, self.until.saturating_duration_since(Instant::now()), self.each);
         self.known.extend(there.into_iter().zip(answers));
     }
-}
-
-/// What is tried from outside, each probe once: scans, which disturb nobody and take long, and the rest.
-fn split(lots: [Vec<Probe>; 6]) -> (Vec<Vec<Probe>>, Vec<Vec<Probe>>) {
-    let mut tried = BTreeSet::new();
-    let mut new = |probe: &Probe| is_tried(probe) && tried.insert(probe.clone());
-    let lots = lots.map(|lot| lot.into_iter().filter(&mut new).collect::<Vec<_>>());
-    let (scans, visits): (Vec<_>, Vec<_>) =
-        lots.into_iter().map(|lot| lot.into_iter().partition::<Vec<_>, _>(is_scan)).unzip();
-    let some = |lots: Vec<Vec<Probe>>| lots.into_iter().filter(|lot| !lot.is_empty()).collect();
-    (some(scans), some(visits))
 }
 
 /// Whether a probe needs a place beside the machine.

@@ -333,4 +333,4 @@ fn unreachable(from: IpAddr, protocol: u8, ports: &[u8]) -> Option<Heard> {
 
 #[cfg(test)]
 #[path = "frame_tests.rs"]
-pub mod tests;
+pub(super) mod tests;

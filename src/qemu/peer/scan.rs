@@ -3,7 +3,7 @@
 //! Questions go out in windows. Each ends with a question that is certain to be answered: a SYN to a port that the
 //! firewall lets through, or failing one a question for the hardware address. The card, the wire and the guest's network stack keep
 //! the order of frames, so by the time of that answer the guest has seen the whole window, and what it had to say to it
-//! has arrived. Where the answer does not come, the window is asked again.
+//! has arrived. Where the answer does not come, the window is asked again, at last with the other question.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -74,8 +74,10 @@ struct Scan<'a> {
     me: Host,
     it: Host,
     found: Ports,
+    /// The port that ends windows, while it answers.
+    known: Option<u16>,
     /// Windows that were asked.
-    asked: u16,
+    windows: u16,
 }
 
 /// Scans as `me`. `left` tells how much time there is.
@@ -87,7 +89,7 @@ pub fn scan(
 ) -> Result<Ports, ScanError> {
     let (me, it) = find(line, me, request, left)?;
     let found = Ports { address: it.ip, asked: 0, open: BTreeSet::new(), closed: BTreeSet::new() };
-    let mut scan = Scan { line, left, request, me, it, found, asked: 0 };
+    let mut scan = Scan { line, left, request, me, it, found, known: request.known, windows: 0 };
     for window in request.ports.chunks(WINDOW) {
         scan.window(window)?;
         scan.found.asked = scan.found.asked.saturating_add(u32::try_from(window.len()).unwrap_or(u32::MAX));
@@ -150,20 +152,25 @@ fn hear(
 
 impl Scan<'_> {
     fn window(&mut self, ports: &[u16]) -> Result<(), ScanError> {
-        // An answer to a question for the hardware address does not tell which one it answers: there is one only.
-        let attempts = if self.request.known.is_some() { ATTEMPTS } else { 1 };
-        for _ in 0..attempts {
-            self.asked = self.asked.wrapping_add(1);
-            let certain = CERTAIN + self.asked % 10_000;
+        // A question for the hardware address is asked once only: an answer does not tell which one it is to.
+        let ends: &[Option<u16>] = match self.known {
+            Some(port) => &[Some(port), Some(port), None],
+            None => &[None],
+        };
+        for &end in ends {
+            self.windows = self.windows.wrapping_add(1);
+            let certain = CERTAIN + self.windows % 10_000;
             let mut frames: Vec<Vec<u8>> = ports.iter().map(|port| self.question(*port)).collect();
-            frames.push(match self.request.known {
+            frames.push(match end {
                 Some(port) => self.syn(certain, port),
                 None => frame::who_has(self.me, self.it.ip),
             });
             self.line.send(&frames)?;
-            let until = Instant::now() + self.request.patience * (ATTEMPTS / attempts);
+            let times = if ends.len() == 1 { ATTEMPTS } else { 1 };
+            let until = Instant::now() + self.request.patience * times;
             while let Some(heard) = hear(self.line, &[self.me], until, self.left)? {
-                if self.take(heard, ports, certain)? {
+                if self.take(heard, ports, end.map(|port| (certain, port)))? {
+                    self.known = end;
                     return Ok(());
                 }
             }
@@ -182,17 +189,18 @@ impl Scan<'_> {
         frame::segment(self.me, self.it, (from, port), self.request.cookie, TcpControl::Syn)
     }
 
-    /// Notes an answer; says whether it is the one that ends the window.
-    fn take(&mut self, heard: Heard, asked: &[u16], certain: u16) -> Result<bool, ScanError> {
+    /// Notes an answer; says whether it is the one that ends the window: from that port, or to the question for the
+    /// hardware address.
+    fn take(&mut self, heard: Heard, asked: &[u16], end: Option<(u16, u16)>) -> Result<bool, ScanError> {
         let next = self.request.cookie.wrapping_add(1);
         let tcp = self.request.transport == Transport::Tcp;
         match heard {
-            Heard::Neighbour(it) => return Ok(self.request.known.is_none() && it.ip == self.it.ip),
+            Heard::Neighbour(it) => return Ok(end.is_none() && it.ip == self.it.ip),
             Heard::Tcp { from, port, to, reply: Some(reply), ack } if from == self.it.ip && ack == next => {
                 if reply == Reply::Open {
                     self.line.send(&[frame::segment(self.me, self.it, (to, port), next, TcpControl::Rst)])?;
                 }
-                if to == certain && Some(port) == self.request.known {
+                if end == Some((to, port)) {
                     // That nobody is there is an answer as well.
                     return Ok(true);
                 }

@@ -116,6 +116,17 @@ fn a_window_whose_end_is_lost_is_asked_again() {
 }
 
 #[test]
+fn a_known_port_that_is_silent_is_only_missing() {
+    let mut guest = Guest::new(ways()[0].1, &[22], &[80]);
+    let ports: Vec<u16> = (1..=2000).collect();
+    let found = ask(&mut guest, Transport::Tcp, &ports, Some(3002)).unwrap();
+    assert_eq!((found.open, found.closed, found.asked), ([22].into(), [80].into(), 2000));
+    // Whoever falls silent altogether has no result.
+    guest.lost = (guest.seen + 2..guest.seen + 9000).collect();
+    assert!(matches!(ask(&mut guest, Transport::Tcp, &ports, Some(3002)), Err(ScanError::Silent(0))));
+}
+
+#[test]
 fn nobody_and_silence_are_no_results() {
     let mut nobody = Guest::new(Ipv4Addr::new(10, 0, 2, 16).into(), &[], &[]);
     assert!(matches!(ask(&mut nobody, Transport::Tcp, &[22], None), Err(ScanError::Nobody(ways)) if ways.len() == 2));
