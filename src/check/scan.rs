@@ -1,10 +1,11 @@
 //! Part of stage 6: what a stranger in the machine's network finds open.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 
 use super::table::{Check, Finding, Subject, list};
 use super::{Target, Verdict};
-use crate::probe::{Answer, Family, Probe, Transport};
+use crate::probe::{Answer, Family, Ports, Probe, Socket, Transport};
 
 /// The subjects.
 const SUBJECTS: [(&str, Transport, Family); 4] = [
@@ -44,7 +45,7 @@ fn ask(target: &Target) -> Vec<Subject> {
                 Probe::UdpPorts { family, ports, known }
             }
         };
-        Subject { name: name.to_owned(), option: None, probes: vec![probe] }
+        Subject { name: name.to_owned(), option: None, probes: vec![probe, Probe::Sockets] }
     });
     subjects.collect()
 }
@@ -57,7 +58,9 @@ fn ports(target: &Target, protocol: &str) -> BTreeSet<u16> {
 
 fn judge(target: &Target, subject: &str, answers: &[&Answer]) -> Finding {
     let transport = SUBJECTS.iter().find(|(name, ..)| *name == subject).map(|(_, transport, _)| *transport);
-    let ([Answer::Ports(found)], Some(transport)) = (answers, transport) else { return Finding::misfit() };
+    let ([Answer::Ports(found), Answer::Sockets { sockets }], Some(transport)) = (answers, transport) else {
+        return Finding::misfit();
+    };
     let (protocol, all) = match transport {
         Transport::Tcp => ("tcp", usize::from(u16::MAX)),
         Transport::Udp => ("udp", UDP.len()),
@@ -73,9 +76,10 @@ fn judge(target: &Target, subject: &str, answers: &[&Answer]) -> Finding {
         return Finding::new(Verdict::Skipped, expected, "not every port was asked").because(evidence);
     }
     let missing = match transport {
-        Transport::Tcp => may.difference(&found.open).copied().collect(),
+        Transport::Tcp => may.intersection(&waiting(found, sockets)).copied().collect::<BTreeSet<u16>>(),
         Transport::Udp => BTreeSet::new(),
     };
+    let missing: BTreeSet<u16> = missing.difference(&found.open).copied().collect();
     let open = found.open.difference(&may).copied().collect();
     let closed = found.closed.difference(&may).copied().collect();
     let wrong = [("open", &open), ("refusing", &closed), ("missing", &missing)];
@@ -83,6 +87,20 @@ fn judge(target: &Target, subject: &str, answers: &[&Answer]) -> Finding {
         wrong.iter().filter(|(_, set)| !set.is_empty()).map(|(what, set)| format!("{what}: {}", names(set))).collect();
     let observed = if wrong.is_empty() { format!("open: {}", names(&found.open)) } else { wrong.join("; ") };
     Finding::hold(wrong.is_empty(), expected, observed).because(evidence)
+}
+
+/// The TCP ports at which a service waits under the address that was scanned. Where nobody waits is for another check
+/// to tell. A socket at `::` may serve IPv4 or not.
+fn waiting(found: &Ports, sockets: &[Socket]) -> BTreeSet<u16> {
+    let there = |address: IpAddr| {
+        let any = address.is_unspecified() && address.is_ipv4() == found.address.is_ipv4();
+        any || address.to_canonical() == found.address
+    };
+    sockets
+        .iter()
+        .filter(|socket| socket.protocol == "tcp" && there(socket.address))
+        .map(|socket| socket.port)
+        .collect()
 }
 
 fn names(ports: &BTreeSet<u16>) -> String {

@@ -348,3 +348,21 @@ fn what_is_not_asked_of_a_machine_says_nothing_of_its_health() {
     assert!(scans.iter().all(|c| c.verdict == Verdict::NotApplicable && c.observed == "it is elsewhere"), "{scans:?}");
     assert!(report.healthy);
 }
+
+/// Not every service waits under both protocols, and which of them waits at all is what `security.sockets` tells.
+#[test]
+fn a_scan_misses_only_ports_at_which_somebody_waits() {
+    let target = target();
+    let mut world = healthy(&target);
+    for answer in world.values_mut() {
+        match answer {
+            Answer::Ports(ports) => ports.open.clear(),
+            Answer::Sockets { sockets } => sockets.retain(|socket| socket.address.is_ipv4()),
+            _ => {}
+        }
+    }
+    let verdicts = verdicts(&check(&target, &Wanted::default(), &world));
+    let of = |name: &str| verdicts.get(name).copied();
+    assert_eq!(of("security.scan.tcp4"), Some(Verdict::Unhealthy));
+    assert_eq!(of("security.scan.tcp6"), Some(Verdict::Healthy));
+}
