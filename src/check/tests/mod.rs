@@ -1,5 +1,6 @@
 mod certificates;
 mod pairs;
+mod scan;
 mod site;
 mod world;
 
@@ -19,7 +20,7 @@ fn check(target: &Target, wanted: &Wanted, world: &World) -> Report {
 }
 
 fn all_pairs() -> impl Iterator<Item = &'static pairs::Pair> {
-    pairs::PAIRS.iter().chain(site::PAIRS)
+    pairs::PAIRS.iter().chain(site::PAIRS).chain(scan::PAIRS)
 }
 
 fn verdicts(report: &Report) -> BTreeMap<String, Verdict> {
@@ -330,39 +331,4 @@ fn probes_and_answers_survive_json() {
     }
     assert!(serde_json::from_str::<Probe>(r#"{"ask":"sysctls","names":[],"extra":1}"#).is_err());
     assert!(serde_json::from_str::<Probe>(r#"{"ask":"write","directory":"/etc/../usr"}"#).is_err());
-}
-
-#[test]
-fn what_is_not_asked_of_a_machine_says_nothing_of_its_health() {
-    let target = target();
-    let mut world = healthy(&target);
-    for (probe, answer) in &mut world {
-        if matches!(probe, Probe::TcpPorts { .. } | Probe::UdpPorts { .. }) {
-            *answer = Answer::Inapplicable { reason: "it is elsewhere".to_owned() };
-        }
-    }
-    let report = check(&target, &Wanted::default(), &world);
-    let scans: Vec<_> =
-        report.stages.iter().flat_map(|s| &s.checks).filter(|c| c.id.starts_with("security.scan.")).collect();
-    assert_eq!(scans.len(), 4);
-    assert!(scans.iter().all(|c| c.verdict == Verdict::NotApplicable && c.observed == "it is elsewhere"), "{scans:?}");
-    assert!(report.healthy);
-}
-
-/// Not every service waits under both protocols, and which of them waits at all is what `security.sockets` tells.
-#[test]
-fn a_scan_misses_only_ports_at_which_somebody_waits() {
-    let target = target();
-    let mut world = healthy(&target);
-    for answer in world.values_mut() {
-        match answer {
-            Answer::Ports(ports) => ports.open.clear(),
-            Answer::Sockets { sockets } => sockets.retain(|socket| socket.address.is_ipv4()),
-            _ => {}
-        }
-    }
-    let verdicts = verdicts(&check(&target, &Wanted::default(), &world));
-    let of = |name: &str| verdicts.get(name).copied();
-    assert_eq!(of("security.scan.tcp4"), Some(Verdict::Unhealthy));
-    assert_eq!(of("security.scan.tcp6"), Some(Verdict::Healthy));
 }

@@ -87,23 +87,6 @@ fn pressure(world: &mut World, name: &str) {
     }
 }
 
-/// Gives `change` what was found with the probe that `asked` names.
-fn found(world: &mut World, asked: impl Fn(&Probe) -> bool, change: impl Fn(&mut Ports)) {
-    let found = world.iter_mut().find_map(|(probe, answer)| match answer {
-        Answer::Ports(ports) if asked(probe) => Some(ports),
-        _ => None,
-    });
-    change(found.unwrap());
-}
-
-fn tcp(family: Family) -> impl Fn(&Probe) -> bool {
-    move |probe| matches!(probe, Probe::TcpPorts { family: asked, .. } if *asked == family)
-}
-
-fn udp(family: Family) -> impl Fn(&Probe) -> bool {
-    move |probe| matches!(probe, Probe::UdpPorts { family: asked, .. } if *asked == family)
-}
-
 fn outside() -> IpAddr {
     Ipv4Addr::UNSPECIFIED.into()
 }
@@ -266,35 +249,6 @@ pub const PAIRS: &[Pair] = &[
             sockets.push(socket("tcp", "::ffff:10.0.2.15".parse().unwrap(), 9090));
         }),
     ),
-    ("security.scan.tcp4", Unhealthy, |world| {
-        found(world, tcp(Family::Ipv4), |p| {
-            p.open.insert(23);
-        })
-    }),
-    ("security.scan.tcp4", Unhealthy, |world| found(world, tcp(Family::Ipv4), |p| p.open.clear())),
-    ("security.scan.tcp4", Unhealthy, |world| {
-        found(world, tcp(Family::Ipv4), |p| {
-            p.closed.insert(113);
-        })
-    }),
-    ("security.scan.tcp4", Skipped, |world| found(world, tcp(Family::Ipv4), |p| p.asked -= 1)),
-    ("security.scan.tcp6", Unhealthy, |world| {
-        found(world, tcp(Family::Ipv6), |p| {
-            p.open.insert(23);
-        })
-    }),
-    ("security.scan.tcp6", Unhealthy, |world| found(world, tcp(Family::Ipv6), |p| p.open.clear())),
-    ("security.scan.udp4", Unhealthy, |world| {
-        found(world, udp(Family::Ipv4), |p| {
-            p.open.insert(161);
-        })
-    }),
-    ("security.scan.udp4", Skipped, |world| found(world, udp(Family::Ipv4), |p| p.asked = 0)),
-    ("security.scan.udp6", Unhealthy, |world| {
-        found(world, udp(Family::Ipv6), |p| {
-            p.closed.insert(161);
-        })
-    }),
     (
         "security.sysctl.kernel.sysrq",
         Unhealthy,

@@ -15,8 +15,9 @@ use smoltcp::wire::{EthernetAddress, TcpControl};
 use super::frame::{self, Heard, Host, Reply};
 use crate::probe::{Ports, Transport};
 
-/// Questions in a window. QEMU holds 10,000 frames for a card that is busy, and drops what comes then.
-const WINDOW: usize = 512;
+/// Questions in a window. QEMU holds 10,000 frames for a card that is busy, and drops what comes then; Linux has room for
+/// some 300 refusals under way over IPv4 (net.core.wmem_default), and does not send what finds none.
+const WINDOW: usize = 128;
 /// How often a window is asked before the scan is given up.
 const ATTEMPTS: u32 = 3;
 /// Pause between looks at whether the user has interrupted.
