@@ -13,8 +13,8 @@ use serde::{Deserialize, Serialize};
 use crate::name::GuestPath;
 
 pub use answer::{
-    Answer, Answered, Burst, Cgroup, Delivered, Ended, FileSystem, HttpReply, JournalEntry, Mount, Pressure, Resources,
-    Scan, SecretFile, Socket, SshOffer, SshRefusal, TlsReport, Unit, Verity,
+    Answer, Answered, Burst, Cgroup, Delivered, Ended, FileSystem, HttpReply, JournalEntry, Mount, Ports, Pressure,
+    Resources, Scan, SecretFile, Socket, SshOffer, SshRefusal, TlsReport, Unit, Verity,
 };
 pub use place::{HttpUrl, JsonPath, Place, Service};
 pub use request::{Rate, Request, SigningScheme};
@@ -82,6 +82,24 @@ pub enum Probe {
         paths: BTreeSet<String>,
         /// Requests that are let through at once, and a minute.
         limit: Rate,
+    },
+    /// Send a SYN to each of all 65,535 TCP ports, from a host beside the machine in its network; [`Answer::Ports`].
+    TcpPorts {
+        /// Over which protocol.
+        family: Family,
+        /// A port that the firewall should let any number of connections through to: its answers show that others
+        /// were not lost on the way.
+        known: Option<u16>,
+    },
+    /// Send a datagram to UDP ports, from there; [`Answer::Ports`]. A port that is open and has nothing to say to it
+    /// looks like one that is closed by dropping.
+    UdpPorts {
+        /// Over which protocol.
+        family: Family,
+        /// The ports.
+        ports: BTreeSet<u16>,
+        /// As above: a TCP port.
+        known: Option<u16>,
     },
     /// State of the service manager; [`Answer::SystemState`].
     SystemState,
@@ -182,6 +200,25 @@ pub enum Probe {
     },
 }
 
+/// The internet protocol by which a machine is reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Family {
+    /// RFC 791.
+    Ipv4,
+    /// RFC 8200.
+    Ipv6,
+}
+
+/// What has ports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Transport {
+    /// RFC 9293.
+    Tcp,
+    /// RFC 768.
+    Udp,
+}
+
 /// Who answers a probe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Side {
@@ -203,7 +240,9 @@ impl Probe {
             | Self::TlsOlder { .. }
             | Self::PlainHttp { .. }
             | Self::Https { .. }
-            | Self::Burst { .. } => Side::Outside,
+            | Self::Burst { .. }
+            | Self::TcpPorts { .. }
+            | Self::UdpPorts { .. } => Side::Outside,
             Self::SystemState
             | Self::Units { .. }
             | Self::Journal { .. }

@@ -20,6 +20,8 @@ mod persist;
 mod processes;
 #[path = "machine/production.rs"]
 mod production;
+#[path = "machine/scan.rs"]
+mod scan;
 #[path = "machine/secrets.rs"]
 mod secrets;
 #[path = "machine/site.rs"]

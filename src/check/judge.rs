@@ -54,6 +54,7 @@ fn no_answer(question: &Question, answers: &[&Answered]) -> Option<Finding> {
     for answered in answers {
         match &answered.answer {
             Answer::Unavailable { reason } => return missing(Verdict::Skipped, reason),
+            Answer::Inapplicable { reason } => return missing(Verdict::NotApplicable, reason),
             Answer::Unreachable { reason } => return missing(question.check.unreachable, reason),
             _ => {}
         }

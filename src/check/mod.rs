@@ -10,6 +10,7 @@ mod report;
 mod resources;
 mod run;
 mod sarif;
+mod scan;
 mod security;
 mod services;
 mod sockets;

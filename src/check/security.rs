@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::sockets::{Difference, compare};
 use super::table::{Check, Finding, Subject, list};
-use super::{Stage, Target, Verdict, module};
+use super::{Stage, Target, Verdict, module, scan};
 use crate::name::GuestPath;
 use crate::probe::{Answer, Probe, Scan};
 use crate::system::ExpectedSecret;
@@ -16,7 +16,7 @@ const READ_ONLY: [&str; 2] = ["/etc", "/usr"];
 const START_PARAMETERS: [&str; 4] = ["BOOT_IMAGE=", "console=", "initrd=", "roothash="];
 
 /// The checks of the stage.
-pub static CHECKS: [Check; 12] = [
+pub static CHECKS: [Check; 13] = [
     Check {
         id: "security.root.read-only",
         about: "the root file system is EROFS",
@@ -45,6 +45,7 @@ pub static CHECKS: [Check; 12] = [
         ask: |_| Subject::only(Probe::Sockets),
         judge: judge_sockets,
     },
+    scan::CHECK,
     Check {
         id: "security.sysctl",
         about: "the kernel setting is as configured",

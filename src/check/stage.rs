@@ -132,7 +132,7 @@ impl StageReport {
     /// Whether all that is wrong may come right as a machine settles: what is measured regularly, and services that
     /// listen and answer some time after systemd counts them as started.
     pub fn may_settle(&self) -> bool {
-        const LATE: [&str; 2] = ["security.sockets", "security.fail2ban."];
+        const LATE: [&str; 3] = ["security.sockets", "security.scan.", "security.fail2ban."];
         let bad = |verdict| matches!(verdict, Verdict::Unhealthy | Verdict::Skipped);
         let mut checks = self.checks.iter().filter(|check| bad(check.verdict));
         bad(self.verdict)

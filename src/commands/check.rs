@@ -175,9 +175,10 @@ pub fn of_vm(context: &Context, vm: &Vm) -> Result<Report> {
 fn check(context: &Context, subject: &Subject<'_>, wanted: &Wanted, limits: Limits) -> Result<Report> {
     let target = target(&subject.manifest);
     let until = Instant::now() + limits.all;
-    let outside = subject.outside(limits, until)?;
+    let lots = Stage::ALL.map(|stage| wanted.probes(stage, &target));
+    let (plug, peer) = subject.beside(&lots);
+    let outside = subject.outside(limits, until, peer)?;
     let report = std::thread::scope(|scope| {
-        let lots = Stage::ALL.map(|stage| wanted.probes(stage, &target));
         let mut asking = Asking::start(scope, &subject.inside, &outside, lots, until, limits.each);
         let mut answer = |stage: Stage, probes: &[Probe]| {
             let work = Work::start(context.ui.as_ref(), "check", stage.to_string(), None);
@@ -198,6 +199,7 @@ fn check(context: &Context, subject: &Subject<'_>, wanted: &Wanted, limits: Limi
         };
         check::run(&target, wanted, &mut answer, &mut again)
     });
+    drop(plug);
     // What a signal has cut short is no report.
     if interrupt::heard() { Err(Failure::Interrupted) } else { Ok(report) }
 }

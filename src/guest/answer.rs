@@ -208,7 +208,9 @@ impl Machine {
             | Probe::TlsOlder { .. }
             | Probe::PlainHttp { .. }
             | Probe::Https { .. }
-            | Probe::Burst { .. } => {
+            | Probe::Burst { .. }
+            | Probe::TcpPorts { .. }
+            | Probe::UdpPorts { .. } => {
                 return Err("this has to be asked from outside".to_owned().into());
             }
         })

@@ -34,6 +34,11 @@ pub enum Answer {
         /// What happened instead.
         reason: String,
     },
+    /// This is not asked of such a machine, however it is.
+    Inapplicable {
+        /// Why not.
+        reason: String,
+    },
     /// What the SSH port said.
     SshOffer(SshOffer),
     /// A login succeeded and the command ended.
@@ -56,6 +61,8 @@ pub enum Answer {
     },
     /// What came of many requests.
     Burst(Burst),
+    /// What ports answered to a stranger.
+    Ports(Ports),
     /// State of the service manager, as `systemctl is-system-running` prints it.
     SystemState {
         /// `running`, `degraded`, `starting` ...
@@ -243,6 +250,19 @@ pub struct Burst {
     pub ms: u64,
     /// Whether the last answer was 429.
     pub limited: bool,
+}
+
+/// What came of asking ports. Those in neither set said nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ports {
+    /// The machine's address.
+    pub address: std::net::IpAddr,
+    /// How many ports were asked.
+    pub asked: u32,
+    /// Ports that take a connection, or answered a datagram.
+    pub open: BTreeSet<u16>,
+    /// Ports that refuse: the firewall lets through what nobody is there for, or says that it does not.
+    pub closed: BTreeSet<u16>,
 }
 
 /// Status codes by which signed events were answered.

@@ -33,6 +33,9 @@ pub mod file {
     pub const CREDENTIALS: &str = "credentials";
 }
 
+/// Name of the network that the machine's card is in.
+pub const NETDEV: &str = "net";
+
 /// Where QEMU finds the machine's files; inside a sandbox these are not the host's paths.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Paths {
@@ -176,7 +179,7 @@ fn disk(machine: &Machine, paths: &Paths) -> Vec<OsString> {
 }
 
 fn network(machine: &Machine, forwards: &[Forward]) -> Vec<OsString> {
-    let mut netdev = "user,id=net".to_owned();
+    let mut netdev = format!("user,id={NETDEV}");
     if !machine.profile.outbound {
         netdev.push_str(",restrict=on");
     }
@@ -184,7 +187,7 @@ fn network(machine: &Machine, forwards: &[Forward]) -> Vec<OsString> {
         netdev.push_str(&format!(",hostfwd=tcp:127.0.0.1:{}-:{}", forward.host, forward.guest));
     }
     let mut list = vec![word("-netdev"), word(&netdev)];
-    list.extend(words("-device virtio-net-pci,netdev=net,romfile="));
+    list.extend(words(&format!("-device virtio-net-pci,netdev={NETDEV},romfile=")));
     list
 }
 

@@ -183,6 +183,9 @@ pub enum Error {
     /// A disk too large for an overlay.
     #[error("an overlay of {0} bytes is too large")]
     TooLarge(u64),
+    /// The sockets of a peer in the machine's network could not be set up.
+    #[error("cannot take part in the machine's network")]
+    Peer(#[source] io::Error),
     /// The terminal or the console socket refused.
     #[error("cannot attach to the console")]
     Console(#[source] io::Error),

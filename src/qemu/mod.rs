@@ -12,6 +12,7 @@ pub mod console;
 pub mod machine;
 pub mod machines;
 pub mod outside;
+pub mod peer;
 pub mod program;
 pub mod ssh;
 pub mod state;

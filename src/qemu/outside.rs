@@ -12,7 +12,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::disk;
 use crate::interrupt;
-use crate::probe::{Answer, Answered, Ended, Probe, SshRefusal};
+use crate::probe::{Answer, Answered, Ended, Probe, SshRefusal, Transport};
+use crate::qemu::peer::Peer;
 use crate::tool::{Bounded, Tool, quote};
 
 /// How much of a command's output is kept, in bytes.
@@ -31,7 +32,7 @@ pub struct Patience {
     pub pause: Duration,
     /// How long the machine may take to accept a connection and to say what it offers.
     pub offer: Duration,
-    /// How long a login and its command may take, or a request over HTTPS, or a burst of them.
+    /// How long a login and its command may take, or a request over HTTPS, or a burst of them, or a scan.
     pub login: Duration,
 }
 
@@ -60,6 +61,8 @@ pub struct Outside {
     /// Where ports of the machine are reached, on `web` if that is another host.
     ports: BTreeMap<u16, u16>,
     web: Option<String>,
+    /// Who scans, or what is said instead.
+    peer: Result<Peer, Answer>,
 }
 
 /// What one list of probes may still cost.
@@ -77,13 +80,21 @@ impl Outside {
     pub fn new(host: &str, port: u16, key: &Path, ssh: Tool, patience: Patience) -> disk::Result<Self> {
         let (host, key) = (host.to_owned(), key.to_owned());
         let (until, known, ports) = (None, disk::temp_dir()?, BTreeMap::new());
-        Ok(Self { host, port, key, ssh, patience, until, known, ports, web: None })
+        let reason = "only a machine that rave runs is scanned: it needs a place beside it in its network".to_owned();
+        let peer = Err(Answer::Inapplicable { reason });
+        Ok(Self { host, port, key, ssh, patience, until, known, ports, web: None, peer })
     }
 
     /// Further ports of the machine, and where each is reached, on the same host or on `web`.
     #[must_use]
     pub fn reached(self, ports: BTreeMap<u16, u16>, web: Option<String>) -> Self {
         Self { ports, web, ..self }
+    }
+
+    /// Who scans the machine; or why nobody can.
+    #[must_use]
+    pub fn beside(self, peer: Result<Peer, String>) -> Self {
+        Self { peer: peer.map_err(Answer::unavailable), ..self }
     }
 
     /// Nothing is tried any more from then on, and what is tried ends then.
@@ -113,6 +124,7 @@ impl Outside {
                 | Probe::PlainHttp { .. }
                 | Probe::Https { .. }
                 | Probe::Burst { .. } => Some(self.https(probe, &mut left.waits)),
+                Probe::TcpPorts { .. } | Probe::UdpPorts { .. } => Some(self.scan(probe)),
                 _ => Some(self.patiently(probe, &mut left.attempts)),
             };
             // Whoever is not waited for to the end is not known to be out of reach.
@@ -121,6 +133,26 @@ impl Outside {
             Answered { answer, ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX) }
         };
         probes.iter().map(timed).collect()
+    }
+
+    fn scan(&self, probe: &Probe) -> Answer {
+        let peer = match &self.peer {
+            Ok(peer) => peer,
+            Err(answer) => return answer.clone(),
+        };
+        let until = Instant::now() + self.patience.login;
+        let left = || self.left(until.saturating_duration_since(Instant::now()));
+        match probe {
+            Probe::TcpPorts { family, known } => {
+                let ports: Vec<u16> = (1..=u16::MAX).collect();
+                peer.scan(*family, Transport::Tcp, &ports, *known, &left)
+            }
+            Probe::UdpPorts { family, ports, known } => {
+                let ports: Vec<u16> = ports.iter().copied().collect();
+                peer.scan(*family, Transport::Udp, &ports, *known, &left)
+            }
+            _ => Answer::unavailable("this is no scan"),
+        }
     }
 
     fn patiently(&self, probe: &Probe, attempts: &mut u32) -> Answer {

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use qapi::{Enum as _, qmp};
+use qapi::{Command, Enum as _, qmp};
 use serde_json::Value;
 use tokio::sync::watch;
 
@@ -85,6 +85,11 @@ impl Qmp {
     /// Ends QEMU, as if the power was cut.
     pub async fn quit(&self) -> Result<()> {
         self.link.call(qmp::quit {}, PATIENCE).await.map(drop)
+    }
+
+    /// Runs any command.
+    pub(super) async fn call<C: Command>(&self, command: C) -> Result<C::Ok> {
+        self.link.call(command, PATIENCE).await
     }
 
     /// What the events have told so far.

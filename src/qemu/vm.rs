@@ -118,6 +118,11 @@ impl Vm {
         &self.directory
     }
 
+    /// What its QEMU is told something by.
+    pub(super) fn line(&self) -> (&Engine, &Qmp) {
+        (&self.engine, &self.qmp)
+    }
+
     /// The private key that its user's authorized key belongs to, in OpenSSH's format.
     pub fn private_key(&self) -> PathBuf {
         ssh::private_key(&self.directory)

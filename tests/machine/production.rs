@@ -13,6 +13,7 @@ use sha2::Sha256;
 use crate::copy::copy;
 use crate::https;
 use crate::lab::{Lab, assert_well, lines, shared, wait_for, with_verdict};
+use crate::scan;
 use crate::site::{Reply, Site};
 
 const MIB: u64 = 1 << 20;
@@ -140,6 +141,7 @@ fn production_in_safe_mode_works_and_is_seen_when_it_does_not() {
     watched(&scene, &site);
     webhooks(&scene, &site, &secret);
     https::breaks(&scene.lab, &site, scene.secret("production", "tls-key-main").into());
+    scan::finds(&scene.lab, "production");
     database(&scene, &site);
     bans(&scene);
     certificate(&scene, &site);

@@ -17,7 +17,13 @@ const FAULTS: [Fault; 9] = [
     Fault {
         breaks: "nft list table inet rave > /run/rave.nft; nft delete table inet rave",
         mends: "nft -f /run/rave.nft",
-        seen_by: &["security.firewall.policy"],
+        seen_by: &[
+            "security.firewall.policy",
+            "security.scan.tcp4",
+            "security.scan.tcp6",
+            "security.scan.udp4",
+            "security.scan.udp6",
+        ],
     },
     Fault {
         breaks: "systemctl stop nftables.service",

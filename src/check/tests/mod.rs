@@ -1,5 +1,6 @@
 mod certificates;
 mod pairs;
+mod scan;
 mod site;
 mod world;
 
@@ -19,7 +20,7 @@ fn check(target: &Target, wanted: &Wanted, world: &World) -> Report {
 }
 
 fn all_pairs() -> impl Iterator<Item = &'static pairs::Pair> {
-    pairs::PAIRS.iter().chain(site::PAIRS)
+    pairs::PAIRS.iter().chain(site::PAIRS).chain(scan::PAIRS)
 }
 
 fn verdicts(report: &Report) -> BTreeMap<String, Verdict> {

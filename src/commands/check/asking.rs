@@ -11,6 +11,7 @@ use crate::interrupt;
 use crate::probe::{Answered, Probe, Side};
 use crate::qemu::agent::Exit;
 use crate::qemu::outside::{Outside, Patience};
+use crate::qemu::peer::{Peer, Plug};
 use crate::qemu::vm::Vm;
 
 use super::super::failure::chain;
@@ -49,6 +50,9 @@ impl Outsider {
     }
 }
 
+/// Who scans a machine, or why nobody can.
+pub type Peered = std::result::Result<Peer, String>;
+
 /// The way by which programs are run in a machine as root.
 pub enum Inside<'a> {
     /// The guest agent of a machine that rave runs.
@@ -58,8 +62,23 @@ pub enum Inside<'a> {
 }
 
 impl Subject<'_> {
+    /// Takes a place beside the machine in its network, if a probe needs one and rave runs the machine. The place is given
+    /// up when the first value is dropped.
+    pub fn beside(&self, probes: &[Vec<Probe>]) -> (Option<Plug<'_>>, Option<Peered>) {
+        let Inside::Agent(vm) = &self.inside else { return (None, None) };
+        if !probes.iter().flatten().any(is_scan) {
+            return (None, None);
+        }
+        match vm.plug() {
+            Ok((plug, peer)) => (Some(plug), Some(Ok(peer))),
+            Err(error) => (None, Some(Err(chain(&error)))),
+        }
+    }
+
     /// The machine as its users see it, until the deadline.
-    pub fn outside(&self, limits: Limits, until: Instant) -> Result<Outsider> {
+    ///
+    /// `peer` is who scans it.
+    pub fn outside(&self, limits: Limits, until: Instant, peer: Option<Peered>) -> Result<Outsider> {
         let usual = Patience::default();
         let most = |time: Duration| limits.each.map_or(time, |each| each.min(time));
         let patience = Patience { offer: most(usual.offer), login: most(usual.login), ..usual };
@@ -70,9 +89,11 @@ impl Subject<'_> {
                 let port = vm.state().host_port(22).ok_or_else(|| Failure::error("the machine has no SSH port"))?;
                 let ssh = running::ssh(&running::tools_of(vm)?, vm.directory(), false);
                 let ports = sites.filter_map(|port| Some((port, vm.state().host_port(port)?))).collect();
-                (Outside::new("127.0.0.1", port, &vm.private_key(), ssh, patience)?.reached(ports, None), true)
+                let outside = Outside::new("127.0.0.1", port, &vm.private_key(), ssh, patience)?.reached(ports, None);
+                (outside, true)
             }
         };
+        let outside = if let Some(peer) = peer { outside.beside(peer) } else { outside };
         Ok(Outsider { outside: outside.until(until), has_key })
     }
 }
@@ -182,6 +203,11 @@ impl<'a> Asking<'a> {
         let answers = inside(self.inside, &there, self.until.saturating_duration_since(Instant::now()), self.each);
         self.known.extend(there.into_iter().zip(answers));
     }
+}
+
+/// Whether a probe needs a place beside the machine.
+fn is_scan(probe: &Probe) -> bool {
+    matches!(probe, Probe::TcpPorts { .. } | Probe::UdpPorts { .. })
 }
 
 /// Whether a probe is tried from outside, beside what is asked inside.
