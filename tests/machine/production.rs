@@ -31,9 +31,10 @@ impl Scene {
         // What webhooks are for; the image itself has no handler.
         let handlers = "  services.webhook.handlers:\n    note:\n      events: [push]\n      user: agent\n      \
                         writes: [/var/lib/note]\n      command: [/bin/sh, -c, 'cat >> /var/lib/note/events']\n    \
-                        fails: { events: [doomed], command: [/bin/false] }\n  \
+                        fails: { events: [doomed], command: [/bin/false] }\n    counts: { events: [push], unit: counts.service }\n  \
                         services.webhook: { attempts: 2, backoff.base: 1s }\n  \
-                        environment.files:\n    /etc/tmpfiles.d/note.conf: { text: \"d /var/lib/note 0700 agent agent -\\n\" }\n";
+                        environment.files:\n    /etc/tmpfiles.d/note.conf: { text: \"d /var/lib/note 0700 agent agent -\\n\" }\n    \
+                        /etc/systemd/system/counts.service: { text: \"[Service]\\nType=oneshot\\nExecStart=/bin/sh -c 'echo counted >> /run/counted'\\n\" }\n";
         let image = disk::read_to_string(project.join("images/production.yaml")).unwrap();
         // A test logs in more often than an administrator.
         let image = image.replace("base.firewall.ssh.rate: 12\n", "base.firewall.ssh: { rate: 6000, burst: 100 }\n");
@@ -241,6 +242,7 @@ fn webhooks(scene: &Scene, site: &Site, secret: &str) {
     });
     let handled = || scene.root("cat /var/lib/note/events 2> /dev/null || true");
     wait_for("the handler", || handled().contains("{\"n\":1}").then_some(()));
+    wait_for("the unit", || scene.root("cat /run/counted 2> /dev/null || true").contains("counted").then_some(()));
 
     println!("what no handler can do becomes a dead letter, which an operator sees and drops");
     assert_eq!(github(site, secret, "two", "doomed", b"{}").status, 202);
