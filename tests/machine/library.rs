@@ -100,12 +100,13 @@ const DATA: [Fault; 6] = [
     },
     // Prometheus notices at its next scrape.
     Fault {
-        breaks: "systemctl stop prometheus-node-exporter.service; sleep 12",
-        mends: "systemctl start prometheus-node-exporter.service; sleep 12",
+        breaks: "systemctl stop prometheus-node-exporter.socket prometheus-node-exporter.service; sleep 12",
+        mends: "systemctl start prometheus-node-exporter.socket prometheus-node-exporter.service; sleep 12",
         seen_by: &[
             "monitoring.node-exporter.metrics",
             "monitoring.prometheus.targets",
             "services.unit.prometheus-node-exporter.service",
+            "services.unit.prometheus-node-exporter.socket",
         ],
     },
     Fault {
@@ -151,7 +152,7 @@ fn what_serves_works_and_is_seen_when_it_does_not() {
 
     println!("a package without a module runs with its own unit, user and the image's configuration");
     assert_eq!(lab.root(image, "ps -o user:20=,uid= -C mosquitto | tr -s ' '"), "mosquitto 961");
-    assert!(lab.root(image, "ss -Hltn 'sport = :1883'").contains("0.0.0.0:1883"));
+    assert!(lab.root(image, "cat /proc/net/tcp").contains(" 00000000:075B 00000000:0000 0A "));
     assert!(lab.root(image, "nft list chain inet rave input").contains("tcp dport 1883 accept"));
 
     println!("each of {} faults is seen by its checks and by no others", WEB.len());
