@@ -272,6 +272,10 @@ fn a_machine_that_looks_at_itself_claims_nothing_that_only_others_know() {
         "resources.processors",
         "security.keys",
         "security.passwords",
+        "security.scan.tcp4",
+        "security.scan.tcp6",
+        "security.scan.udp4",
+        "security.scan.udp6",
         "security.set-id",
         "services.clock",
     ];
