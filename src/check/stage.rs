@@ -1,5 +1,7 @@
 //! Stages, verdicts and the report of a check: what `rave check --json` prints.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 /// The six stages, in the order in which they run.
@@ -128,6 +130,12 @@ impl StageReport {
         let verdict = checks.iter().map(|check| check.verdict).max().unwrap_or(Verdict::Skipped);
         Self { stage, verdict, checks }
     }
+
+    /// A machine whose start ended less than this ago may not have measured everything twice: targets are scraped every
+    /// 30 s in SAFE.
+    pub const YOUNG: Duration = Duration::from_secs(90);
+    /// How long to wait before what may settle in such a machine is asked again.
+    pub const PAUSE: Duration = Duration::from_secs(5);
 
     /// Whether all that is wrong may come right as a machine settles: what is measured regularly, and services that
     /// listen and answer some time after systemd counts them as started.

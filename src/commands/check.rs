@@ -29,10 +29,7 @@ use asking::{Asking, Inside, Subject};
 use remote::Remote;
 pub use show::show;
 
-/// A machine younger than this may not have measured everything twice: targets are scraped every 30 s in SAFE.
-const YOUNG: Duration = Duration::from_secs(90);
-/// How long to wait before such a machine is asked again, and between two looks at one that still starts.
-const PAUSE: Duration = Duration::from_secs(5);
+/// Between two looks at a machine that still starts.
 const LOOK: Duration = Duration::from_secs(1);
 
 /// How long a machine may take for its answers.
@@ -188,12 +185,12 @@ fn check(context: &Context, subject: &Subject<'_>, wanted: &Wanted, limits: Limi
         };
         let mut again = |report: &StageReport| {
             let early = report.may_settle()
-                && until.saturating_duration_since(Instant::now()) > PAUSE
+                && until.saturating_duration_since(Instant::now()) > StageReport::PAUSE
                 && !interrupt::heard()
-                && age(&subject.inside).is_some_and(|age| age < YOUNG);
+                && age(&subject.inside).is_some_and(|age| age < StageReport::YOUNG);
             if early {
                 context.ui.say(format!("{}: the machine is young, and this may settle; asking again", report.stage));
-                interrupt::pause(PAUSE);
+                interrupt::pause(StageReport::PAUSE);
             }
             early
         };

@@ -2,21 +2,18 @@
 
 use std::time::{Duration, Instant};
 
+use crate::check::StageReport;
 use crate::tool::Tool;
 
-/// A machine younger than this may not have measured everything twice: targets are scraped every 30 s in SAFE.
-const YOUNG: Duration = Duration::from_secs(90);
-/// Between two questions.
-const PAUSE: Duration = Duration::from_secs(5);
 /// How long systemd may take for its answer, and how much of it is read, in bytes.
 const TIME: Duration = Duration::from_secs(10);
 const OUTPUT: usize = 4096;
 
 /// Waits a little if the machine is young and the look did not begin long ago; false: there is no use in asking again.
 pub fn pause(started: Instant) -> bool {
-    let young = started.elapsed() < YOUNG && is_young();
+    let young = started.elapsed() < StageReport::YOUNG && is_young();
     if young {
-        std::thread::sleep(PAUSE);
+        std::thread::sleep(StageReport::PAUSE);
     }
     young
 }
@@ -32,7 +29,7 @@ fn is_young() -> bool {
 
 /// `finish` is in microseconds, and 0 before; `now` is in seconds.
 fn young(finish: u64, now: u64) -> bool {
-    finish == 0 || Duration::from_secs(now).saturating_sub(Duration::from_micros(finish)) < YOUNG
+    finish == 0 || Duration::from_secs(now).saturating_sub(Duration::from_micros(finish)) < StageReport::YOUNG
 }
 
 #[cfg(test)]
