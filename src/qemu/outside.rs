@@ -12,7 +12,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::disk;
 use crate::interrupt;
-use crate::probe::{Answer, Answered, Ended, Probe, SshRefusal, Transport};
+use crate::probe::{Answer, Answered, Ended, Family, Probe, SshRefusal, Transport};
 use crate::qemu::peer::Peer;
 use crate::tool::{Bounded, Tool, quote};
 
@@ -124,7 +124,14 @@ impl Outside {
                 | Probe::PlainHttp { .. }
                 | Probe::Https { .. }
                 | Probe::Burst { .. } => Some(self.https(probe, &mut left.waits)),
-                Probe::TcpPorts { .. } | Probe::UdpPorts { .. } => Some(self.scan(probe)),
+                Probe::TcpPorts { family, known } => {
+                    let ports: Vec<u16> = (1..=u16::MAX).collect();
+                    Some(self.scan(*family, Transport::Tcp, &ports, *known))
+                }
+                Probe::UdpPorts { family, ports, known } => {
+                    let ports: Vec<u16> = ports.iter().copied().collect();
+                    Some(self.scan(*family, Transport::Udp, &ports, *known))
+                }
                 _ => Some(self.patiently(probe, &mut left.attempts)),
             };
             // Whoever is not waited for to the end is not known to be out of reach.
@@ -135,24 +142,14 @@ impl Outside {
         probes.iter().map(timed).collect()
     }
 
-    fn scan(&self, probe: &Probe) -> Answer {
+    fn scan(&self, family: Family, transport: Transport, ports: &[u16], known: Option<u16>) -> Answer {
         let peer = match &self.peer {
             Ok(peer) => peer,
             Err(answer) => return answer.clone(),
         };
         let until = Instant::now() + self.patience.login;
         let left = || self.left(until.saturating_duration_since(Instant::now()));
-        match probe {
-            Probe::TcpPorts { family, known } => {
-                let ports: Vec<u16> = (1..=u16::MAX).collect();
-                peer.scan(*family, Transport::Tcp, &ports, *known, &left)
-            }
-            Probe::UdpPorts { family, ports, known } => {
-                let ports: Vec<u16> = ports.iter().copied().collect();
-                peer.scan(*family, Transport::Udp, &ports, *known, &left)
-            }
-            _ => Answer::unavailable("this is no scan"),
-        }
+        peer.scan(family, transport, ports, known, &left)
     }
 
     fn patiently(&self, probe: &Probe, attempts: &mut u32) -> Answer {
