@@ -3,6 +3,7 @@
 mod authoring;
 mod building;
 mod checking;
+pub mod fault;
 mod guest;
 pub mod secrets;
 
@@ -281,6 +282,15 @@ pub enum Vm {
         #[command(subcommand)]
         verb: VmSecrets,
     },
+    /// Have something go wrong in a machine, to see what it does then
+    #[command(after_help = "Examples:
+  rave vm fault web network-loss --for 60     no link for a minute; Ctrl-C mends it sooner
+  rave vm fault web stuck-unit nginx.service  until Ctrl-C
+  rave vm fault web power-cut                 what was not flushed is lost
+
+In another terminal `rave check web --watch` tells what is seen of it. A rave that is killed leaves the fault behind:
+give it once more, with --for 0.")]
+    Fault(fault::Fault),
     /// Shut the machine down, by force only if it does not obey
     #[command(after_help = "Examples:
   rave vm stop web            ask the machine to shut down, and wait

@@ -71,6 +71,15 @@ pub enum Probe {
         /// The request; its `host` is whom TLS is agreed on with.
         request: Request,
     },
+    /// Begin a request over TLS, and send a byte of it each second; [`Answer::Held`]. While that goes on, others are asked.
+    Slow {
+        /// Port of the machine.
+        port: u16,
+        /// Whom it should be.
+        name: String,
+        /// For so many seconds at most.
+        seconds: u16,
+    },
     /// Ask for the page that comes quickest over TLS until told to wait (429); [`Answer::Burst`], or [`Answer::Silence`]. It stands behind
     /// the others from outside, for probes are answered in this order and it uses up what they need.
     Burst {
@@ -240,6 +249,7 @@ impl Probe {
             | Self::TlsOlder { .. }
             | Self::PlainHttp { .. }
             | Self::Https { .. }
+            | Self::Slow { .. }
             | Self::Burst { .. }
             | Self::TcpPorts { .. }
             | Self::UdpPorts { .. } => Side::Outside,

@@ -8,6 +8,8 @@ mod boot;
 mod copy;
 #[path = "machine/cuts.rs"]
 mod cuts;
+#[path = "machine/faults.rs"]
+mod faults;
 #[path = "machine/https.rs"]
 mod https;
 #[path = "machine/lab.rs"]

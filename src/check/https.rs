@@ -1,5 +1,6 @@
 //! Stage 2: what the machine serves over HTTPS is what the image says, and shown to those who ask as they should.
 
+mod attack;
 mod certificate;
 mod webhook;
 
@@ -21,7 +22,7 @@ const BODY: usize = 200;
 const CSP: &str = "content-security-policy";
 
 /// The checks of the stage. The burst comes last: it leaves nothing for others to ask.
-pub static CHECKS: [Check; 19] = [
+pub static CHECKS: [Check; 22] = [
     Check {
         id: "https.tls.version",
         about: "a server answers and agrees on TLS 1.3",
@@ -73,6 +74,9 @@ pub static CHECKS: [Check; 19] = [
         ask: ask_unknown_host,
         judge: |_, _, answers| status(answers, 421, "a request for a host that no site has"),
     },
+    attack::MALFORMED,
+    attack::LARGE_HEADER,
+    attack::SLOW,
     webhook::METHOD,
     webhook::UNSIGNED,
     webhook::FORGED,

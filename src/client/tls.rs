@@ -116,6 +116,14 @@ impl Session {
         reply(&mut self.stream)
     }
 
+    /// Sends a part of a request.
+    ///
+    /// # Errors
+    /// The server has ended the connection, or it broke.
+    pub fn send(&mut self, part: &[u8]) -> io::Result<()> {
+        self.stream.get_mut().write_all(part)
+    }
+
     /// Sends blanks. A server that does not want it may answer and close before all of it is written, so
     /// that what counts is the answer.
     fn blanks(&mut self, length: u64) {

@@ -9,6 +9,7 @@ mod diff;
 mod eval;
 mod explain;
 mod failure;
+mod fault;
 mod fmt;
 mod generations;
 mod guest;

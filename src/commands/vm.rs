@@ -17,7 +17,7 @@ use crate::qemu::vm::Patience;
 use crate::ui::Tone;
 
 use super::running::{self, machines};
-use super::{Context, Failure, Result, Status, push, run, store};
+use super::{Context, Failure, Result, Status, fault, push, run, store};
 
 /// Runs one of the verbs.
 pub fn run(verb: &cli::Vm, context: &Context) -> Result<Status> {
@@ -29,6 +29,7 @@ pub fn run(verb: &cli::Vm, context: &Context) -> Result<Status> {
         cli::Vm::Secrets { name, verb: cli::VmSecrets::Push { image } } => {
             push::run(&parse(name)?, image.as_deref(), context)
         }
+        cli::Vm::Fault(wanted) => fault::run(wanted, &parse(&wanted.name)?, context),
         cli::Vm::Stop { name, grace } => stop(context, &parse(name)?, *grace),
         cli::Vm::Rm { name, force } => remove(context, &parse(name)?, *force),
     }

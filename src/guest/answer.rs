@@ -208,6 +208,7 @@ impl Machine {
             | Probe::TlsOlder { .. }
             | Probe::PlainHttp { .. }
             | Probe::Https { .. }
+            | Probe::Slow { .. }
             | Probe::Burst { .. }
             | Probe::TcpPorts { .. }
             | Probe::UdpPorts { .. } => {

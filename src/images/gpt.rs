@@ -101,6 +101,14 @@ pub fn write(path: &Path, disk_uuid: Uuid, partitions: &[Partition]) -> Result<V
     Ok(offsets)
 }
 
+/// Where the first partition of this type begins on a disk, in bytes; none: it has no such partition.
+pub fn find(path: &Path, kind: Uuid) -> Result<Option<u64>, Error> {
+    let table = GPT::read_from(&mut disk::open(path)?, SECTOR).map_err(|error| Error::Table(error.to_string()))?;
+    let kind = Uuid::swap_gpt(*kind.as_bytes());
+    let found = table.iter().find(|(_, entry)| entry.is_used() && entry.partition_type_guid == kind);
+    Ok(found.map(|(_, entry)| entry.starting_lba.saturating_mul(SECTOR)))
+}
+
 fn table(file: &mut std::fs::File, disk_uuid: Uuid) -> io::Result<GPT> {
     GPT::new_from(file, SECTOR, Uuid::swap_gpt(*disk_uuid.as_bytes())).map_err(io::Error::other)
 }

@@ -155,6 +155,13 @@ pub enum Answer {
         /// What happened instead.
         reason: String,
     },
+    /// How long a server put up with a request that was not finished.
+    Held {
+        /// For so many milliseconds.
+        ms: u32,
+        /// Whether it ended the connection then; if not, the client gave up.
+        ended: bool,
+    },
     /// A certificate with its chain: DER in base64, the server's own first.
     Certificate {
         /// The certificates.

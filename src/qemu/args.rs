@@ -19,6 +19,8 @@ pub mod file {
     pub const QMP: &str = "qmp.sock";
     /// QMP, for any other rave.
     pub const CONTROL: &str = "control.sock";
+    /// The same for whoever brings faults about, beside what others do with the machine.
+    pub const FAULT: &str = "fault.sock";
     /// The guest agent.
     pub const AGENT: &str = "agent.sock";
     /// The serial console.
@@ -35,6 +37,8 @@ pub mod file {
 
 /// Name of the network that the machine's card is in.
 pub const NETDEV: &str = "net";
+/// The node of the block layer that the machine's disk is.
+pub const DISK: &str = "disk";
 
 /// Where QEMU finds the machine's files; inside a sandbox these are not the host's paths.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -165,7 +169,7 @@ fn disk(machine: &Machine, paths: &Paths) -> Vec<OsString> {
         "file": { "driver": "file", "filename": text(&paths.disk), "read-only": true },
     });
     let overlay = json!({
-        "driver": "qcow2", "node-name": "disk", "discard": "unmap", "cache": cache, "backing": "base",
+        "driver": "qcow2", "node-name": DISK, "discard": "unmap", "cache": cache, "backing": "base",
         "file": {
             "driver": "file", "filename": text(&within(paths, file::OVERLAY)), "discard": "unmap", "cache": cache,
         },
@@ -174,7 +178,7 @@ fn disk(machine: &Machine, paths: &Paths) -> Vec<OsString> {
     for node in [base, overlay] {
         list.extend([word("-blockdev"), word(&node.to_string())]);
     }
-    list.extend(words("-device virtio-blk-pci,drive=disk,bootindex=1,discard=on,serial=rave"));
+    list.extend(words(&format!("-device virtio-blk-pci,id=disk0,drive={DISK},bootindex=1,discard=on,serial=rave")));
     list
 }
 
@@ -195,7 +199,7 @@ fn channels(paths: &Paths) -> Vec<OsString> {
     let mut log = OsString::from(",logappend=on,logfile=");
     log.push(escape(&within(paths, file::CONSOLE_LOG)));
     let mut list = Vec::new();
-    for (id, name) in [("qmp", file::QMP), ("control", file::CONTROL)] {
+    for (id, name) in [("qmp", file::QMP), ("control", file::CONTROL), ("fault", file::FAULT)] {
         list.extend(socket(id, &within(paths, name), ""));
         list.extend(words(&format!("-mon chardev={id},mode=control")));
     }

@@ -56,13 +56,15 @@ fn uefi_under_software_emulation() {
     -drive if=pflash,unit=1,format=raw,file=vars.fd
     -blockdev {"driver":"raw","node-name":"base","read-only":true,"file":{"driver":"file","filename":"/images/a,b.raw","read-only":true}}
     -blockdev {"driver":"qcow2","node-name":"disk","discard":"unmap","cache":{"direct":false,"no-flush":true},"backing":"base","file":{"driver":"file","filename":"overlay.qcow2","discard":"unmap","cache":{"direct":false,"no-flush":true}}}
-    -device virtio-blk-pci,drive=disk,bootindex=1,discard=on,serial=rave
+    -device virtio-blk-pci,id=disk0,drive=disk,bootindex=1,discard=on,serial=rave
     -netdev user,id=net,hostfwd=tcp:127.0.0.1:2223-:22,hostfwd=tcp:127.0.0.1:3002-:3002
     -device virtio-net-pci,netdev=net,romfile=
     -chardev socket,id=qmp,server=on,wait=off,path=qmp.sock
     -mon chardev=qmp,mode=control
     -chardev socket,id=control,server=on,wait=off,path=control.sock
     -mon chardev=control,mode=control
+    -chardev socket,id=fault,server=on,wait=off,path=fault.sock
+    -mon chardev=fault,mode=control
     -chardev socket,id=agent,server=on,wait=off,path=agent.sock
     -device virtio-serial-pci
     -device virtserialport,chardev=agent,name=org.qemu.guest_agent.0
@@ -105,13 +107,15 @@ fn direct_boot_with_kvm_persistent_and_isolated_and_debugged() {
     -append roothash=00 quiet systemd.journald.forward_to_console=1 systemd.show_status=1
     -blockdev {"driver":"raw","node-name":"base","read-only":true,"file":{"driver":"file","filename":"/images/a,b.raw","read-only":true}}
     -blockdev {"driver":"qcow2","node-name":"disk","discard":"unmap","cache":{"direct":false,"no-flush":false},"backing":"base","file":{"driver":"file","filename":"/vm/overlay.qcow2","discard":"unmap","cache":{"direct":false,"no-flush":false}}}
-    -device virtio-blk-pci,drive=disk,bootindex=1,discard=on,serial=rave
+    -device virtio-blk-pci,id=disk0,drive=disk,bootindex=1,discard=on,serial=rave
     -netdev user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:2223-:22,hostfwd=tcp:127.0.0.1:3002-:3002
     -device virtio-net-pci,netdev=net,romfile=
     -chardev socket,id=qmp,server=on,wait=off,path=/vm/qmp.sock
     -mon chardev=qmp,mode=control
     -chardev socket,id=control,server=on,wait=off,path=/vm/control.sock
     -mon chardev=control,mode=control
+    -chardev socket,id=fault,server=on,wait=off,path=/vm/fault.sock
+    -mon chardev=fault,mode=control
     -chardev socket,id=agent,server=on,wait=off,path=/vm/agent.sock
     -device virtio-serial-pci
     -device virtserialport,chardev=agent,name=org.qemu.guest_agent.0

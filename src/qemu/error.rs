@@ -186,6 +186,9 @@ pub enum Error {
     /// The sockets of a peer in the machine's network could not be set up.
     #[error("cannot take part in the machine's network")]
     Peer(#[source] io::Error),
+    /// A fault could not be brought about or ended.
+    #[error("the fault was refused: {0}")]
+    Fault(String),
     /// The terminal or the console socket refused.
     #[error("cannot attach to the console")]
     Console(#[source] io::Error),

@@ -117,12 +117,21 @@ impl Machines {
 
     /// Takes hold of a machine that runs, whoever started it. Dropping the result changes nothing.
     pub fn attach(&self, name: &ImageName) -> Result<Vm> {
+        self.attach_at(name, file::CONTROL)
+    }
+
+    /// The same to bring a fault about, beside others who have taken hold of it.
+    pub fn attach_for_fault(&self, name: &ImageName) -> Result<Vm> {
+        self.attach_at(name, file::FAULT)
+    }
+
+    fn attach_at(&self, name: &ImageName, socket: &str) -> Result<Vm> {
         let known = self.find(name)?;
         if known.condition != Condition::Running {
             return Err(Error::NotRunning(name.clone()));
         }
         let engine = Engine::new()?;
-        let qmp = engine.run(Qmp::connect(&known.directory, file::CONTROL))?;
+        let qmp = engine.run(Qmp::connect(&known.directory, socket))?;
         Vm::new(engine, known.directory, known.state, qmp, None)
     }
 

@@ -9,6 +9,7 @@
 pub mod agent;
 pub mod args;
 pub mod console;
+pub mod fault;
 pub mod machine;
 pub mod machines;
 pub mod outside;

@@ -68,10 +68,16 @@ pub struct Outside {
 /// What one list of probes may still cost.
 #[derive(Debug)]
 struct Left {
-    /// Attempts to reach the SSH port.
-    attempts: u32,
+    /// Why the SSH port is not tried any more: patience for one is patience for all.
+    down: Option<String>,
     /// Times that a web server may ask to wait.
     waits: u32,
+}
+
+impl Left {
+    fn new() -> Self {
+        Self { down: None, waits: https::WAITS }
+    }
 }
 
 impl Outside {
@@ -111,35 +117,51 @@ impl Outside {
         self.until.map_or(time, |until| until.saturating_duration_since(Instant::now()).min(time))
     }
 
-    /// Answers probes, one answer for each, in order.
+    /// Answers probes, one answer for each, in order. Whoever is slow is so beside the others.
     pub fn answer(&self, probes: &[Probe]) -> Vec<Answered> {
-        let mut left = Left { attempts: self.patience.attempts, waits: https::WAITS };
-        let timed = |probe: &Probe| {
-            let started = Instant::now();
-            let is_over = || self.left(self.patience.login).is_zero();
-            let mut answer = match probe {
-                _ if is_over() => None,
-                Probe::Tls { .. }
-                | Probe::TlsOlder { .. }
-                | Probe::PlainHttp { .. }
-                | Probe::Https { .. }
-                | Probe::Burst { .. } => Some(self.https(probe, &mut left.waits)),
-                Probe::TcpPorts { family, known } => {
-                    let ports: Vec<u16> = (1..=u16::MAX).collect();
-                    Some(self.scan(*family, Transport::Tcp, &ports, *known))
-                }
-                Probe::UdpPorts { family, ports, known } => {
-                    let ports: Vec<u16> = ports.iter().copied().collect();
-                    Some(self.scan(*family, Transport::Udp, &ports, *known))
-                }
-                _ => Some(self.patiently(probe, &mut left.attempts)),
+        std::thread::scope(|scope| {
+            let aside = |probe| {
+                let slow = matches!(probe, &Probe::Slow { .. });
+                slow.then(|| scope.spawn(move || self.timed(probe, &mut Left::new())))
             };
-            // Whoever is not waited for to the end is not known to be out of reach.
-            answer = answer.filter(|answer| !(matches!(answer, Answer::Unreachable { .. }) && is_over()));
-            let answer = answer.unwrap_or_else(|| Answer::unavailable("the deadline has passed"));
-            Answered { answer, ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX) }
+            let aside: Vec<_> = probes.iter().map(aside).collect();
+            let mut left = Left::new();
+            let each = probes.iter().zip(aside).map(|(probe, aside)| match aside {
+                Some(thread) => thread.join().unwrap_or_else(|_| Answered::unavailable("nobody could ask")),
+                None => self.timed(probe, &mut left),
+            });
+            each.collect()
+        })
+    }
+
+    fn timed(&self, probe: &Probe, left: &mut Left) -> Answered {
+        let started = Instant::now();
+        let is_over = || self.left(self.patience.login).is_zero();
+        let mut answer = match probe {
+            _ if is_over() => None,
+            Probe::Tls { .. }
+            | Probe::TlsOlder { .. }
+            | Probe::PlainHttp { .. }
+            | Probe::Https { .. }
+            | Probe::Slow { .. }
+            | Probe::Burst { .. } => Some(self.https(probe, &mut left.waits)),
+            Probe::TcpPorts { family, known } => {
+                let ports: Vec<u16> = (1..=u16::MAX).collect();
+                Some(self.scan(*family, Transport::Tcp, &ports, *known))
+            }
+            Probe::UdpPorts { family, ports, known } => {
+                let ports: Vec<u16> = ports.iter().copied().collect();
+                Some(self.scan(*family, Transport::Udp, &ports, *known))
+            }
+            Probe::SshOffer | Probe::SshLogin { .. } | Probe::SshRefusal { .. } => {
+                Some(self.patiently(probe, &mut left.down))
+            }
+            _ => Some(self.once(probe)),
         };
-        probes.iter().map(timed).collect()
+        // Whoever is not waited for to the end is not known to be out of reach.
+        answer = answer.filter(|answer| !(matches!(answer, Answer::Unreachable { .. }) && is_over()));
+        let answer = answer.unwrap_or_else(|| Answer::unavailable("the deadline has passed"));
+        Answered { answer, ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX) }
     }
 
     fn scan(&self, family: Family, transport: Transport, ports: &[u16], known: Option<u16>) -> Answer {
@@ -152,9 +174,12 @@ impl Outside {
         peer.scan(family, transport, ports, known, &left)
     }
 
-    fn patiently(&self, probe: &Probe, attempts: &mut u32) -> Answer {
+    fn patiently(&self, probe: &Probe, down: &mut Option<String>) -> Answer {
+        if let Some(reason) = down {
+            return Answer::Unreachable { reason: reason.clone() };
+        }
         let mut answer = self.once(probe);
-        for _ in 1..*attempts {
+        for _ in 1..self.patience.attempts {
             if !matches!(answer, Answer::Unreachable { .. }) {
                 break;
             }
@@ -163,9 +188,8 @@ impl Outside {
             }
             answer = self.once(probe);
         }
-        if matches!(answer, Answer::Unreachable { .. }) {
-            // Patience for one is patience for all: a machine that is down is not waited for again.
-            *attempts = 1;
+        if let Answer::Unreachable { reason } = &answer {
+            *down = Some(reason.clone());
         }
         answer
     }

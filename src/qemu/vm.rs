@@ -196,7 +196,7 @@ impl Vm {
         self.engine.run(async { self.agent().await?.read_file(path, limit, time).await })
     }
 
-    async fn agent(&self) -> Result<Agent> {
+    pub(super) async fn agent(&self) -> Result<Agent> {
         let busy = || Error::Busy { name: self.state.name.clone(), what: "the agent" };
         let agent = Agent::connect(&self.directory).await?.ok_or_else(busy)?;
         agent.ping(STEP).await?;
@@ -244,6 +244,14 @@ impl Vm {
             Stopped::Killed => "killed",
         });
         Ok(how)
+    }
+
+    /// Ends the machine as a power cut does: what the guest has not flushed is lost.
+    pub fn cut(&mut self) -> Result<()> {
+        if let Some(handle) = self.handle()? {
+            self.engine.run(end(&handle))?;
+        }
+        self.tidy()
     }
 
     async fn end_by(&self, handle: &Handle, patience: Patience, work: &Work<'_>) -> Result<Stopped> {

@@ -48,6 +48,7 @@ pub fn answer(probe: &Probe) -> Option<Answer> {
         Probe::TlsOlder { .. } => Answer::TlsRefusal { refused: true, said: "TLS alert ProtocolVersion".to_owned() },
         Probe::PlainHttp { .. } => Answer::Http(HttpReply { status: 400, ..HttpReply::default() }),
         Probe::Https { request, .. } => Answer::Http(reply(request)),
+        Probe::Slow { .. } => Answer::Held { ms: 15_040, ended: true },
         Probe::Burst { .. } => Answer::Burst(Burst { served: 43, ms: 900, limited: true }),
         Probe::Certificate { .. } => Answer::Certificate { chain },
         Probe::Deliver { .. } => Answer::Delivered(Delivered { new: 202, again: 200, stale: Some(401) }),
@@ -58,6 +59,12 @@ pub fn answer(probe: &Probe) -> Option<Answer> {
 fn reply(request: &Request) -> HttpReply {
     let status = match request {
         Request { headers, .. } if headers.contains_key("host") => 421,
+        Request { headers, path, .. }
+            if path.contains('\0')
+                || ["transfer-encoding", "x-rave-check"].iter().any(|name| headers.contains_key(*name)) =>
+        {
+            400
+        }
         Request { blanks, .. } if *blanks > 1 << 20 => 413,
         Request { method, .. } if method == "POST" => 401,
         Request { path, .. } => {
@@ -106,6 +113,15 @@ fn delivered(world: &mut World, change: fn(&mut Delivered)) {
     heard(world, |answer| {
         if let Answer::Delivered(delivered) = answer {
             change(delivered);
+        }
+    });
+}
+
+/// The server is still there when the client gives up.
+fn held(world: &mut World, after: u32) {
+    heard(world, |answer| {
+        if let Answer::Held { ms, ended } = answer {
+            (*ms, *ended) = (after, false);
         }
     });
 }
@@ -194,6 +210,15 @@ pub const PAIRS: &[Pair] = &[
     ("https.unknown-host.web", Unhealthy, |world| {
         asked(world, |r| r.headers.contains_key("host"), |r| r.status = 200);
     }),
+    ("https.malformed.web", Unhealthy, |world| {
+        asked(world, |r| r.headers.contains_key("transfer-encoding"), |r| r.status = 200);
+    }),
+    ("https.malformed.web", Unhealthy, |world| asked(world, |r| r.path == "/\0", |r| r.status = 500)),
+    ("https.large-header.web", Unhealthy, |world| {
+        asked(world, |r| r.headers.contains_key("x-rave-check"), |r| r.status = 200);
+    }),
+    ("https.slow.web", Unhealthy, |world| held(world, 30_002)),
+    ("https.slow.web", Skipped, |world| held(world, 12_000)),
     ("https.webhook.method.web/webhook", Unhealthy, |world| {
         asked(world, |r| r.method == "GET" && r.path == "/webhook", |r| r.status = 200);
     }),

@@ -27,6 +27,7 @@ impl Outside {
         | Probe::TlsOlder { port, .. }
         | Probe::PlainHttp { port, .. }
         | Probe::Https { port, .. }
+        | Probe::Slow { port, .. }
         | Probe::Burst { port, .. }) = probe
         else {
             return Answer::unavailable("this is not asked over HTTPS");
@@ -36,7 +37,7 @@ impl Outside {
         };
         // Under software emulation a page that nobody has asked for yet takes several seconds.
         let usual = match probe {
-            Probe::Https { .. } | Probe::Burst { .. } => self.patience.login,
+            Probe::Https { .. } | Probe::Slow { .. } | Probe::Burst { .. } => self.patience.login,
             _ => self.patience.offer,
         };
         let place = Place { address, time: self.left(usual) };
@@ -56,6 +57,7 @@ impl Outside {
                 }
                 answer
             }
+            Probe::Slow { name, seconds, .. } => slow(place, name, Duration::from_secs(u64::from(*seconds))),
             Probe::Burst { name, paths, limit, .. } => {
                 burst(place, paths.iter().map(|path| Request::get(name, path)).collect(), *limit)
             }
@@ -168,6 +170,25 @@ fn burst(place: Place, pages: Vec<Request>, limit: Rate) -> Answer {
             }
         }
     }
+}
+
+/// Sends a header that does not end, a byte each second.
+fn slow(place: Place, name: &str, most: Duration) -> Answer {
+    let mut session = match session(place, name, Offer::All) {
+        Ok(session) => session,
+        Err(error) => return unreachable(error),
+    };
+    let (begin, most) = (Instant::now(), most.min(place.time));
+    let held = |ended| Answer::Held { ms: u32::try_from(begin.elapsed().as_millis()).unwrap_or(u32::MAX), ended };
+    let mut part = format!("GET / HTTP/1.1\r\nhost: {name}\r\nx-rave-check: ");
+    // A connection that the other side has ended takes one more write before that shows.
+    while session.send(part.as_bytes()).is_ok() {
+        if begin.elapsed() >= most || interrupt::pause(WAIT) {
+            return held(false);
+        }
+        part = "x".to_owned();
+    }
+    held(true)
 }
 
 fn milliseconds(time: Duration) -> u64 {

@@ -188,16 +188,20 @@ fn whoever_is_outside_knows_the_time_and_nothing_of_the_inside() {
 }
 
 #[test]
-fn an_unreachable_machine_is_tried_again() {
+fn an_unreachable_machine_is_tried_again_for_one_probe_and_not_for_the_next() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let dir = disk::temp_dir().unwrap();
     let patience = Patience { attempts: 3, ..HASTY };
     let outside = Outside::new("127.0.0.1", port, dir.path(), Tool::new("ssh"), patience).unwrap();
-    let visitors = std::thread::spawn(move || (0..4).filter_map(|_| listener.accept().ok()).count());
-    // Three attempts for the first probe, one for the next.
-    for answered in outside.answer(&[Probe::SshOffer, Probe::SshOffer]) {
-        assert!(matches!(answered.answer, Answer::Unreachable { .. }));
-    }
-    assert_eq!(visitors.join().unwrap(), 4);
+    let visitors = std::thread::spawn(move || {
+        let visitors = (0..3).filter_map(|_| listener.accept().ok()).count();
+        (visitors, listener)
+    });
+    let answers = outside.answer(&[Probe::SshOffer, Probe::SshOffer, Probe::HostClock]);
+    assert!(answers[..2].iter().all(|answered| matches!(answered.answer, Answer::Unreachable { .. })));
+    assert!(matches!(answers[2].answer, Answer::Clock { .. }));
+    let (visitors, listener) = visitors.join().unwrap();
+    listener.set_nonblocking(true).unwrap();
+    assert!(visitors == 3 && listener.accept().is_err());
 }

@@ -1,0 +1,112 @@
+//! `rave vm fault`: what goes wrong is seen, what ends is mended, and what was acknowledged is there after all of it.
+
+use std::collections::BTreeSet;
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::net::TcpStream;
+use std::process::{Child, Stdio};
+use std::time::Duration;
+
+use rustix::process::Signal;
+use serde_json::Value;
+
+use crate::lab::{Lab, assert_well, signal, wait_for, with_verdict};
+
+const NAME: &str = "faulty";
+const RUN: [&str; 7] = ["run", "minimal", "--name", NAME, "--persist", "--detach", "--direct"];
+
+/// A fault that lasts.
+struct Fault(Child);
+
+impl Fault {
+    /// Returns once the machine is broken.
+    fn begin(lab: &Lab, fault: &[&str]) -> Self {
+        println!("    {fault:?}");
+        let mut command = lab.command(&[&["vm", "fault", NAME], fault].concat());
+        let mut child = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let said = BufReader::new(child.stderr.as_mut().unwrap()).lines().next().unwrap().unwrap();
+        assert!(said.contains("broken until Ctrl-C"), "{fault:?}: {said}");
+        Self(child)
+    }
+
+    fn end(mut self) {
+        signal(&self.0, Signal::INT);
+        assert!(self.0.wait().unwrap().success());
+    }
+}
+
+#[test]
+fn a_machine_survives_what_goes_wrong_or_refuses_to_run_and_says_why() {
+    let lab = Lab::new();
+    lab.good(&RUN);
+    lab.root(NAME, "echo acknowledged > /var/home/note; sync");
+    reported(&lab);
+    unheard(&lab);
+    unreadable(&lab);
+    corrupted(&lab);
+}
+
+fn reported(lab: &Lab) {
+    println!("several at once: each is seen by its check and by no other, and all is well afterwards");
+    let faults: [&[&str]; 4] = [
+        &["slow-disk", "--rate", "2M"],
+        &["clock-jump", "-7200"],
+        &["full-disk", "--leave", "4M"],
+        &["memory-pressure", "--leave", "64M"],
+    ];
+    let faults = faults.map(|fault| Fault::begin(lab, fault));
+    let (status, report) = lab.check(&[NAME]);
+    let seen = BTreeSet::from(["resources.disk", "resources.memory.available", "services.clock"]);
+    assert_eq!((status, with_verdict(&report, "unhealthy")), (Some(1), seen));
+    faults.into_iter().for_each(Fault::end);
+    assert_well(&lab.check(&[NAME]).1, &["https", "monitoring"]);
+}
+
+/// What the SSH port says within two seconds.
+fn banner(lab: &Lab) -> Option<String> {
+    let port = lab.list()[0]["ssh"].as_u64().unwrap();
+    let mut stream = TcpStream::connect(("127.0.0.1", u16::try_from(port).unwrap())).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
+    let mut said = [0; 8];
+    stream.read_exact(&mut said).ok()?;
+    Some(String::from_utf8_lossy(&said).into_owned())
+}
+
+fn unheard(lab: &Lab) {
+    println!("without a link and with a server that is stuck nobody answers; afterwards it does");
+    for fault in [&["network-loss"][..], &["stuck-unit", "ssh.service"]] {
+        assert_eq!(banner(lab).as_deref(), Some("SSH-2.0-"));
+        let fault = Fault::begin(lab, fault);
+        assert_eq!(banner(lab), None);
+        fault.end();
+        wait_for("the server", || banner(lab));
+    }
+}
+
+fn unreadable(lab: &Lab) {
+    println!("a disk that cannot be read is told, and after a power cut all is well and nothing is lost");
+    lab.root(NAME, "echo 3 > /proc/sys/vm/drop_caches");
+    let fault = Fault::begin(lab, &["read-errors"]);
+    assert_ne!(lab.rave(&["vm", "ssh", NAME, "--", "true"]).status, Some(0));
+    fault.end();
+    let report = lab.check(&[NAME]).1;
+    assert_eq!(with_verdict(&report, "unhealthy"), BTreeSet::from(["services.journal"]));
+    lab.good(&["vm", "fault", NAME, "power-cut"]);
+    assert_eq!(lab.list()[0]["condition"], Value::from("stopped"));
+    lab.good(&RUN);
+    assert_eq!(lab.root(NAME, "cat /var/home/note"), "acknowledged");
+    assert_well(&lab.check(&[NAME]).1, &["https", "monitoring"]);
+}
+
+fn corrupted(lab: &Lab) {
+    println!("with another byte in its hash tree a machine does not start, and says why");
+    lab.good(&["vm", "fault", NAME, "flipped-byte", "--in", "verity"]);
+    let far = lab.rave(&["vm", "fault", NAME, "flipped-byte", "--at", "99999999999"]);
+    assert!(far.status == Some(1) && far.stderr.contains("and none at 99999999999"), "{far:?}");
+    lab.good(&["vm", "fault", NAME, "power-cut"]);
+    let ended = lab.rave(&[&RUN[..], &["--timeout", "90"]].concat());
+    assert_eq!(ended.status, Some(2), "{ended:?}");
+    assert!(ended.stderr.contains("machine faulty reboots in a loop"), "{ended:?}");
+    assert!(ended.stderr.contains("verity") && ended.stderr.contains("is corrupted"), "{ended:?}");
+    lab.good(&["vm", "rm", NAME]);
+    assert_eq!(lab.left(), Vec::<std::path::PathBuf>::new());
+}
