@@ -22,6 +22,8 @@ mod persist;
 mod processes;
 #[path = "machine/production.rs"]
 mod production;
+#[path = "machine/proofs.rs"]
+mod proofs;
 #[path = "machine/scan.rs"]
 mod scan;
 #[path = "machine/secrets.rs"]

@@ -8,9 +8,11 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ed25519_dalek::SigningKey;
 use p256::ecdsa;
 use p256::pkcs8::{DecodePrivateKey as _, EncodePrivateKey as _, LineEnding};
+use rustls::client::verify_server_name;
 use rustls::crypto::ring::sign::any_supported_type;
-use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::{self, PemObject as _};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::server::ParsedCertificate;
 use ssh_key::private::{Ed25519Keypair, Ed25519PrivateKey, KeypairData};
 use ssh_key::public::Ed25519PublicKey;
 use x509_cert::Certificate;
@@ -212,6 +214,16 @@ pub fn unfit_key(key: &Secret) -> Option<&'static str> {
 pub fn belongs(key: &Secret, chain: &[u8]) -> Option<bool> {
     let public = self::chain(chain)?.first()?.tbs_certificate.subject_public_key_info.to_der().ok()?;
     Some(public_half(key).ok()? == public)
+}
+
+/// Whether the first certificate of a chain in PEM is for a host: a name, an address, or `*.` and a domain. Nothing if it
+/// is no certificate.
+pub fn is_for(pem: &[u8], host: &str) -> Option<bool> {
+    let der = CertificateDer::from(chain(pem)?.first()?.to_der().ok()?);
+    let leaf = ParsedCertificate::try_from(&der).ok()?;
+    // One for all names below a domain is for a name below it.
+    let host = host.strip_prefix("*.").map_or_else(|| host.to_owned(), |domain| format!("rave-check.{domain}"));
+    Some(ServerName::try_from(host).is_ok_and(|name| verify_server_name(&leaf, &name).is_ok()))
 }
 
 #[cfg(test)]

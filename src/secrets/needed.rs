@@ -60,19 +60,41 @@ pub fn judge(system: &System, found: &BTreeMap<String, Found>, now: SystemTime) 
             continue;
         }
         if wanted.kind == SecretKind::TlsCertificate {
-            match generate::expiry(value.expose()).map(|end| end.duration_since(now)) {
-                Some(Ok(left)) if left < DAY * FAIL_DAYS => add(format!("in {file} it expires {}", days(left)), false),
-                Some(Ok(left)) if left < DAY * WARN_DAYS => add(format!("in {file} it expires {}", days(left)), true),
-                Some(Ok(_)) | None => {}
-                Some(Err(_)) => add(format!("in {file} it has expired"), false),
-            }
-            let key = key_of(system, name).and_then(|key| found.get(key));
-            if key.is_some_and(|key| generate::belongs(&key.value, value.expose()) == Some(false)) {
-                add(format!("in {file} it is not the certificate of its key"), false);
+            let key = key_of(system, name);
+            let known = system.certificates.iter().filter(|(of, c)| *of == name || Some(c.key.as_str()) == key);
+            let hosts = known.flat_map(|(_, certificate)| &certificate.hosts);
+            let key = key.and_then(|key| found.get(key)).map(|key| &key.value);
+            for (what, is_warning) in flaws(value.expose(), key, hosts, now) {
+                add(format!("in {file} {what}"), is_warning);
             }
         }
     }
     problems
+}
+
+/// What is wrong with a certificate, and whether that can wait.
+fn flaws<'a>(
+    chain: &[u8],
+    key: Option<&Secret>,
+    hosts: impl Iterator<Item = &'a String>,
+    now: SystemTime,
+) -> Vec<(String, bool)> {
+    let mut flaws = Vec::new();
+    match generate::expiry(chain).map(|end| end.duration_since(now)) {
+        Some(Ok(left)) if left < DAY * FAIL_DAYS => flaws.push((format!("it expires {}", days(left)), false)),
+        Some(Ok(left)) if left < DAY * WARN_DAYS => flaws.push((format!("it expires {}", days(left)), true)),
+        Some(Ok(_)) | None => {}
+        Some(Err(_)) => flaws.push(("it has expired".to_owned(), false)),
+    }
+    if key.is_some_and(|key| generate::belongs(key, chain) == Some(false)) {
+        flaws.push(("it is not the certificate of its key".to_owned(), false));
+    }
+    let strangers: Vec<&str> =
+        hosts.map(String::as_str).filter(|host| generate::is_for(chain, host) == Some(false)).collect();
+    if !strangers.is_empty() {
+        flaws.push((format!("it is not for {}", strangers.join(", ")), false));
+    }
+    flaws
 }
 
 /// The secret that holds the key of a certificate: the one that the image names, or the only one there is.
@@ -146,5 +168,30 @@ fn days(left: Duration) -> String {
         0 => "today".to_owned(),
         1 => "tomorrow".to_owned(),
         days => format!("in {days} days"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_certificate_is_held_against_its_key_its_hosts_and_the_time() {
+        let now = SystemTime::now();
+        let (authority, key) = (generate::authority("test", now).unwrap(), generate::tls_key().unwrap());
+        let hosts = ["web.example", "*.web.example", "192.0.2.1"].map(str::to_owned);
+        let chain = generate::server_certificate(&hosts, &key, &authority, now).unwrap();
+        let told = |key: &Secret, hosts: &[&str], days: u32| {
+            let hosts: Vec<String> = hosts.iter().map(|host| (*host).to_owned()).collect();
+            flaws(chain.as_bytes(), Some(key), hosts.iter(), now + DAY * days)
+        };
+        assert_eq!(told(&key, &["web.example", "*.web.example", "192.0.2.1"], 0), []);
+        let wrong = |what: &str| [(what.to_owned(), false)];
+        assert_eq!(told(&key, &["shop.example", "web.example", "::1"], 0), wrong("it is not for shop.example, ::1"));
+        assert_eq!(told(&key, &["*.shop.example"], 0), wrong("it is not for *.shop.example"));
+        assert_eq!(told(&generate::tls_key().unwrap(), &[], 0), wrong("it is not the certificate of its key"));
+        assert_eq!(told(&key, &[], 396 - 29), [("it expires in 29 days".to_owned(), true)]);
+        assert_eq!(told(&key, &[], 396 - 3), wrong("it expires in 3 days"));
+        assert_eq!(told(&key, &[], 400), wrong("it has expired"));
     }
 }

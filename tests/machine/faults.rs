@@ -14,6 +14,10 @@ use crate::lab::{Lab, assert_well, signal, wait_for, with_verdict};
 const NAME: &str = "faulty";
 const RUN: [&str; 7] = ["run", "minimal", "--name", NAME, "--persist", "--detach", "--direct"];
 
+/// What sees the faults that are tried at once, and what at least sees a disk that cannot be read.
+pub const SEEN: [&str; 3] = ["resources.disk", "resources.memory.available", "services.clock"];
+pub const UNREADABLE: [&str; 1] = ["services.journal"];
+
 /// A fault that lasts.
 struct Fault(Child);
 
@@ -50,13 +54,12 @@ fn reported(lab: &Lab) {
     let faults: [&[&str]; 4] = [
         &["slow-disk", "--rate", "2M"],
         &["clock-jump", "-7200"],
-        &["full-disk", "--leave", "4M"],
+        &["full-disk", "--leave", "24M"],
         &["memory-pressure", "--leave", "64M"],
     ];
     let faults = faults.map(|fault| Fault::begin(lab, fault));
     let (status, report) = lab.check(&[NAME]);
-    let seen = BTreeSet::from(["resources.disk", "resources.memory.available", "services.clock"]);
-    assert_eq!((status, with_verdict(&report, "unhealthy")), (Some(1), seen));
+    assert_eq!((status, with_verdict(&report, "unhealthy")), (Some(1), BTreeSet::from(SEEN)), "{report:#}");
     faults.into_iter().for_each(Fault::end);
     assert_well(&lab.check(&[NAME]).1, &["https", "monitoring"]);
 }
@@ -83,14 +86,27 @@ fn unheard(lab: &Lab) {
 }
 
 fn unreadable(lab: &Lab) {
-    println!("a disk that cannot be read is told, and after a power cut all is well and nothing is lost");
+    println!("a disk that cannot be read is told; after a power cut all is well and nothing is lost");
     lab.root(NAME, "echo 3 > /proc/sys/vm/drop_caches");
     let fault = Fault::begin(lab, &["read-errors"]);
     assert_ne!(lab.rave(&["vm", "ssh", NAME, "--", "true"]).status, Some(0));
     fault.end();
     let report = lab.check(&[NAME]).1;
-    assert_eq!(with_verdict(&report, "unhealthy"), BTreeSet::from(["services.journal"]));
+    // Whatever has to start meanwhile fails, too.
+    let seen = with_verdict(&report, "unhealthy");
+    assert!(
+        seen.is_superset(&BTreeSet::from(UNREADABLE)) && seen.iter().all(|id| id.starts_with("services.")),
+        "{seen:?}"
+    );
+
+    println!("nor after an error in the file system, with which it could not grow any more");
+    let script = "echo test > /sys/fs/ext4/vda6/trigger_fs_error";
+    let mut breaking = lab.command(&["vm", "ssh", NAME, "--", "sudo", "sh", "-c", script]).spawn().unwrap();
+    let logs = || lab.good(&["vm", "logs", NAME]);
+    wait_for("the panic", || logs().contains("panic forced after error").then_some(()));
     lab.good(&["vm", "fault", NAME, "power-cut"]);
+    breaking.kill().unwrap();
+    breaking.wait().unwrap();
     assert_eq!(lab.list()[0]["condition"], Value::from("stopped"));
     lab.good(&RUN);
     assert_eq!(lab.root(NAME, "cat /var/home/note"), "acknowledged");

@@ -8,10 +8,11 @@ use crate::lab::{Fault, Lab, wait_for, with_verdict};
 use crate::site::Site;
 
 /// A server that is set up in other ways than the image says, with a certificate that is wrong in all ways.
-const WRONG: [Fault; 2] = [
+pub const WRONG: [Fault; 2] = [
     Fault {
         breaks: "sed -e 's/ssl_protocols TLSv1.3;/ssl_protocols TLSv1.2;/' -e 's/Options DENY/Options SAMEORIGIN/' \
-                 -e 's/return 421;/return 200;/' -e 's/return 404;/return 410;/' -e '/limit_req zone/d' \
+                 -e 's/return 421;/return 200;/' -e 's/client_header_timeout [0-9]*s/client_header_timeout 90s/' \
+                 -e 's/header_buffers 4 8k/header_buffers 4 128k/' -e 's/return 404;/return 410;/' -e '/limit_req zone/d' \
                  -e 's|server_tokens off;|server_tokens off; error_page 497 =302 https://localhost/;|' \
                  -e 's|ssl_certificate /.*|ssl_certificate /run/wrong.pem;|' /etc/nginx/nginx.conf > /run/nginx.conf; \
                  mount --bind /run/nginx.conf /etc/nginx/nginx.conf; systemctl restart nginx.service; \
@@ -24,8 +25,10 @@ const WRONG: [Fault; 2] = [
             "https.certificate.dates.main",
             "https.certificate.names.main",
             "https.headers.main",
+            "https.large-header.main",
             "https.page.main/metrics",
             "https.plain-http.main",
+            "https.slow.main",
             "https.tls.older-refused.main",
             "https.tls.version.main",
             "https.unknown-host.main",
@@ -44,7 +47,7 @@ const WRONG: [Fault; 2] = [
 ];
 
 /// A server that passes everything on, and nobody behind it.
-const LONELY: [Fault; 2] = [
+pub const LONELY: [Fault; 2] = [
     Fault {
         breaks: "sed -e '/if (.request_method/,/}/d' -e '/client_max_body_size/s/[0-9]*;/9999999;/' /etc/nginx/nginx.conf \
                  > /run/nginx.conf; mount --bind /run/nginx.conf /etc/nginx/nginx.conf; \

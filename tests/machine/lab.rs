@@ -171,7 +171,8 @@ impl Lab {
 
     /// Mends what was broken; returns the report, in which all is well again.
     pub fn mended(&self, machine: &str, faults: &[Fault]) -> Value {
-        self.root(machine, &faults.iter().map(|fault| fault.mends).collect::<Vec<_>>().join("; "));
+        // What was laid over something else is taken away first.
+        self.root(machine, &faults.iter().rev().map(|fault| fault.mends).collect::<Vec<_>>().join("; "));
         let (status, report) = self.check(&[machine]);
         let unwell = checks(&report).into_iter().filter(|check| check["verdict"] == "unhealthy");
         assert_eq!(status, Some(0), "{:?}", unwell.collect::<Vec<_>>());

@@ -369,15 +369,21 @@ fn load(scene: &Scene, site: &Site) {
     assert_eq!(scene.root("systemctl list-units --failed --plain --no-legend"), "");
 }
 
+/// What a full disk and a unit at another limit, which it nearly uses up, have against them. The service that leaked is
+/// remembered.
+pub const FULL: [&str; 4] =
+    ["resources.disk", "resources.limit.webhook.service", "resources.oom-kills", "resources.usage.webhook.service"];
+
 fn full(scene: &Scene) {
-    println!("a full disk is told, and what was full works again");
+    println!("a full disk and a unit at its limit are told, and what was full works again");
+    let limit = "/sys/fs/cgroup/system.slice/webhook.service/memory";
+    let before = scene.root(&format!("cat {limit}.max; echo $(($(cat {limit}.current) * 20 / 19)) > {limit}.max"));
     // What is left is little enough to be told, and enough for a journal to go on.
     scene.root("fallocate -l $(($(stat -f -c '%a * %S' /var) - 4194304)) /var/full");
     let resources = || scene.lab.check(&["production", "--stage", "resources"]).1;
     let unwell = |report: &Value| with_verdict(report, "unhealthy").into_iter().map(str::to_owned).collect::<Vec<_>>();
-    // The service that leaked is remembered.
-    assert_eq!(unwell(&resources()), ["resources.disk", "resources.oom-kills"]);
-    scene.root("rm /var/full");
+    assert_eq!(unwell(&resources()), FULL);
+    scene.root(&format!("rm /var/full; echo {before} > {limit}.max"));
     assert_eq!(unwell(&resources()), ["resources.oom-kills"]);
 }
 

@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::lab::{Fault, Lab, checks, with_verdict};
 
 /// Ports that the firewall lets through, with somebody behind one of them.
-const FAULTS: [Fault; 3] = [
+pub const FAULTS: [Fault; 3] = [
     Fault {
         breaks: "nft add rule inet rave input meta nfproto ipv4 tcp dport 4444 accept comment stranger",
         mends: MENDS,

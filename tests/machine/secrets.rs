@@ -12,6 +12,9 @@ use crate::lab::{Ended, Lab, lines, wait_for};
 
 const PASSWORDS: [&str; 2] = ["correct-horse-battery-7", "staple-battery-horse-8"];
 
+/// What sees a secret that others may read.
+pub const READABLE: [&str; 1] = ["security.secrets.db-password"];
+
 /// What the machine runs: one service for each of two secrets.
 const MODULE: &str = r#"description: Services that need secrets.
 secrets:
@@ -143,7 +146,7 @@ fn secrets_appear_rotate_and_never_reach_a_disk() {
     lab.root("app", "chmod 444 /run/secrets/db-password");
     let (status, report) = lab.check(&["app", "--only", "security.secrets"]);
     assert_eq!(status, Some(1), "{report}");
-    assert_eq!(crate::lab::with_verdict(&report, "unhealthy"), ["security.secrets.db-password"].into());
+    assert_eq!(crate::lab::with_verdict(&report, "unhealthy"), READABLE.into());
 
     println!("nothing of it is on a disk");
     lab.root("app", "sync");

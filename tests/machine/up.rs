@@ -13,7 +13,7 @@ use crate::processes;
 /// Stages that the minimal image has nothing for.
 const IDLE: [&str; 2] = ["https", "monitoring"];
 
-const FAULTS: [Fault; 9] = [
+pub const FAULTS: [Fault; 15] = [
     Fault {
         breaks: "nft list table inet rave > /run/rave.nft; nft delete table inet rave",
         mends: "nft -f /run/rave.nft",
@@ -61,12 +61,59 @@ const FAULTS: [Fault; 9] = [
         seen_by: &["services.journal"],
     },
     Fault {
-        breaks: "sed 's/^Ciphers.*/Ciphers aes256-ctr/' /etc/ssh/sshd_config > /run/sshd_config; \
+        breaks: "sed -e 's/^Ciphers.*/Ciphers aes256-ctr/' -e 's/^MACs.*/MACs hmac-sha2-512-etm@openssh.com/' \
+                 -e 's/^KexAlgorithms.*/KexAlgorithms curve25519-sha256/' -e 's/^PermitRootLogin.*/PermitRootLogin yes/' \
+                 -e 's/^AllowUsers.*/AllowUsers */' \
+                 -e 's|^AuthorizedKeysFile.*|AuthorizedKeysFile /run/rave/authorized_keys/agent|' \
+                 -e 's/^AuthenticationMethods.*/AuthenticationMethods publickey password/' \
+                 -e 's/^PasswordAuthentication.*/PasswordAuthentication yes/' /etc/ssh/sshd_config > /run/sshd_config; \
                  mount --bind /run/sshd_config /etc/ssh/sshd_config; systemctl reload ssh.service",
         mends: "umount /etc/ssh/sshd_config; systemctl reload ssh.service",
-        seen_by: &["ssh.algorithms.ciphers"],
+        seen_by: &[
+            "ssh.algorithms.ciphers",
+            "ssh.algorithms.kex",
+            "ssh.algorithms.macs",
+            "ssh.other-users.refused",
+            "ssh.password.refused",
+            "ssh.root.refused",
+        ],
+    },
+    Fault {
+        breaks: "echo 0 > /sys/devices/system/cpu/cpu1/online",
+        mends: "echo 1 > /sys/devices/system/cpu/cpu1/online",
+        seen_by: &["resources.processors"],
+    },
+    Fault {
+        breaks: "sed 's/^MemTotal: *[0-9]*/MemTotal: 1000000/' /proc/meminfo > /run/meminfo; \
+                 mount --bind /run/meminfo /proc/meminfo",
+        mends: "umount /proc/meminfo",
+        seen_by: &["resources.memory.size"],
+    },
+    Fault {
+        breaks: "mount -o remount,nr_inodes=20 /dev/shm; for n in $(seq 19); do : > /dev/shm/$n; done",
+        mends: "rm /dev/shm/[0-9]*; mount -o remount,nr_inodes=250000 /dev/shm",
+        seen_by: &["resources.inodes"],
+    },
+    Fault {
+        breaks: "sed 's/lockdown=[a-z]*/lockdown=none/' /proc/cmdline > /run/cmdline; mount --bind /run/cmdline /proc/cmdline",
+        mends: "umount /proc/cmdline",
+        seen_by: &["security.cmdline"],
+    },
+    Fault {
+        breaks: "sed 's/^root:[^:]*/root:$6$salt$hash/' /etc/shadow > /run/shadow; chmod 640 /run/shadow; \
+                 mount --bind /run/shadow /etc/shadow",
+        mends: "umount /etc/shadow",
+        seen_by: &["security.passwords"],
+    },
+    Fault {
+        breaks: "cp -a /etc /run/etc; mount --bind /run/etc /etc",
+        mends: "umount -l /etc",
+        seen_by: &["security.write./etc"],
     },
 ];
+
+/// What a machine whose SSH server is gone has against it.
+pub const CLOSED: [&str; 2] = ["ssh.login", "ssh.port"];
 
 #[test]
 fn a_machine_is_raised_used_broken_mended_and_removed() {
@@ -359,7 +406,7 @@ fn close(lab: &Lab) {
     lab.root("minimal", "systemctl stop ssh.service");
     let (status, report) = lab.check(&["minimal", "--stage", "ssh"]);
     assert_eq!(status, Some(1));
-    assert_eq!(with_verdict(&report, "unhealthy"), BTreeSet::from(["ssh.login", "ssh.port"]));
+    assert_eq!(with_verdict(&report, "unhealthy"), BTreeSet::from(CLOSED));
     assert!(with_verdict(&report, "skipped").contains("ssh.root.refused"));
     assert_eq!(with_verdict(&report, "healthy"), BTreeSet::new());
 }

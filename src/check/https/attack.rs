@@ -7,7 +7,7 @@ use crate::probe::{Answer, Probe, Request};
 use crate::system::Https;
 
 /// How long a client may keep a request open that it does not finish, in seconds.
-pub const PATIENCE: u16 = 30;
+pub const PATIENCE: u16 = 20;
 
 /// Length of a header that no browser sends, in bytes.
 const HEADER: usize = 64 << 10;

@@ -48,7 +48,7 @@ pub fn answer(probe: &Probe) -> Option<Answer> {
         Probe::TlsOlder { .. } => Answer::TlsRefusal { refused: true, said: "TLS alert ProtocolVersion".to_owned() },
         Probe::PlainHttp { .. } => Answer::Http(HttpReply { status: 400, ..HttpReply::default() }),
         Probe::Https { request, .. } => Answer::Http(reply(request)),
-        Probe::Slow { .. } => Answer::Held { ms: 15_040, ended: true },
+        Probe::Slow { .. } => Answer::Held { ms: 10_040, ended: true },
         Probe::Burst { .. } => Answer::Burst(Burst { served: 43, ms: 900, limited: true }),
         Probe::Certificate { .. } => Answer::Certificate { chain },
         Probe::Deliver { .. } => Answer::Delivered(Delivered { new: 202, again: 200, stale: Some(401) }),
@@ -217,7 +217,7 @@ pub const PAIRS: &[Pair] = &[
     ("https.large-header.web", Unhealthy, |world| {
         asked(world, |r| r.headers.contains_key("x-rave-check"), |r| r.status = 200);
     }),
-    ("https.slow.web", Unhealthy, |world| held(world, 30_002)),
+    ("https.slow.web", Unhealthy, |world| held(world, 20_002)),
     ("https.slow.web", Skipped, |world| held(world, 12_000)),
     ("https.webhook.method.web/webhook", Unhealthy, |world| {
         asked(world, |r| r.method == "GET" && r.path == "/webhook", |r| r.status = 200);
