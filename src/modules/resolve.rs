@@ -155,7 +155,7 @@ impl Evaluator {
     /// The value of a unit's directive, or a list of values, written by the rules of units.
     pub fn directive(self: &Arc<Self>, name: &str, node: &Node, scope: &Scope) -> Result<Node, Failed> {
         let text = match &node.kind {
-            Kind::Scalar { text, .. } if is_template(text) => text,
+            Kind::Scalar { text, .. } if is_dynamic(node) => text,
             Kind::List(items) => {
                 let mut values = Vec::with_capacity(items.len());
                 for item in items {

@@ -66,10 +66,10 @@ pub(super) fn is_template(text: &str) -> bool {
     text.contains("{{") || text.contains("{%") || text.contains("{#")
 }
 
-/// Whether a node or anything in it is a template.
+/// Whether a node or anything in it is a template. What a template has made is none, whatever it looks like.
 pub(super) fn is_dynamic(node: &Node) -> bool {
     match &node.kind {
-        Kind::Scalar { text, .. } => is_template(text),
+        Kind::Scalar { text, style } => *style != Style::Rendered && is_template(text),
         Kind::List(items) => items.iter().any(is_dynamic),
         Kind::Map(entries) => entries.iter().any(|(key, node)| is_template(&key.text) || is_dynamic(node)),
     }

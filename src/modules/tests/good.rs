@@ -65,6 +65,18 @@ fn lists_append_maps_merge_and_equal_scalars_agree() {
 }
 
 #[test]
+fn what_a_template_has_made_is_no_template() {
+    let text = "--- modules/a.yaml\ndescription: A.\noptions:\n  x: { type: map, of: string }\n  \
+                y: { type: map, of: string, default: {} }\n  z: { type: list, of: string, default: [] }\n\
+                --- modules/b.yaml\ndescription: B.\nset: { a.y: \"{{ a.x }}\", a.z: \"{{ [a.x.k] }}\" }\n\
+                --- images/x.yaml\nname: x\nversion: 1.0\nimports: [a, b]\n\
+                config: { a.x.k: \"{% raw %}{{ nothing }}{% endraw %}\" }\n";
+    assert_eq!(value(text, "a.x"), r#"{"k":"{{ nothing }}"}"#);
+    assert_eq!(value(text, "a.y"), r#"{"k":"{{ nothing }}"}"#);
+    assert_eq!(value(text, "a.z"), r#"["{{ nothing }}"]"#);
+}
+
+#[test]
 fn each_level_gives_way_to_the_next() {
     let base = "--- modules/a.yaml\ndescription: A.\noptions: { x: { type: int, default: 1 } }\n";
     let module = "--- modules/b.yaml\ndescription: B.\nset: { a.x: 2 }\n";
