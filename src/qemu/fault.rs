@@ -108,12 +108,16 @@ impl Vm {
         let path = &self.state().base.path;
         let mut byte = [0];
         disk::context("read", path, disk::open(path)?.read_exact_at(&mut byte, offset))?;
-        let command_line = format!("qemu-io -d {DEVICE} \"write -P {} {offset} 1\"", !byte[0]);
         let (engine, qmp) = self.line();
-        match engine.run(qmp.call(qmp::human_monitor_command { cpu_index: None, command_line }))?.as_str() {
-            "" => Ok(()),
-            said => Err(refusal(said)),
+        // Where the new byte is must survive a power cut, too.
+        for command in [format!("write -P {} {offset} 1", !byte[0]), "flush".to_owned()] {
+            let command_line = format!("qemu-io -d {DEVICE} \"{command}\"");
+            let said = engine.run(qmp.call(qmp::human_monitor_command { cpu_index: None, command_line }))?;
+            if !said.is_empty() {
+                return Err(refusal(&said));
+            }
         }
+        Ok(())
     }
 }
 

@@ -12,7 +12,7 @@ use sha2::Sha256;
 
 use crate::copy::copy;
 use crate::https;
-use crate::lab::{Lab, assert_well, lines, shared, wait_for, with_verdict};
+use crate::lab::{Fault, Lab, assert_well, lines, shared, wait_for, with_verdict};
 use crate::scan;
 use crate::site::{Reply, Site};
 
@@ -143,6 +143,7 @@ fn production_in_safe_mode_works_and_is_seen_when_it_does_not() {
     webhooks(&scene, &site, &secret);
     https::breaks(&scene.lab, &site, scene.secret("production", "tls-key-main").into());
     scan::finds(&scene.lab, "production");
+    unmeasured(&scene);
     database(&scene, &site);
     bans(&scene);
     certificate(&scene, &site);
@@ -367,6 +368,21 @@ fn load(scene: &Scene, site: &Site) {
     let under = scene.available();
     assert!(under >= 0.25, "{under}");
     assert_eq!(scene.root("systemctl list-units --failed --plain --no-legend"), "");
+}
+
+/// What is not measured any more.
+pub const UNMEASURED: [Fault; 1] = [Fault {
+    breaks: "systemctl stop prometheus-node-exporter.socket prometheus-node-exporter.service",
+    mends: "systemctl start prometheus-node-exporter.socket",
+    seen_by: &["monitoring.node-exporter.metrics"],
+}];
+
+fn unmeasured(scene: &Scene) {
+    println!("an exporter that is gone is seen");
+    scene.lab.broken(&["production", "--only", "monitoring.node-exporter"], &UNMEASURED);
+    scene.root(UNMEASURED[0].mends);
+    let (status, report) = scene.lab.check(&["production", "--only", "monitoring.node-exporter"]);
+    assert_eq!(status, Some(0), "{report}");
 }
 
 /// What a full disk and a unit at another limit, which it nearly uses up, have against them. The service that leaked is
