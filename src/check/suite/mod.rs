@@ -2,6 +2,8 @@
 
 mod read;
 
+use std::collections::BTreeMap;
+
 use super::table::{Check, Finding, Subject, list};
 use super::{Target, Verdict};
 use crate::probe::{Answer, Probe, Suite};
@@ -222,20 +224,22 @@ fn judge(target: &Target, subject: &str, answers: &[&Answer]) -> Finding {
             return Finding::new(Verdict::Skipped, record.target, format!("{reason}; {last}")).because(command);
         }
     };
-    let mut accepted = Vec::new();
+    // By reason, for one may do for many.
+    let mut accepted: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     let mut faults = Vec::new();
     for fault in &reading.faults {
         match target.expect.suite_allow.iter().find(|allowance| covers(allowance, record.suite, fault)) {
-            Some(allowance) => accepted.push(format!("{}: {}", fault.id, allowance.reason)),
+            Some(allowance) => accepted.entry(&allowance.reason).or_default().push(&fault.id),
             None => faults.push(format!("{} ({})", fault.id, fault.said)),
         }
     }
     let found = if faults.is_empty() { "nothing else".to_owned() } else { list(&faults) };
-    let observed = match accepted.len() {
+    let observed = match accepted.values().map(Vec::len).sum::<usize>() {
         0 => format!("{}; found {}", reading.summary, if faults.is_empty() { "nothing" } else { &found }),
         count => format!("{}; {count} accepted; found {found}", reading.summary),
     };
-    let evidence = std::iter::once(command.clone()).chain(accepted.iter().map(|text| format!("accepted {text}")));
+    let told = accepted.iter().map(|(reason, ids)| format!("accepted {}: {}", ids.join(", "), reason.trim()));
+    let evidence = std::iter::once(command.clone()).chain(told);
     Finding::hold(faults.is_empty(), record.target, observed).because(evidence.collect::<Vec<_>>().join("\n"))
 }
 

@@ -62,28 +62,8 @@ impl Programs {
     }
 }
 
-type Tried<T> = std::result::Result<T, Missing>;
-
-/// Why a suite has nothing to say.
-enum Missing {
-    /// It could not be run.
-    Unavailable(String),
-    /// The machine has nothing for it.
-    Inapplicable(String),
-}
-
-impl Missing {
-    fn unavailable(reason: impl std::fmt::Display) -> Self {
-        Self::Unavailable(reason.to_string())
-    }
-
-    fn answer(self) -> Answer {
-        match self {
-            Self::Unavailable(reason) => Answer::Unavailable { reason },
-            Self::Inapplicable(reason) => Answer::Inapplicable { reason },
-        }
-    }
-}
+/// Otherwise why a suite has nothing to say.
+type Tried<T> = std::result::Result<T, String>;
 
 /// Runs suites against one machine, each once.
 pub struct Suites<'a> {
@@ -121,7 +101,7 @@ impl<'a> Suites<'a> {
         let work = Work::start(self.context.ui.as_ref(), "run", suite.to_string(), None);
         let begin = Instant::now();
         let answer = match record(*suite) {
-            Some(record) => self.run(record).unwrap_or_else(Missing::answer),
+            Some(record) => self.run(record).unwrap_or_else(Answer::unavailable),
             None => Answer::unavailable("nobody knows how to run it"),
         };
         work.finish(String::new());
@@ -139,7 +119,7 @@ impl<'a> Suites<'a> {
     fn run(&self, record: &Record) -> Tried<Answer> {
         let time = self.left(Duration::from_secs(record.seconds));
         if time.is_zero() {
-            return Err(Missing::unavailable("the deadline has passed"));
+            return Err("the deadline has passed".to_owned());
         }
         let (host, port) = self.place(record.place)?;
         if record.place == Place::Inside {
@@ -147,9 +127,9 @@ impl<'a> Suites<'a> {
         }
         let program = self.program(record).ok_or_else(|| {
             let names = record.programs.join(" or ");
-            Missing::unavailable(format!("{names} is not installed: {}; or say --suite NAME=PROGRAM", record.remedy))
+            format!("{names} is not installed: {}; or say --suite {}=PROGRAM", record.remedy, record.suite)
         })?;
-        let directory = disk::temp_dir().map_err(Missing::unavailable)?;
+        let directory = disk::temp_dir().map_err(|error| error.to_string())?;
         for (name, command) in record.inputs {
             self.input(&directory.path().join(name), command)?;
         }
@@ -159,13 +139,14 @@ impl<'a> Suites<'a> {
         let place = directory.path().to_string_lossy();
         let arguments = record.arguments.iter().map(|argument| fill(argument, &place, &host, port));
         let tool = Tool::new(program).args(arguments).current_dir(directory.path());
-        let ended = tool.bounded(self.left(time), OUTPUT).map_err(Missing::unavailable)?;
+        let ended = tool.bounded(self.left(time), OUTPUT).map_err(|error| error.to_string())?;
         let said = match record.output {
             None => ended.stdout,
+            // Without it there is nothing to read, and the complaint says why.
             Some(name) => disk::read_start(directory.path().join(name), OUTPUT as u64).unwrap_or_default(),
         };
         if said.len() >= OUTPUT {
-            return Err(Missing::unavailable("it said too much"));
+            return Err("it said too much".to_owned());
         }
         // Which one was the temporary directory is of no use to anybody.
         let command = tool.display().replace(&*place, "DIRECTORY");
@@ -177,20 +158,17 @@ impl<'a> Suites<'a> {
 
     /// Where the machine is reached, as far as a suite needs that.
     fn place(&self, place: Place) -> Tried<(String, u16)> {
-        let inapplicable = |reason: &str| Missing::Inapplicable(reason.to_owned());
         let expect = &self.subject.manifest.expect;
         match place {
-            Place::Ssh => self.subject.ssh().ok_or_else(|| Missing::unavailable("the machine has no SSH port")),
+            Place::Ssh => self.subject.ssh().ok_or_else(|| "the machine has no SSH port".to_owned()),
             Place::Https => {
-                let site = expect.https.values().next().ok_or_else(|| inapplicable("it serves nothing over HTTPS"))?;
-                self.subject.site(site.port).ok_or_else(|| Missing::unavailable("no port leads to its site"))
+                let site = expect.https.values().next().ok_or("the image serves nothing over HTTPS")?;
+                self.subject.site(site.port).ok_or_else(|| "no port leads to its site".to_owned())
             }
             Place::Direct => self.subject.direct().map(|host| (host, 0)).ok_or_else(|| {
-                inapplicable("only some ports lead to a machine that rave runs; security.scan scans it from beside it")
+                "only some ports lead to a machine that rave runs: security.scan scans it from beside it".to_owned()
             }),
-            Place::FilesOf(unit) if !expect.units.contains_key(unit) => {
-                Err(inapplicable(&format!("the image has no {unit}")))
-            }
+            Place::FilesOf(unit) if !expect.units.contains_key(unit) => Err(format!("the image has no {unit}")),
             Place::Files | Place::FilesOf(_) | Place::Inside => Ok((String::new(), 0)),
         }
     }
@@ -206,7 +184,7 @@ impl<'a> Suites<'a> {
 
     fn inside(&self, record: &Record, time: Duration) -> Tried<Answer> {
         let command: Vec<&str> = record.programs.iter().chain(record.arguments).copied().collect();
-        let said = self.subject.inside.run(&command, b"", time).map_err(Missing::unavailable)?;
+        let said = self.subject.inside.run(&command, b"", time).map_err(|error| error.to_string())?;
         let stdout = String::from_utf8_lossy(&said).into_owned();
         let ended = Ended { code: Some(0), stdout, stderr: String::new() };
         Ok(Answer::Suite { command: format!("{} in the machine", record.suite), ended })
@@ -214,8 +192,8 @@ impl<'a> Suites<'a> {
 
     /// Makes a file of what a command says in the machine.
     fn input(&self, path: &Path, command: &[&str]) -> Tried<()> {
-        let said = self.subject.inside.run(command, b"", self.left(FILE)).map_err(Missing::unavailable)?;
-        disk::write_atomic(path, &said, 0o600).map_err(Missing::unavailable)
+        let said = self.subject.inside.run(command, b"", self.left(FILE)).map_err(|error| error.to_string())?;
+        disk::write_atomic(path, &said, 0o600).map_err(|error| error.to_string())
     }
 
     /// Makes a file of the authorities of the first site's certificate, as the machine has them: they follow it.
@@ -223,9 +201,9 @@ impl<'a> Suites<'a> {
         let site = self.subject.manifest.expect.https.values().next();
         let file = site.map(|site| site.certificate.to_string()).unwrap_or_default();
         let command = ["/usr/bin/cat", "--", file.as_str()];
-        let said = self.subject.inside.run(&command, b"", self.left(FILE)).map_err(Missing::unavailable)?;
+        let said = self.subject.inside.run(&command, b"", self.left(FILE)).map_err(|error| error.to_string())?;
         let chain = authorities(&String::from_utf8_lossy(&said));
-        disk::write_atomic(path, chain.as_bytes(), 0o600).map_err(Missing::unavailable)
+        disk::write_atomic(path, chain.as_bytes(), 0o600).map_err(|error| error.to_string())
     }
 }
 
