@@ -1,4 +1,4 @@
-//! Runs the outside suites that the user has installed. What they say is judged by [`check::suite`].
+//! Runs the outside suites that the user has installed. What they say is judged by [`check::suite`](crate::check::suite).
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
