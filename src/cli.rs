@@ -99,7 +99,7 @@ pub enum Command {
   rave vm ssh web             enter one")]
     Vm(Vm),
     /// Hold a running machine against its image, in six stages
-    Check(Check),
+    Check(Box<Check>),
     /// Read an evidence bundle of `rave check` back: its signature, its digests, and its verdict
     Verify(Verify),
     /// Writing images and modules

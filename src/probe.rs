@@ -5,6 +5,7 @@
 mod answer;
 mod place;
 mod request;
+mod suite;
 
 use std::collections::BTreeSet;
 
@@ -18,6 +19,7 @@ pub use answer::{
 };
 pub use place::{HttpUrl, JsonPath, Place, Service};
 pub use request::{Rate, Request, SigningScheme};
+pub use suite::{NotASuite, Suite};
 
 /// One question.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -109,6 +111,11 @@ pub enum Probe {
         ports: BTreeSet<u16>,
         /// As above: a TCP port.
         known: Option<u16>,
+    },
+    /// Have an outside suite judge the machine; [`Answer::Suite`].
+    Suite {
+        /// Which.
+        suite: Suite,
     },
     /// State of the service manager; [`Answer::SystemState`].
     SystemState,
@@ -252,7 +259,8 @@ impl Probe {
             | Self::Slow { .. }
             | Self::Burst { .. }
             | Self::TcpPorts { .. }
-            | Self::UdpPorts { .. } => Side::Outside,
+            | Self::UdpPorts { .. }
+            | Self::Suite { .. } => Side::Outside,
             Self::SystemState
             | Self::Units { .. }
             | Self::Journal { .. }

@@ -32,6 +32,16 @@ pub fn bytes(text: &str) -> Option<u64> {
     count.checked_mul(*unit)
 }
 
+/// A figure with at most one decimal in tenths: `9.6` is 96. None for other texts, and for what does not fit.
+pub fn tenths(text: &str) -> Option<u32> {
+    let (whole, tenth) = text.split_once('.').unwrap_or((text, "0"));
+    let digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    if !digits(whole) || !digits(tenth) || tenth.len() > 1 {
+        return None;
+    }
+    whole.parse::<u32>().ok()?.checked_mul(10)?.checked_add(tenth.parse().ok()?)
+}
+
 /// Splits the leading digits off.
 pub fn number(text: &str) -> Option<(u64, &str)> {
     let (digits, rest) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
@@ -72,6 +82,18 @@ mod tests {
             ("99999999999T", None),
         ] {
             assert_eq!(bytes(text), wanted, "{text}");
+        }
+        for (text, wanted) in [
+            ("9.6", Some(96)),
+            ("0.0", Some(0)),
+            ("10", Some(100)),
+            ("1.25", None),
+            (".5", None),
+            ("5.", None),
+            ("-1.0", None),
+            ("4294967296.0", None),
+        ] {
+            assert_eq!(tenths(text), wanted, "{text}");
         }
     }
 }

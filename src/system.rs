@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::name::{GuestPath, ImageName, OptionPath, PackageName, Version};
-use crate::probe::{HttpUrl, JsonPath, Place, Rate, SigningScheme};
+use crate::probe::{HttpUrl, JsonPath, Place, Rate, SigningScheme, Suite};
 use crate::tree::Tree;
 
 pub use baseline::Baseline;
@@ -317,10 +317,26 @@ pub struct Expect {
     pub https: BTreeMap<String, Https>,
     /// Error-level journal entries that are known to be harmless: patterns with a reason.
     pub journal_allow: Vec<(String, String)>,
+    /// What outside suites find and may find.
+    #[serde(default)]
+    pub suite_allow: Vec<SuiteAllowance>,
     /// Probes that modules contribute, as written, with templates expanded.
     pub probes: Vec<ModuleProbe>,
     /// Stages that the image takes part in beyond those that always apply: `https`, `monitoring`.
     pub stages: BTreeSet<String>,
+}
+
+/// A finding of an outside suite that is accepted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SuiteAllowance {
+    /// The suite.
+    pub suite: Suite,
+    /// The finding, as the suite names it.
+    pub finding: String,
+    /// Why it is accepted.
+    pub reason: String,
+    /// The worst figure that is, in tenths, where the suite gives the finding one.
+    pub at_most: Option<u32>,
 }
 
 /// Whose a secret must be.

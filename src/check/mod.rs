@@ -16,6 +16,7 @@ mod services;
 mod sockets;
 mod ssh;
 mod stage;
+pub mod suite;
 mod table;
 mod target;
 

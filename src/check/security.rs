@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::sockets::{Difference, compare};
 use super::table::{Check, Finding, Subject, list};
-use super::{Stage, Target, Verdict, module, scan};
+use super::{Stage, Target, Verdict, module, scan, suite};
 use crate::name::GuestPath;
 use crate::probe::{Answer, Probe, Scan};
 use crate::system::ExpectedSecret;
@@ -16,7 +16,7 @@ const READ_ONLY: [&str; 2] = ["/etc", "/usr"];
 const START_PARAMETERS: [&str; 4] = ["BOOT_IMAGE=", "console=", "initrd=", "roothash="];
 
 /// The checks of the stage.
-pub static CHECKS: [Check; 13] = [
+pub static CHECKS: [Check; 14] = [
     Check {
         id: "security.root.read-only",
         about: "the root file system is EROFS",
@@ -113,6 +113,7 @@ pub static CHECKS: [Check; 13] = [
         },
         judge: judge_secret,
     },
+    suite::CHECK,
     module::check("security", |target| module::subjects(Stage::Security, target)),
 ];
 

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 use crate::name::{ImageName, Version};
+use crate::probe::Suite;
 use crate::system::{Baseline, Expect, Machine, Mode};
 
 /// The machine as its image describes it.
@@ -21,6 +22,9 @@ pub struct Target {
     pub expect: Expect,
     /// How far back the journal counts, in seconds; nothing: the whole boot.
     pub journal: Option<u64>,
+    /// The outside suites that shall judge the machine.
+    #[serde(default)]
+    pub suites: Vec<Suite>,
     /// What only somebody else can know of a machine; nothing where it looks at itself.
     pub outside: Option<Outside>,
 }
@@ -44,6 +48,7 @@ impl Target {
             cmdline: baseline.cmdline.clone(),
             expect: baseline.expect.clone(),
             journal: Some(journal),
+            suites: Vec::new(),
             outside: None,
         }
     }

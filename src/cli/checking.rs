@@ -18,6 +18,8 @@ const LONGEST: u64 = 24 * 60 * 60;
   rave check web --watch --every 60       again each minute, until Ctrl-C
   rave check web --wait 300 --deadline 90 --check-deadline 20
                                           a machine that still boots, and an answer in time
+  rave check web --only security.suite --suite ssh-audit --suite gixy=/opt/venv/bin/gixy
+                                          only what these two suites find, of those that are installed here
   rave check web --junit report.xml --markdown summary.md --sarif security.sarif
                                           for CI, beside the table
   rave check web --bundle web.tar.zst     evidence to keep: report, manifest, journal and console, signed
@@ -45,6 +47,10 @@ pub struct Check {
     /// Leave these checks out: an id, or its beginning up to a dot
     #[arg(long, value_name = "ID")]
     pub skip: Vec<String>,
+    /// Have an outside suite judge the machine, too: gixy, kernel-hardening-checker, systemd-analyze, sslyze, testssl,
+    /// ssh-audit or nmap. It must be installed, or its program be given
+    #[arg(long, value_name = "NAME[=PROGRAM]")]
+    pub suite: Vec<String>,
     /// Let warnings fail
     #[arg(long)]
     pub strict: bool,

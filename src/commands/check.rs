@@ -5,8 +5,10 @@ mod evidence;
 mod files;
 mod remote;
 mod show;
+mod suites;
 mod watch;
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use crate::check::{self, Outside, Report, Stage, StageReport, Target, Verdict, Wanted};
@@ -16,7 +18,7 @@ use crate::evidence::SigningKey;
 use crate::images::Manifest;
 use crate::interrupt;
 use crate::name::ImageName;
-use crate::probe::Probe;
+use crate::probe::{Answered, Probe, Suite};
 use crate::qemu::state::Condition;
 use crate::qemu::vm::Vm;
 
@@ -28,6 +30,7 @@ use super::{Context, Failure, Result, Status, build, locking, run as run_command
 use asking::{Asking, Inside, Subject};
 use remote::Remote;
 pub use show::show;
+use suites::{Programs, Suites};
 
 /// Between two looks at a machine that still starts.
 const LOOK: Duration = Duration::from_secs(1);
@@ -57,7 +60,8 @@ impl Limits {
 pub fn run(arguments: &cli::Check, context: &Context) -> Result<Status> {
     let wanted = wanted(arguments)?;
     files::expect(&arguments.reports, &wanted)?;
-    let round = Round { context, arguments, wanted };
+    let suites = Programs::parse(&arguments.suite, &wanted)?;
+    let round = Round { context, arguments, wanted, suites };
     let _left = interrupt::leave_to_machine();
     if let Some(place) = &arguments.elsewhere.ssh {
         return round.elsewhere(place);
@@ -68,7 +72,7 @@ pub fn run(arguments: &cli::Check, context: &Context) -> Result<Status> {
         Some(known) if known.condition == Condition::Running => {
             let vm = machines(context).attach(&known.state.name)?;
             let subject = subject(&vm)?;
-            expect(&subject.manifest, &round.wanted)?;
+            round.expect(&subject.manifest)?;
             let key = round.key()?;
             round.await_start(&subject);
             watch::rounds(&round, &subject, key.as_ref())
@@ -82,6 +86,7 @@ struct Round<'a> {
     context: &'a Context,
     arguments: &'a cli::Check,
     wanted: Wanted,
+    suites: Programs,
 }
 
 impl Round<'_> {
@@ -90,10 +95,18 @@ impl Round<'_> {
         self.arguments.reports.bundle.as_ref().map(|_| signing::key(self.context)).transpose()
     }
 
+    /// Refuses what names no check of an image.
+    fn expect(&self, manifest: &Manifest) -> Result<()> {
+        match self.wanted.unknown(&target(manifest, self.suites.suites())).first() {
+            Some(unknown) => Err(Failure::request(format!("there is no check `{unknown}`"))),
+            None => Ok(()),
+        }
+    }
+
     /// Checks a machine that rave does not run.
     fn elsewhere(&self, place: &str) -> Result<Status> {
         let manifest = remote::manifest(self.arguments, self.context)?;
-        expect(&manifest, &self.wanted)?;
+        self.expect(&manifest)?;
         let remote = Remote::new(place, &manifest, &self.arguments.elsewhere, self.context)?;
         remote.greet()?;
         let key = self.key()?;
@@ -110,7 +123,7 @@ impl Round<'_> {
         let prepared = build::prepare(context, asked, Manner::default())?;
         let (store, key) = (store::open(context)?, self.key()?);
         let bootable = run_command::of_image(context, &store, &prepared)?;
-        expect(&build::read_manifest(&bootable.manifest)?, &self.wanted)?;
+        self.expect(&build::read_manifest(&bootable.manifest)?)?;
         let wish = Wish { name: None, host, direct: false, persist: false, detach: false };
         let mut vm = running::start(context, &bootable, &wish)?;
         running::wait(context, &mut vm, host)?;
@@ -155,33 +168,41 @@ fn wanted(arguments: &cli::Check) -> Result<Wanted> {
     Ok(Wanted { stages, only: arguments.only.clone(), skip: arguments.skip.clone(), inside: false })
 }
 
-/// Refuses what names no check of an image.
-fn expect(manifest: &Manifest, wanted: &Wanted) -> Result<()> {
-    match wanted.unknown(&target(manifest)).first() {
-        Some(unknown) => Err(Failure::request(format!("there is no check `{unknown}`"))),
-        None => Ok(()),
-    }
-}
-
 /// Checks all of a machine that rave runs.
 pub fn of_vm(context: &Context, vm: &Vm) -> Result<Report> {
-    check(context, &subject(vm)?, &Wanted::default(), Limits::default())
+    check(context, &subject(vm)?, &Wanted::default(), &Programs::default(), Limits::default())
 }
 
 /// Asks a machine, and judges stage by stage.
-fn check(context: &Context, subject: &Subject<'_>, wanted: &Wanted, limits: Limits) -> Result<Report> {
-    let target = target(&subject.manifest);
+fn check(
+    context: &Context,
+    subject: &Subject<'_>,
+    wanted: &Wanted,
+    programs: &Programs,
+    limits: Limits,
+) -> Result<Report> {
+    let target = target(&subject.manifest, programs.suites());
     let until = Instant::now() + limits.all;
-    let lots = Stage::ALL.map(|stage| wanted.probes(stage, &target));
+    // Suites keep a machine busy, so they come when all else is answered.
+    let is_suite = |probe: &Probe| matches!(probe, Probe::Suite { .. });
+    let lots = Stage::ALL.map(|stage| {
+        let probes = wanted.probes(stage, &target).into_iter();
+        probes.filter(|probe| !is_suite(probe)).collect::<Vec<_>>()
+    });
+    let mut suites = Suites::new(context, subject, programs, limits, until);
     let (plug, peer) = subject.beside(&lots);
     let outside = subject.outside(limits, until, peer)?;
     let report = std::thread::scope(|scope| {
         let mut asking = Asking::start(scope, &subject.inside, &outside, lots, until, limits.each);
         let mut answer = |stage: Stage, probes: &[Probe]| {
             let work = Work::start(context.ui.as_ref(), "check", stage.to_string(), None);
-            let answers = asking.answer(stage, probes);
+            let (tried, usual): (Vec<Probe>, Vec<Probe>) = probes.iter().cloned().partition(is_suite);
+            let answers = asking.answer(stage, &usual);
             work.finish(format!("{} answers", answers.len()));
-            answers
+            let mut known: BTreeMap<Probe, Answered> = usual.into_iter().zip(answers).collect();
+            known.extend(suites.answers(&tried));
+            let none = || Answered::unavailable("no answer");
+            probes.iter().map(|probe| known.remove(probe).unwrap_or_else(none)).collect()
         };
         let mut again = |report: &StageReport| {
             let early = report.may_settle()
@@ -211,7 +232,7 @@ fn age(inside: &Inside<'_>) -> Option<Duration> {
     now.checked_sub(Duration::from_micros(finish.parse().ok()?))
 }
 
-fn target(manifest: &Manifest) -> Target {
+fn target(manifest: &Manifest, suites: Vec<Suite>) -> Target {
     let root_hash = format!("roothash={}", manifest.root_hash);
     let cmdline = manifest.cmdline.split(' ').filter(|word| *word != root_hash && !word.is_empty());
     Target {
@@ -221,6 +242,7 @@ fn target(manifest: &Manifest) -> Target {
         cmdline: cmdline.map(str::to_owned).collect(),
         expect: manifest.expect.clone(),
         journal: None,
+        suites,
         outside: Some(Outside { machine: manifest.machine.clone(), root_hash: manifest.root_hash }),
     }
 }

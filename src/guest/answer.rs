@@ -205,6 +205,7 @@ impl Machine {
             | Probe::SshRefusal { .. }
             | Probe::HostClock
             | Probe::Tls { .. }
+            | Probe::Suite { .. }
             | Probe::TlsOlder { .. }
             | Probe::PlainHttp { .. }
             | Probe::Https { .. }

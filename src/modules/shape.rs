@@ -104,6 +104,7 @@ pub(super) static MODULE: Shape = Record(&[
     may("https", Map(&Record(HTTPS))),
     may("journal-allow", List(&Record(ALLOW))),
     may("key-allow", List(&Record(ALLOW))),
+    may("suite-allow", List(&Record(SUITE_ALLOW))),
     may("stages", List(&WORD)),
     may("set", Any),
     may("assertions", List(&Record(CLAIM))),
@@ -229,6 +230,8 @@ const HTTPS: &[Key] = &[
 const WEBHOOK: &[Key] = &[must("secret", Text), must("schemes", List(&Text)), must("body", Text)];
 
 const ALLOW: &[Key] = &[must("pattern", Text), must("reason", Text), WHEN];
+const SUITE_ALLOW: &[Key] =
+    &[must("suite", Text), must("finding", Text), must("reason", Text), may("at-most", Text), EACH, WHEN];
 const CLAIM: &[Key] = &[must("that", Condition), must("message", Text), WHEN];
 
 /// A claim whose condition is held back.

@@ -171,6 +171,13 @@ pub enum Answer {
     Delivered(Delivered),
     /// How a command ended.
     Run(Ended),
+    /// What an outside suite said.
+    Suite {
+        /// The command that was run.
+        command: String,
+        /// How it ended; its standard output is what the suite is judged by, wherever it wrote that.
+        ended: Ended,
+    },
 }
 
 impl Answer {

@@ -19,9 +19,11 @@ use x509_cert::Certificate;
 use x509_cert::builder::{Builder as _, CertificateBuilder, Profile};
 use x509_cert::der::asn1::{Ia5String, OctetString, UtcTime};
 use x509_cert::der::oid::db::rfc5280::ID_KP_SERVER_AUTH;
-use x509_cert::der::{DecodePem as _, Encode as _, EncodePem as _};
+use x509_cert::der::oid::{AssociatedOid, ObjectIdentifier};
+use x509_cert::der::{DecodePem as _, Encode, EncodePem as _};
 use x509_cert::ext::pkix::name::GeneralName;
 use x509_cert::ext::pkix::{ExtendedKeyUsage, SubjectAltName};
+use x509_cert::ext::{AsExtension, Extension};
 use x509_cert::name::Name;
 use x509_cert::serial_number::SerialNumber;
 use x509_cert::spki::SubjectPublicKeyInfoOwned;
@@ -151,6 +153,30 @@ fn general_name(host: &str) -> std::result::Result<GeneralName, String> {
     OctetString::new(octets).map(GeneralName::IpAddress).map_err(|e| e.to_string())
 }
 
+/// Extended key usage as one that is not critical (CA/Browser Forum, Baseline Requirements, 7.1.2.7.10): RFC 5280 permits
+/// both, and some clients refuse the other.
+struct Usage(ExtendedKeyUsage);
+
+impl AssociatedOid for Usage {
+    const OID: ObjectIdentifier = ExtendedKeyUsage::OID;
+}
+
+impl Encode for Usage {
+    fn encoded_len(&self) -> x509_cert::der::Result<x509_cert::der::Length> {
+        self.0.encoded_len()
+    }
+
+    fn encode(&self, encoder: &mut impl x509_cert::der::Writer) -> x509_cert::der::Result<()> {
+        self.0.encode(encoder)
+    }
+}
+
+impl AsExtension for Usage {
+    fn critical(&self, _: &Name, _: &[Extension]) -> bool {
+        false
+    }
+}
+
 fn certificate(
     profile: Profile,
     subject: Name,
@@ -175,7 +201,7 @@ fn certificate(
     let mut builder = builder.map_err(|e| said(&e))?;
     if let Some(names) = names {
         builder.add_extension(&SubjectAltName(names)).map_err(|e| said(&e))?;
-        builder.add_extension(&ExtendedKeyUsage(vec![ID_KP_SERVER_AUTH])).map_err(|e| said(&e))?;
+        builder.add_extension(&Usage(ExtendedKeyUsage(vec![ID_KP_SERVER_AUTH]))).map_err(|e| said(&e))?;
     }
     let certificate = builder.build::<ecdsa::DerSignature>().map_err(|e| said(&e))?;
     certificate.to_pem(x509_cert::der::pem::LineEnding::LF).map_err(|e| said(&e))
@@ -247,6 +273,11 @@ mod tests {
         let hosts = ["web.example".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()];
         let chain = server_certificate(&hosts, &key, &authority, now).unwrap();
         assert_eq!(chain.matches("BEGIN CERTIFICATE").count(), 2);
+        let certificate =
+            Certificate::from_pem(chain.split_inclusive("-----END CERTIFICATE-----").next().unwrap()).unwrap();
+        let extensions = certificate.tbs_certificate.extensions.unwrap();
+        let usage = extensions.iter().find(|extension| extension.extn_id == ExtendedKeyUsage::OID).unwrap();
+        assert!(!usage.critical);
         assert_eq!(belongs(&key, chain.as_bytes()), Some(true));
         assert_eq!(belongs(&tls_key().unwrap(), chain.as_bytes()), Some(false));
         let left = expiry(chain.as_bytes()).unwrap().duration_since(now).unwrap();

@@ -12,7 +12,7 @@ use rave::modules::evaluate;
 use rave::name::GuestPath;
 use rave::probe::{
     Answer, Answered, Ended, FileSystem, HttpReply, HttpUrl, JournalEntry, JsonPath, Mount, Place, Pressure, Probe,
-    Resources, Scan, SecretFile, Service, Socket, SshOffer, SshRefusal, Unit, Verity,
+    Resources, Scan, SecretFile, Service, Socket, SshOffer, SshRefusal, Suite, Unit, Verity,
 };
 use rave::qemu::machine::{Choice, Profile};
 use rave::qemu::state::State;
@@ -34,6 +34,7 @@ fn target(system: &System) -> Target {
         cmdline: vec!["lockdown=confidentiality".to_owned()],
         expect: system.expect.clone(),
         journal: None,
+        suites: Vec::new(),
         outside: Some(Outside { machine: system.machine.clone(), root_hash: Digest::of(b"root") }),
     }
 }
@@ -168,6 +169,23 @@ fn judge(target: &Target, answers: &[Answer]) {
     }
 }
 
+/// What suites said, each text read as that of every suite.
+fn suites(target: &Target) -> Parser {
+    let folder = std::fs::read_dir("src/check/tests/suites").unwrap();
+    let recorded: Vec<Vec<u8>> = folder.map(|entry| std::fs::read(entry.unwrap().path()).unwrap()).collect();
+    assert!(!recorded.is_empty());
+    let target = Target { suites: Suite::ALL.to_vec(), ..target.clone() };
+    let wanted = Wanted { only: vec!["security.suite".to_owned()], ..Wanted::default() };
+    Parser::new("suites", 60, recorded, move |bytes| {
+        let stdout = String::from_utf8_lossy(bytes).into_owned();
+        let ended = Ended { code: Some(0), stdout, stderr: String::new() };
+        let said = Answer::Suite { command: "x".to_owned(), ended };
+        let mut answer =
+            |_: Stage, probes: &[Probe]| probes.iter().map(|_| Answered { answer: said.clone(), ms: 1 }).collect();
+        assert_eq!(check::run(&target, &wanted, &mut answer, &mut |_| false).stages[5].checks.len(), Suite::ALL.len());
+    })
+}
+
 fn manifest(system: &System) -> Manifest {
     let blob = serde_json::json!({"size": 4096, "sha256": Digest::of(b"x").to_string()});
     let text = serde_json::json!({
@@ -242,6 +260,7 @@ pub fn parsers() -> Vec<Parser> {
         "accelerator":"kvm","forwards":[{"host":2222,"guest":22}],"base":{"path":"/x","length":1,"modified":1},
         "persist":false,"detach":true,"notes":{}}"#;
     let mut parsers = vec![
+        suites(&target),
         Parser::new("answers", 120, each.chain([whole]).collect::<Vec<_>>(), move |bytes| {
             if let Ok(answers) = serde_json::from_slice::<Vec<Answer>>(bytes) {
                 judge(&target, &answers);

@@ -2,6 +2,7 @@ mod certificates;
 mod pairs;
 mod scan;
 mod site;
+mod suite;
 mod world;
 
 use std::collections::BTreeMap;
@@ -20,7 +21,7 @@ fn check(target: &Target, wanted: &Wanted, world: &World) -> Report {
 }
 
 fn all_pairs() -> impl Iterator<Item = &'static pairs::Pair> {
-    pairs::PAIRS.iter().chain(site::PAIRS).chain(scan::PAIRS)
+    pairs::PAIRS.iter().chain(site::PAIRS).chain(scan::PAIRS).chain(suite::PAIRS)
 }
 
 fn verdicts(report: &Report) -> BTreeMap<String, Verdict> {

@@ -61,6 +61,7 @@ pub fn target() -> Target {
         ssh: Some(ssh),
         https: super::site::sites(),
         journal_allow: vec![("^kernel: harmless [0-9]+$".to_owned(), "known".to_owned())],
+        suite_allow: super::suite::allowances(),
         probes: Stage::ALL.map(|stage| probe(stage.name(), "nftables.loaded", Some("policy drop"))).into(),
         stages: set(&["https", "monitoring"]),
     };
@@ -74,6 +75,7 @@ pub fn target() -> Target {
         cmdline: strings(&["lockdown=confidentiality", "init_on_alloc=1"]),
         expect,
         journal: None,
+        suites: Suite::ALL.to_vec(),
         outside: Some(Outside { machine: Machine { memory: 2048, vcpus: 2 }, root_hash: Digest::of(b"root") }),
     }
 }
@@ -144,6 +146,7 @@ fn answer(probe: &Probe, target: &Target) -> Answer {
         return answer;
     }
     match probe {
+        Probe::Suite { suite } => super::suite::good(*suite),
         Probe::SshOffer => Answer::SshOffer(offer()),
         Probe::SshLogin { user, .. } => {
             Answer::SshLogin { host_key: HOST_KEY.to_owned(), ended: ended(&format!("{user}\n")) }

@@ -62,6 +62,30 @@ pub enum Inside<'a> {
 }
 
 impl Subject<'_> {
+    /// Host and port of its SSH server.
+    pub fn ssh(&self) -> Option<(String, u16)> {
+        match &self.inside {
+            Inside::Agent(vm) => Some(("127.0.0.1".to_owned(), vm.state().host_port(22)?)),
+            Inside::Ssh(remote) => Some(remote.ssh()),
+        }
+    }
+
+    /// Host and port at which a port of the machine that serves HTTPS is reached.
+    pub fn site(&self, port: u16) -> Option<(String, u16)> {
+        match &self.inside {
+            Inside::Agent(vm) => Some(("127.0.0.1".to_owned(), vm.state().host_port(port)?)),
+            Inside::Ssh(remote) => Some(remote.site(port)),
+        }
+    }
+
+    /// The host at which all of its ports are reached, if there is one.
+    pub fn direct(&self) -> Option<String> {
+        match &self.inside {
+            Inside::Agent(_) => None,
+            Inside::Ssh(remote) => Some(remote.ssh().0),
+        }
+    }
+
     /// Takes a place beside the machine in its network, if a probe needs one and rave runs the machine. The place is given
     /// up when the first value is dropped.
     pub fn beside(&self, probes: &[Vec<Probe>]) -> (Option<Plug<'_>>, Option<Peered>) {

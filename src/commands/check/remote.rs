@@ -148,6 +148,16 @@ impl Remote {
         ssh.args(["--", &self.place.host])
     }
 
+    /// Host and port of its SSH server.
+    pub fn ssh(&self) -> (String, u16) {
+        (self.place.host.clone(), self.place.port)
+    }
+
+    /// Host and port at which a port that serves HTTPS is reached.
+    pub fn site(&self, port: u16) -> (String, u16) {
+        self.web.clone().unwrap_or_else(|| (self.place.host.clone(), port))
+    }
+
     /// The machine as its users see it, and whether there is a key to log in with as one of them.
     pub fn outside(&self, patience: Patience, sites: BTreeSet<u16>) -> Result<(Outside, bool)> {
         let key = self.key.clone().unwrap_or_default();

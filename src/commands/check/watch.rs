@@ -14,11 +14,11 @@ use super::{Limits, Round, check, end, evidence, files, show};
 /// Checks once, or with `--watch` until a signal comes; the status is that of the last whole round. `key` signs the
 /// evidence, if some is wanted.
 pub fn rounds(round: &Round<'_>, subject: &Subject<'_>, key: Option<&SigningKey>) -> Result<Status> {
-    let Round { context, arguments, wanted } = round;
+    let Round { context, arguments, wanted, suites } = round;
     let limits = Limits::of(&arguments.times);
     let mut last: Option<Report> = None;
     loop {
-        let report = match check(context, subject, wanted, limits) {
+        let report = match check(context, subject, wanted, suites, limits) {
             Err(Failure::Interrupted) if last.is_some() => break,
             other => other?,
         };

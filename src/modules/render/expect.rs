@@ -8,7 +8,8 @@ use crate::modules::value::{Quantity, Value};
 use crate::modules::yaml::{Key, Node, Style, shorten};
 use crate::name::GuestPath;
 use crate::origin::{Diagnostic, Origin, Severity};
-use crate::system::Ssh;
+use crate::quantity;
+use crate::system::{Ssh, SuiteAllowance};
 use crate::tree::Entry;
 
 use super::{By, Render};
@@ -158,6 +159,26 @@ impl Render<'_> {
             return;
         }
         self.expect.journal_allow.push((pattern, reason));
+    }
+
+    /// What an outside suite may find.
+    pub(super) fn allow_suite(&mut self, node: &Node) {
+        let errors = &mut self.errors;
+        let mut text = |key: &str| fields::text(node.get(key)?, &format!("`{key}`"), errors);
+        let (Some(suite), Some(finding), Some(reason)) = (text("suite"), text("finding"), text("reason")) else {
+            return;
+        };
+        let at_most = text("at-most");
+        let origin = |key: &str| node.get(key).map_or(&node.origin, |node| &node.origin);
+        let suite = match suite.parse() {
+            Ok(suite) => suite,
+            Err(error) => return self.refuse(origin("suite"), format!("{error}")),
+        };
+        let tenths = at_most.as_deref().map(quantity::tenths);
+        if tenths == Some(None) {
+            return self.refuse(origin("at-most"), "`at-most` is a figure with one decimal, such as 9.6");
+        }
+        self.expect.suite_allow.push(SuiteAllowance { suite, finding, reason, at_most: tenths.flatten() });
     }
 
     /// Files that may hold a key or hash which is no secret.

@@ -88,7 +88,7 @@ impl Render<'_> {
     /// Writes modules-load.d(5) and modprobe.d(5).
     pub(super) fn write_kernel_modules(&mut self) {
         let line = |module: &KernelModule| match module.fate {
-            Fate::Deny => format!("install {} /bin/false\n", module.name),
+            Fate::Deny => format!("blacklist {0}\ninstall {0} /bin/false\n", module.name),
             Fate::Load | Fate::Initrd => format!("{}\n", module.name),
         };
         for fate in [Fate::Load, Fate::Deny] {

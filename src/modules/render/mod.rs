@@ -273,6 +273,7 @@ impl<'a> Render<'a> {
             "https" => self.each(name, node, by, |this, key, node, by| this.https(&key, &node, by)),
             "state" => self.each_item(name, node, by, |this, node| this.state(&node, by)),
             "journal-allow" => self.each_item(name, node, by, |this, node| this.allow(&node)),
+            "suite-allow" => self.each_item(name, node, by, |this, node| this.allow_suite(&node)),
             "key-allow" => self.each_item(name, node, by, |this, node| this.allow_key(&node)),
             "probes" => self.each_item(name, node, by, |this, node| this.probe(&node, by)),
             "assertions" if self.partial => {}

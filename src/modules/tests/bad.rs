@@ -314,6 +314,12 @@ fn contributions_are_checked() {
         ("journal-allow: [{ pattern: '(', reason: r }]", "this is not a regular expression"),
         ("key-allow: [{ pattern: '/**', reason: r }]", "a pattern of files is an absolute path"),
         ("journal-allow: [{ pattern: a }]", "an entry of `journal-allow` has no `reason`"),
+        ("suite-allow: [{ suite: gixy, finding: x }]", "an entry of `suite-allow` has no `reason`"),
+        ("suite-allow: [{ suite: nessus, finding: x, reason: r }]", "\"nessus\" is not a suite: gixy, "),
+        (
+            "suite-allow: [{ suite: gixy, finding: x, reason: r, at-most: high }]",
+            "`at-most` is a figure with one decimal",
+        ),
         ("probes: [{ stage: ssh, id: p, command: [] }]", "probe `p` runs nothing"),
         ("profiles: { strict: {} }", "profiles stand in the module sandbox only"),
         ("exclude: [usr]", "must begin with /"),

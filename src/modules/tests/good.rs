@@ -282,6 +282,7 @@ fn the_rest_of_a_machine() {
          packages: [bash, '{{ extra }}']\nbuild-packages: [dpkg]\nprepare: { b: { command: [/b, '{{ port }}'] }, a: { command: [/a] } }\nexclude: [/usr/share/doc/**]\ncmdline: [a=1, b, a=1]\n\
          kernel-modules: { initrd: [virtio_scsi] }\nsysctl: { kernel.x: '1', net.a: 0 }\nmounts: { /tmp: [nodev] }\nopen: ['tcp/{{ port }}']\n\
          local: [udp/53]\nstages: [https]\njournal-allow: [{ pattern: 'a.*', reason: r }]\n\
+         suite-allow: [{ suite: gixy, finding: a, reason: r }, { each: \"{{ ['b'] }}\", suite: systemd-analyze, finding: '{{ value }}', reason: r, at-most: 9.6 }]\n\
          ssh: { user: agent, kex: '{{ extra }}', host-key-file: /k.pub }\n\
          probes: [{ stage: services, id: a.b, command: [x, '{{ port }}'], contains: y }, { stage: ssh, id: off, command: [x], when: false }]\n\
          warnings: [{ that: '{{ port != 22 }}', message: 'port {{ port }} is scanned' }]\nassertions: [{ that: port > 0, message: no }]\n\
@@ -307,10 +308,12 @@ fn the_rest_of_a_machine() {
         "{\"tcp/22\": \"a\"} {\"udp/53\": \"a\"}"
     );
     assert_eq!(system.expect.ssh.as_ref().unwrap().kex, ["bb"]);
+    let allowed = system.expect.suite_allow.iter().map(|a| format!("{} {} {:?}", a.suite, a.finding, a.at_most));
+    assert_eq!(allowed.collect::<Vec<_>>(), ["gixy a None", "systemd-analyze b Some(96)"]);
     assert_eq!(system.expect.probes.len(), 1);
     let (command, contains) = (vec!["x".to_owned(), "22".to_owned()], Some("y".to_owned()));
     assert_eq!(system.expect.probes[0].query, Query::Command { command, contains });
-    assert_eq!(told(&evaluation.warnings), "modules/a.yaml:17:20: port 22 is scanned\n");
+    assert_eq!(told(&evaluation.warnings), "modules/a.yaml:18:20: port 22 is scanned\n");
     assert_eq!((system.archive.suite.as_str(), system.archive.extra[0].key.as_str()), ("sid", "KEY\n"));
     assert_eq!(system.options[&"machine.vcpus".parse().unwrap()].origin, "images/x.yaml:5:49");
 }

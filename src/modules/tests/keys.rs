@@ -80,7 +80,10 @@ fn kernel_modules_are_loaded_or_denied_and_each_said_once() {
          --- images/x.yaml\nname: x\nversion: 1.0\nimports: [a, b]\n",
     );
     assert_eq!(file(&evaluation, "/etc/modules-load.d/50-rave.conf"), "wireguard\nnf_log\n");
-    assert_eq!(file(&evaluation, "/etc/modprobe.d/50-rave.conf"), "install sctp /bin/false\ninstall dccp /bin/false\n");
+    assert_eq!(
+        file(&evaluation, "/etc/modprobe.d/50-rave.conf"),
+        "blacklist sctp\ninstall sctp /bin/false\nblacklist dccp\ninstall dccp /bin/false\n"
+    );
     assert_eq!(evaluation.system.initrd_modules.iter().collect::<Vec<_>>(), ["nvme"]);
     assert_eq!(evaluation.system.tree.len(), 2);
 }
@@ -151,6 +154,7 @@ fn every_entry_can_have_a_condition() {
          open: [{ value: tcp/1, when: on }]\nlocal: [{ value: tcp/1, when: on }]\nbehind-firewall: [{ value: tcp/1, when: on }]\n\
          secrets: { a: { when: on } }\ncertificates: { a: { hosts: [b], key: c, when: on } }\n\
          ssh: { user: a, host-key-file: /k, when: on }\nhttps: { a: { port: 1, certificate: /c, when: on } }\njournal-allow: [{ pattern: a, reason: b, when: on }]\n\
+         suite-allow: [{ suite: gixy, finding: a, reason: b, when: on }]\n\
          stages: [{ value: https, when: on }]\nassertions: [{ that: false, message: a, when: on }]\n\
          warnings: [{ that: false, message: a, when: on }]\nprobes: [{ stage: ssh, id: a, command: [a], when: on }]\n\
          --- images/x.yaml\nname: x\nversion: 1.0\nimports: [a]\n",
