@@ -10,7 +10,7 @@ pub mod erofs;
 pub mod error;
 pub mod esp;
 #[cfg(test)]
-mod fixture;
+pub mod fixture;
 pub mod glob;
 pub mod gpt;
 pub mod initrd;
