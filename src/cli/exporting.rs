@@ -38,9 +38,23 @@ pub struct Export {
     /// What was other than the image says when it was built
     #[command(flatten)]
     pub variant: Variant,
+    /// Size of the disk's sectors in bytes; 4096 for raw, raw.zst, qcow2 and containerdisk
+    #[arg(long, default_value = "512", value_name = "BYTES")]
+    pub sector_size: SectorSize,
     /// Directory for the files
     #[arg(long, short, default_value = "export", value_name = "DIR")]
     pub output: PathBuf,
+}
+
+/// Sizes of sectors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum SectorSize {
+    /// As almost all disks have.
+    #[value(name = "512")]
+    Small,
+    /// As some NVMe disks have.
+    #[value(name = "4096")]
+    Large,
 }
 
 /// Formats that other systems take.

@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
-use crate::cli::{self, ExportFormat};
+use crate::cli::{self, ExportFormat, SectorSize};
 use crate::disk;
 use crate::event::bytes;
 use crate::export::{self, Exported, Format, Job, Record, Root};
 use crate::images::Manifest;
-use crate::images::assemble::kind;
+use crate::images::assemble::{ROOT, TREE, kind};
+use crate::images::layout::Sectors;
 use crate::images::plan::Piece;
 use crate::interrupt;
 use crate::store::Store;
@@ -27,20 +28,29 @@ struct Found {
     manifest: Manifest,
     uki: PathBuf,
     /// Whence its files come, if it is an image and not only a disk.
-    image: Option<(Prepared, PathBuf)>,
+    image: Option<Image>,
     /// Keeps the pieces from `rave store gc`.
     _store: Option<Store>,
+}
+
+/// An image, and where its pieces are of which its disk was made.
+struct Image {
+    prepared: Prepared,
+    rootfs: PathBuf,
+    root: PathBuf,
+    tree: PathBuf,
 }
 
 /// Exports what is built.
 pub fn run(arguments: &cli::Export, context: &Context) -> Result<Status> {
     let formats: BTreeSet<Format> = arguments.format.iter().map(|format| format_of(*format)).collect();
     let found = find(arguments, context)?;
-    if let Some(format) = formats.iter().find(|format| format.needs_files() && found.image.is_none()) {
-        let text = format!("{} is a disk, and {} is made of the files of an image", arguments.image, format.name());
-        return Err(Failure::request(text).hint("name the image that it was built from"));
-    }
-    let place = |format: &Format| arguments.output.join(export::file_name(&found.manifest, *format));
+    let sectors = match arguments.sector_size {
+        SectorSize::Small => Sectors::Small,
+        SectorSize::Large => Sectors::Large,
+    };
+    can_be(arguments, &formats, sectors, &found)?;
+    let place = |format: &Format| arguments.output.join(export::file_name(&found.manifest, *format, sectors));
     let wanted: Vec<PathBuf> = formats.iter().map(place).collect();
     wanted.iter().try_for_each(|path| expect_free(path))?;
     disk::create_dir_all(&arguments.output)?;
@@ -52,12 +62,15 @@ pub fn run(arguments: &cli::Export, context: &Context) -> Result<Status> {
         disk: &found.disk,
         manifest: &found.manifest,
         uki: &found.uki,
-        root: found.image.as_ref().map(|(prepared, rootfs)| Root {
-            system: &prepared.asked.system,
-            rootfs,
-            rave: &prepared.rave,
+        root: found.image.as_ref().map(|image| Root {
+            system: &image.prepared.asked.system,
+            rootfs: &image.rootfs,
+            rave: &image.prepared.rave,
+            image: &image.root,
+            tree: &image.tree,
         }),
         formats: &formats,
+        sectors,
         into: staging.path(),
         report: context.ui.as_ref(),
     };
@@ -102,8 +115,27 @@ fn find(arguments: &cli::Export, context: &Context) -> Result<Found> {
         found.ok_or_else(|| not_built(arguments))
     };
     let (disk, manifest, uki) = (piece(Piece::Disk)?, piece(Piece::Manifest)?, piece(Piece::Uki)?);
-    let (manifest, rootfs) = (build::read_manifest(&manifest)?, piece(Piece::Rootfs)?);
-    Ok(Found { disk, manifest, uki, image: Some((prepared, rootfs)), _store: Some(store) })
+    let (rootfs, root, tree) =
+        (piece(Piece::Rootfs)?, piece(Piece::Root)?.join(ROOT), piece(Piece::Verity)?.join(TREE));
+    let manifest = build::read_manifest(&manifest)?;
+    Ok(Found { disk, manifest, uki, image: Some(Image { prepared, rootfs, root, tree }), _store: Some(store) })
+}
+
+/// Refuses what a format, or a disk alone, does not give.
+fn can_be(arguments: &cli::Export, formats: &BTreeSet<Format>, sectors: Sectors, found: &Found) -> Result<()> {
+    let is_large = sectors == Sectors::Large;
+    if let Some(format) = formats.iter().find(|f| is_large && f.holds_disk() && !f.takes_large_sectors()) {
+        let takes: Vec<&str> = Format::ALL.iter().filter(|f| f.takes_large_sectors()).map(|f| f.name()).collect();
+        return Err(Failure::request(format!("{} has sectors of 512 bytes only", format.name()))
+            .hint(format!("--sector-size 4096 is for {}", takes.join(", "))));
+    }
+    let needs = |format: &&Format| format.needs_files() || (is_large && format.holds_disk());
+    if let Some(format) = formats.iter().find(needs).filter(|_| found.image.is_none()) {
+        let text =
+            format!("{} is only a disk, and {} is made of the pieces of an image", arguments.image, format.name());
+        return Err(Failure::request(text).hint("name the image that it was built from"));
+    }
+    Ok(())
 }
 
 fn not_built(arguments: &cli::Export) -> Failure {

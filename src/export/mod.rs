@@ -21,6 +21,7 @@ mod ova;
 mod packed;
 mod qcow2;
 mod record;
+mod sectors;
 mod targz;
 mod vhd;
 mod vmdk;
@@ -116,6 +117,11 @@ impl Format {
     /// others hold no disk.
     pub const fn takes_large_sectors(self) -> bool {
         matches!(self, Self::Raw | Self::RawZst | Self::Qcow2 | Self::ContainerDisk)
+    }
+
+    /// Whether a disk is in it.
+    pub const fn holds_disk(self) -> bool {
+        !matches!(self, Self::Oci | Self::Uki)
     }
 
     /// Whether it is made of the blocks of a disk, compressed.

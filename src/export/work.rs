@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
+use crate::digest::Digest;
 use crate::disk;
 use crate::event::{Amount, Report, Work, bytes};
 use crate::images::Manifest;
-use crate::images::layout::identity;
+use crate::images::layout::{Sectors, identity};
 use crate::images::manifest::Blob;
 use crate::system::System;
 use crate::uuid::Uuid;
@@ -19,7 +20,7 @@ use super::packed::Packing;
 use super::qcow2::Qcow2;
 use super::vmdk::Vmdk;
 use super::zst::Zst;
-use super::{Error, Exported, Format, MIB, SECTOR, container, ova, vhd};
+use super::{Error, Exported, Format, MIB, container, ova, sectors, vhd};
 
 /// What is exported, and how.
 pub struct Job<'a> {
@@ -33,6 +34,8 @@ pub struct Job<'a> {
     pub root: Option<Root<'a>>,
     /// The formats.
     pub formats: &'a BTreeSet<Format>,
+    /// The sectors that disks shall have; large ones need a root.
+    pub sectors: Sectors,
     /// An empty directory for what is made.
     pub into: &'a Path,
     /// Whom to tell.
@@ -48,6 +51,10 @@ pub struct Root<'a> {
     pub rootfs: &'a Path,
     /// The rave binary.
     pub rave: &'a Path,
+    /// The root file system.
+    pub image: &'a Path,
+    /// Its hash tree.
+    pub tree: &'a Path,
 }
 
 /// Part of a job: it makes files, or checks something.
@@ -58,6 +65,15 @@ type Part<'a> = Box<dyn FnOnce() -> Result<Vec<Exported>, Error> + Send + 'a>;
 /// # Errors
 /// [`Error::Damaged`] if the disk is not what its manifest says; it is read to the end in any case.
 pub fn run(job: &Job<'_>) -> Result<Vec<Exported>, Error> {
+    let large;
+    let mut laid_out = Job { ..*job };
+    if let (Sectors::Large, Some(root)) = (job.sectors, &job.root) {
+        let work = Work::start(job.report, "export", "disk with sectors of 4096 bytes", None);
+        large = sectors::large(job.into, root, job.uki, job.manifest)?;
+        work.finish("");
+        laid_out.disk = &large;
+    }
+    let (source, job) = (job, &laid_out);
     let mut parts: Vec<Part<'_>> = Vec::new();
     // What takes longest comes first.
     for format in [Format::Vhd, Format::Oci, Format::Raw, Format::Uki] {
@@ -66,7 +82,7 @@ pub fn run(job: &Job<'_>) -> Result<Vec<Exported>, Error> {
         }
     }
     parts.push(Box::new(|| job.blocks()));
-    parts.push(Box::new(|| job.verify()));
+    parts.push(Box::new(|| source.verify()));
     let made: Vec<Vec<Exported>> = parts.into_par_iter().map(|part| part()).collect::<Result<_, _>>()?;
     let mut made: Vec<Exported> = made.into_iter().flatten().collect();
     made.sort_by_key(|exported| exported.format);
@@ -74,8 +90,9 @@ pub fn run(job: &Job<'_>) -> Result<Vec<Exported>, Error> {
 }
 
 /// The name of a format's file.
-pub fn file_name(manifest: &Manifest, format: Format) -> String {
-    format!("{}.{}", name(manifest), format.suffix())
+pub fn file_name(manifest: &Manifest, format: Format, sectors: Sectors) -> String {
+    let large = if sectors == Sectors::Large && format.holds_disk() { ".4k" } else { "" };
+    format!("{}{large}.{}", name(manifest), format.suffix())
 }
 
 fn name(manifest: &Manifest) -> String {
@@ -84,7 +101,7 @@ fn name(manifest: &Manifest) -> String {
 
 impl Job<'_> {
     fn path(&self, format: Format) -> PathBuf {
-        self.into.join(file_name(self.manifest, format))
+        self.into.join(file_name(self.manifest, format, self.sectors))
     }
 
     fn wants(&self, format: Format) -> bool {
@@ -101,12 +118,18 @@ impl Job<'_> {
         built.max(self.manifest.disk_size).next_multiple_of(MIB)
     }
 
-    /// Holds the disk against its manifest: what rotted is not to be spread.
+    /// Holds what is exported against its manifest: what rotted is not to be spread.
     fn verify(&self) -> Result<Vec<Exported>, Error> {
-        let (found, _) = disk::digest(self.disk)?;
-        let expected = self.manifest.disk.sha256;
-        if found != expected {
-            return Err(Error::Damaged { path: self.disk.to_owned(), expected, found });
+        let contents = self.manifest.partitions.iter().skip(1).map(|partition| partition.content.sha256);
+        let pieces: Vec<(&Path, Digest)> = match (self.sectors, &self.root) {
+            (Sectors::Large, Some(root)) => [root.image, root.tree].into_iter().zip(contents).collect(),
+            _ => vec![(self.disk, self.manifest.disk.sha256)],
+        };
+        for (path, expected) in pieces {
+            let (found, _) = disk::digest(path)?;
+            if found != expected {
+                return Err(Error::Damaged { path: path.to_owned(), expected, found });
+            }
         }
         Ok(Vec::new())
     }
@@ -140,7 +163,7 @@ impl Job<'_> {
                 None
             }
         };
-        Ok(vec![finished(work, format, to, disk_size)?])
+        Ok(vec![self.finished(work, format, to, disk_size)?])
     }
 
     /// All formats that are made of blocks, in one pass over the disk.
@@ -193,19 +216,25 @@ impl Job<'_> {
                 }
                 _ => {}
             }
-            finished(work, format, to, Some(disk_size))
+            self.finished(work, format, to, Some(disk_size))
         });
         made.collect()
+    }
+
+    fn finished(
+        &self,
+        work: Work<'_>,
+        format: Format,
+        path: PathBuf,
+        disk_size: Option<u64>,
+    ) -> Result<Exported, Error> {
+        let blob = blob(&path)?;
+        work.finish(bytes(blob.size));
+        Ok(Exported { format, path, blob, disk_size, sector_size: self.sectors.bytes() })
     }
 }
 
 fn blob(path: &Path) -> Result<Blob, Error> {
     let (sha256, size) = disk::digest(path)?;
     Ok(Blob { sha256, size })
-}
-
-fn finished(work: Work<'_>, format: Format, path: PathBuf, disk_size: Option<u64>) -> Result<Exported, Error> {
-    let blob = blob(&path)?;
-    work.finish(bytes(blob.size));
-    Ok(Exported { format, path, blob, disk_size, sector_size: SECTOR })
 }

@@ -3,6 +3,7 @@
 pub mod archive;
 pub mod assemble;
 pub mod baseline;
+pub mod bootable;
 pub mod compare;
 pub mod contents;
 pub mod cpio;
