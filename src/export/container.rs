@@ -56,10 +56,9 @@ pub fn root(to: &Path, layer: &Path, root: &Root<'_>, manifest: &Manifest) -> Re
     Ok(disk::remove_file(layer)?)
 }
 
-/// `tcp/3002` as the specification writes it.
+/// `tcp/3002` as the specification writes it. Other sockets are of clients that ask for an address.
 fn port_of(open: &str) -> Option<String> {
-    let (protocol, port) = open.split_once('/')?;
-    Some(format!("{port}/{protocol}"))
+    open.strip_prefix("tcp/").map(|port| format!("{port}/tcp"))
 }
 
 /// Writes an image that holds the disk `qcow2` where KubeVirt looks for it.
