@@ -19,7 +19,7 @@ use super::oci::{self, LAYER, LAYER_ZSTD, Layer};
 use super::out::Out;
 use super::work::Root;
 
-/// zstd's level. Level 9 takes four times as long and saves a tenth.
+/// zstd's level, its default.
 const LEVEL: i32 = 3;
 /// How much is packed into one frame, in bytes, and how many frames at once.
 const PIECE: usize = 1 << 20;

@@ -82,7 +82,6 @@ mod tests {
 
     #[test]
     fn geometries_are_those_of_the_specification() {
-        // QEMU's own numbers for these sizes.
         for (mib, geometry) in [(1, [0, 30, 4, 17]), (4096, [32, 130, 16, 63]), (1 << 20, [255, 255, 16, 255])] {
             let [high, low, heads, per_track] = super::geometry(mib * 2048);
             assert_eq!([high, low, heads, per_track], geometry, "{mib} MiB");
