@@ -3,6 +3,7 @@
 mod authoring;
 mod building;
 mod checking;
+mod exporting;
 pub mod fault;
 mod guest;
 pub mod secrets;
@@ -17,6 +18,7 @@ use crate::system::Mode;
 pub use authoring::{Authoring, Diff, Eval, Explain, Fmt, Lint, New, Options, Schema, SchemaKind};
 pub use building::{Build, DiskFormat, Lock, Variant};
 pub use checking::{Check, Elsewhere, Reports, Times, Verify};
+pub use exporting::{Export, ExportFormat, SectorSize};
 pub use guest::{DeadLetters, Guest, Which};
 
 /// Builds immutable, hardened virtual machine images from Debian packages, boots them and proves them healthy.
@@ -90,6 +92,8 @@ pub enum Command {
     Lock(Lock),
     /// Build the disk image
     Build(Build),
+    /// Write a built image in the formats that clouds, hypervisors and registries take
+    Export(Export),
     /// Boot an image or a disk in QEMU
     Run(Run),
     /// List, enter and end virtual machines

@@ -23,6 +23,7 @@ pub mod tool;
 pub mod check;
 pub mod debian;
 pub mod evidence;
+pub mod export;
 pub mod guest;
 pub mod images;
 pub mod leaks;

@@ -8,6 +8,8 @@ mod copy;
 #[path = "support/deb.rs"]
 #[allow(dead_code, reason = "other tests make stranger packages")]
 mod deb;
+#[path = "build/export.rs"]
+mod export;
 
 use std::ffi::OsStr;
 use std::os::unix::process::CommandExt as _;

@@ -11,6 +11,8 @@ mod diff;
 mod evidence;
 #[path = "cli/explain.rs"]
 mod explain;
+#[path = "cli/export.rs"]
+mod export;
 #[path = "cli/guides.rs"]
 mod guides;
 #[path = "cli/help.rs"]

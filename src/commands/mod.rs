@@ -8,6 +8,7 @@ mod context;
 mod diff;
 mod eval;
 mod explain;
+mod export;
 mod failure;
 mod fault;
 mod fmt;
@@ -90,6 +91,7 @@ fn dispatch(command: Command, context: &Context) -> Result<Status> {
     match command {
         Command::Completions { shell } => completions::completions(shell, context),
         Command::Build(arguments) => build::run(&arguments, context),
+        Command::Export(arguments) => export::run(&arguments, context),
         Command::Lock(arguments) => lock::run(&arguments, context),
         Command::Store(verb) => store::run(&verb, context),
         Command::Guest(verb) => guest::run(&verb, &context.environment, &context.ui),

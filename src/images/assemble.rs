@@ -16,20 +16,21 @@ use crate::system::System;
 use super::archive::Archive;
 use super::contents::{Pieces, Searched};
 use super::error::Error;
-use super::esp::{self, EspFile};
+use super::layout::{self, Sectors};
 use super::manifest::{Blob, Manifest, Partition, RootRecord, VerityRecord};
 use super::owned::{self, Owned};
 use super::plan::{Inputs, Piece, Plan};
-use super::{baseline, erofs, gpt, initrd, layout, uki, union, verity};
+use super::{baseline, bootable, erofs, initrd, uki, union, verity};
 
 /// zstd's level for the initrd. Level 19 takes twelve times as long and saves 83 kB of 825.
 const INITRD_LEVEL: i32 = 9;
 const RECORD: &str = "record.json";
-const ROOT: &str = "root.erofs";
-const TREE: &str = "root.verity";
-/// Where the stub and the boot loader are in the root file system; Debian's systemd-boot-efi brings them.
+/// The file system among the files of [`Piece::Root`].
+pub const ROOT: &str = "root.erofs";
+/// The hash tree among those of [`Piece::Verity`].
+pub const TREE: &str = "root.verity";
+/// Where the stub is in the root file system; Debian's systemd-boot-efi brings it.
 const STUB: &str = "/usr/lib/systemd/boot/efi/linuxx64.efi.stub";
-const LOADER: &str = "/usr/lib/systemd/boot/efi/systemd-bootx64.efi";
 
 /// What assembling works with.
 pub struct Assembly<'a> {
@@ -178,22 +179,8 @@ impl Assembly<'_> {
     }
 
     fn make_esp(&self, uki: &Path, to: &Path) -> Result<String, Error> {
-        let archive = self.archive()?;
-        let loader = archive.read(LOADER)?;
-        let kernel = disk::read(uki)?;
-        // Three tries before the boot loader prefers another version (UAPI.1, boot counting).
-        let name = format!("EFI/Linux/{}_{}+3-0.efi", self.system.name, self.system.version);
-        let files = [
-            EspFile { path: "EFI/BOOT/BOOTX64.EFI", content: &loader },
-            EspFile { path: "EFI/systemd/systemd-bootx64.efi", content: &loader },
-            EspFile { path: "loader/loader.conf", content: b"timeout 0\neditor no\n" },
-            EspFile { path: &name, content: &kernel },
-        ];
-        let identity = layout::identity("esp volume", &self.digest(Piece::Esp)?);
-        let [a, b, c, d, ..] = *identity.as_bytes();
-        let length = self.system.disk.esp_size.next_multiple_of(1 << 20);
-        esp::write(to, length, u32::from_be_bytes([a, b, c, d]), &files)
-            .map_err(|e| Error::format("EFI system partition", e))?;
+        let (archive, own) = (self.archive()?, self.digest(Piece::Esp)?);
+        let length = bootable::write_esp(to, (&archive, self.system), uki, &own, Sectors::Small)?;
         Ok(bytes(length))
     }
 
@@ -212,25 +199,7 @@ impl Assembly<'_> {
     ) -> Result<String, Error> {
         let contents = [esp.to_owned(), root.join(ROOT), tree.join(TREE)];
         let made = self.partitions(root, record)?;
-        let partitions: Vec<gpt::Partition> = made
-            .iter()
-            .zip(contents)
-            .map(|(partition, content)| {
-                let kind = parse_uuid(&partition.kind)?;
-                let attributes = if kind == gpt::ESP { 0 } else { gpt::READ_ONLY };
-                let uuid = parse_uuid(&partition.uuid)?;
-                Ok(gpt::Partition {
-                    kind,
-                    uuid,
-                    label: partition.label.clone(),
-                    size: partition.size,
-                    attributes,
-                    content,
-                })
-            })
-            .collect::<Result<_, Error>>()?;
-        let uuid = crate::uuid::Uuid::from_digest(&layout::identity("disk", &self.digest(Piece::Disk)?));
-        gpt::write(to, uuid, &partitions).map_err(|e| Error::format("disk", e))?;
+        bootable::write_disk(to, &made, contents, &self.digest(Piece::Disk)?, Sectors::Small)?;
         Ok(bytes(disk::metadata(to)?.len()))
     }
 
@@ -313,10 +282,6 @@ fn kernel(archive: &Archive) -> Result<String, Error> {
 fn blob(path: &Path) -> Result<Blob, Error> {
     let (sha256, size) = disk::digest(path)?;
     Ok(Blob { sha256, size })
-}
-
-fn parse_uuid(text: &str) -> Result<crate::uuid::Uuid, Error> {
-    text.parse().map_err(|e| Error::format("disk", e))
 }
 
 fn read_record<T: DeserializeOwned>(folder: &Path) -> Result<T, Error> {

@@ -1,8 +1,7 @@
 //! The root file system as EROFS: the finished tree is written as a tar stream, which `mkfs.erofs` packs.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{self, BufWriter, Read, Write as _};
+use std::io::{self, BufWriter, Read, Write};
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -47,7 +46,7 @@ pub fn write_tar(
     archive: &Archive,
     rave: &Path,
     epoch: u64,
-    to: File,
+    to: impl Write,
 ) -> Result<BTreeMap<String, FileRecord>, Error> {
     let mut builder = tar::Builder::new(BufWriter::with_capacity(1 << 20, to));
     let mut records = BTreeMap::new();
@@ -136,9 +135,12 @@ impl<R: Read> Read for Hashing<R> {
     }
 }
 
-type Builder = tar::Builder<BufWriter<File>>;
-
-fn header(builder: &mut Builder, item: &Final, epoch: u64, kind: tar::EntryType) -> io::Result<tar::Header> {
+fn header<W: Write>(
+    builder: &mut tar::Builder<W>,
+    item: &Final,
+    epoch: u64,
+    kind: tar::EntryType,
+) -> io::Result<tar::Header> {
     let attributes: Vec<(String, &[u8])> =
         item.xattrs.iter().map(|(name, value)| (format!("SCHILY.xattr.{name}"), value.as_slice())).collect();
     if !attributes.is_empty() {
@@ -154,8 +156,8 @@ fn header(builder: &mut Builder, item: &Final, epoch: u64, kind: tar::EntryType)
     Ok(header)
 }
 
-fn append(
-    builder: &mut Builder,
+fn append<W: Write>(
+    builder: &mut tar::Builder<W>,
     item: &Final,
     epoch: u64,
     kind: tar::EntryType,
@@ -171,8 +173,8 @@ fn append(
     write().map_err(|e| Error::format("root file system", e))
 }
 
-fn append_link(
-    builder: &mut Builder,
+fn append_link<W: Write>(
+    builder: &mut tar::Builder<W>,
     item: &Final,
     epoch: u64,
     kind: tar::EntryType,

@@ -10,6 +10,8 @@ use std::path::Path;
 
 use crate::disk;
 
+use super::layout::Sectors;
+
 /// One file of the partition.
 #[derive(Debug, Clone, Copy)]
 pub struct EspFile<'a> {
@@ -23,8 +25,13 @@ pub struct EspFile<'a> {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// FAT32 needs at least 65525 clusters.
-    #[error("an EFI system partition of {0} bytes cannot be made: it takes 34 MiB to 32 GiB in multiples of 4096")]
-    Size(u64),
+    #[error("an EFI system partition of {size} bytes cannot be made: it takes {} MiB to 32 GiB in multiples of 4096", least >> 20)]
+    Size {
+        /// What was asked for, in bytes.
+        size: u64,
+        /// The least that can be.
+        least: u64,
+    },
     /// The files need more room.
     #[error("the files of the EFI system partition need {needed} bytes, and it has {room}")]
     Full {
@@ -44,9 +51,7 @@ pub enum Error {
     Disk(#[from] disk::Error),
 }
 
-const LEAST: u64 = 34 << 20;
 const MOST: u64 = 32 << 30;
-const SECTOR: u64 = 512;
 /// Sectors before the first FAT.
 const RESERVED: u64 = 32;
 /// The first cluster; also that of the root directory.
@@ -61,12 +66,21 @@ const ATTRIBUTE_DIRECTORY: u8 = 0x10;
 const ATTRIBUTE_ARCHIVE: u8 = 0x20;
 const ATTRIBUTE_LONG_NAME: u8 = 0x0f;
 
+/// The smallest partition in bytes: 65525 clusters of one sector at least, and the FATs.
+pub const fn least(sectors: Sectors) -> u64 {
+    match sectors {
+        Sectors::Small => 34 << 20,
+        Sectors::Large => 260 << 20,
+    }
+}
+
 /// Writes an EFI system partition of `size` bytes to the file `path`, with the label `ESP`.
 ///
 /// Directories are made as needed. The same arguments give the same bytes; files lie on the disk in the
 /// order given.
-pub fn write(path: &Path, size: u64, volume_id: u32, files: &[EspFile<'_>]) -> Result<(), Error> {
-    let geometry = Geometry::new(size)?;
+pub fn write(path: &Path, size: u64, sectors: Sectors, volume_id: u32, files: &[EspFile<'_>]) -> Result<(), Error> {
+    let geometry = Geometry::new(size, sectors)?;
+    let sector = geometry.sector;
     let tree = Tree::new(files)?;
     let chains = tree.chains(files, &geometry)?;
     let file = disk::create(path)?;
@@ -82,11 +96,11 @@ pub fn write(path: &Path, size: u64, volume_id: u32, files: &[EspFile<'_>]) -> R
     let fat: Vec<u8> = fat.iter().flat_map(|entry| entry.to_le_bytes()).collect();
     let boot = geometry.boot_sector(volume_id);
     let info = geometry.info_sector((fat.len() / 4) as u32);
-    for (sector, bytes) in [(0, &boot), (1, &info), (6, &boot), (7, &info)] {
-        disk::context("write", path, file.write_all_at(bytes, sector * SECTOR))?;
+    for (number, bytes) in [(0, &boot), (1, &info), (6, &boot), (7, &info)] {
+        disk::context("write", path, file.write_all_at(bytes, number * sector))?;
     }
     for copy in 0..2 {
-        let offset = (RESERVED + copy * geometry.fat_sectors) * SECTOR;
+        let offset = (RESERVED + copy * geometry.fat_sectors) * sector;
         disk::context("write", path, file.write_all_at(&fat, offset))?;
     }
     Ok(())
@@ -95,6 +109,8 @@ pub fn write(path: &Path, size: u64, volume_id: u32, files: &[EspFile<'_>]) -> R
 /// How the partition is divided.
 #[derive(Debug)]
 struct Geometry {
+    /// Size of a sector in bytes.
+    sector: u64,
     sectors: u64,
     cluster_sectors: u64,
     fat_sectors: u64,
@@ -102,33 +118,35 @@ struct Geometry {
 }
 
 impl Geometry {
-    fn new(size: u64) -> Result<Self, Error> {
-        if !(LEAST..=MOST).contains(&size) || !size.is_multiple_of(4096) {
-            return Err(Error::Size(size));
+    fn new(size: u64, sectors: Sectors) -> Result<Self, Error> {
+        let least = least(sectors);
+        if !(least..=MOST).contains(&size) || !size.is_multiple_of(4096) {
+            return Err(Error::Size { size, least });
         }
-        let sectors = size / SECTOR;
+        let sector = sectors.bytes();
+        let sectors = size / sector;
         // 65525 clusters of 4096 bytes begin at 256 MiB.
-        let cluster_sectors = if size > 272 << 20 { 8 } else { 1 };
+        let cluster_sectors = if size > 272 << 20 { 4096 / sector } else { 1 };
         // Each cluster takes its sectors and four bytes in each FAT; two entries have no cluster.
         let most = (sectors - RESERVED) / cluster_sectors;
-        let fat_sectors = ((most + 2) * 4).div_ceil(SECTOR);
+        let fat_sectors = ((most + 2) * 4).div_ceil(sector);
         let clusters = (sectors - RESERVED - 2 * fat_sectors) / cluster_sectors;
-        Ok(Self { sectors, cluster_sectors, fat_sectors, clusters })
+        Ok(Self { sector, sectors, cluster_sectors, fat_sectors, clusters })
     }
 
     fn cluster_size(&self) -> u64 {
-        self.cluster_sectors * SECTOR
+        self.cluster_sectors * self.sector
     }
 
     /// Where a cluster begins, in bytes.
     fn offset(&self, cluster: u32) -> u64 {
-        (RESERVED + 2 * self.fat_sectors + u64::from(cluster - FIRST) * self.cluster_sectors) * SECTOR
+        (RESERVED + 2 * self.fat_sectors + u64::from(cluster - FIRST) * self.cluster_sectors) * self.sector
     }
 
     fn boot_sector(&self, volume_id: u32) -> Vec<u8> {
         let mut sector = vec![0xeb, 0x58, 0x90];
         sector.extend(b"rave    ");
-        sector.extend((SECTOR as u16).to_le_bytes());
+        sector.extend((self.sector as u16).to_le_bytes());
         sector.push(self.cluster_sectors as u8);
         sector.extend((RESERVED as u16).to_le_bytes());
         sector.push(2); // FATs

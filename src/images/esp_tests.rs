@@ -8,7 +8,7 @@ const SIZE: u64 = 40 << 20;
 fn made(files: &[EspFile<'_>], size: u64) -> (tempfile::TempDir, PathBuf, Result<(), Error>) {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("esp");
-    let result = write(&path, size, 0x1234_abcd, files);
+    let result = write(&path, size, Sectors::Small, 0x1234_abcd, files);
     (dir, path, result)
 }
 
@@ -52,16 +52,16 @@ fn what_does_not_fit_is_refused() {
     assert!(matches!(made(&[file("a", &big[..big.len() - 600_000])], SIZE).2, Err(Error::Full { .. })));
     assert!(matches!(made(&[file("a", &big), file("b", &big)], SIZE).2, Err(Error::Full { .. })));
     for size in [0, 4096, 33 << 20, SIZE + 512, u64::MAX] {
-        assert!(matches!(made(&[], size).2, Err(Error::Size(_))), "{size}");
+        assert!(matches!(made(&[], size).2, Err(Error::Size { .. })), "{size}");
     }
 }
 
 #[test]
 fn sizes_at_the_borders_are_sound_for_fsck() {
-    for size in [LEAST, 272 << 20, (272 << 20) + 4096] {
+    for size in [least(Sectors::Small), 272 << 20, (272 << 20) + 4096] {
         let (_dir, path, result) = made(&[file("EFI/a", b"")], size);
         result.unwrap();
-        let geometry = Geometry::new(size).unwrap();
+        let geometry = Geometry::new(size, Sectors::Small).unwrap();
         assert!(geometry.clusters >= 65525, "{geometry:?}");
         if let Err(error @ tool::Error::Failed { .. }) = Tool::new("fsck.vfat").arg("-n").arg(&path).output() {
             panic!("{error}");
@@ -97,5 +97,28 @@ fn many_long_names_fill_more_than_one_cluster() {
     match Tool::new("mcopy").arg("-i").arg(&path).args([&format!("::{}", names[39]), "-"]).output() {
         Err(tool::Error::Start { .. }) => {}
         other => assert_eq!(other.unwrap(), names[39].as_bytes()),
+    }
+}
+
+#[test]
+fn large_sectors_are_fat32_for_fsck_and_its_readers() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("esp");
+    let size = least(Sectors::Large);
+    assert!(matches!(write(&path, size - 4096, Sectors::Large, 1, &[]), Err(Error::Size { .. })));
+    for size in [size, 512 << 20] {
+        write(&path, size, Sectors::Large, 1, &[file("EFI/BOOT/BOOTX64.EFI", b"boot"), file("b", &[7; 9000])]).unwrap();
+        let geometry = Geometry::new(size, Sectors::Large).unwrap();
+        assert!(geometry.clusters >= 65525, "{geometry:?}");
+        let boot = disk::read_start(&path, 512).unwrap();
+        assert_eq!((&boot[11..13], boot[13], &boot[510..]), (&[0, 16][..], 1, &[0x55, 0xaa][..]));
+        match Tool::new("fsck.vfat").args(["-n", "-v"]).arg(&path).output() {
+            Err(tool::Error::Start { .. }) => return,
+            other => assert!(String::from_utf8_lossy(&other.unwrap()).contains("4096 bytes per logical sector")),
+        }
+        match Tool::new("mcopy").arg("-i").arg(&path).args(["::b", "-"]).output() {
+            Err(tool::Error::Start { .. }) => {}
+            other => assert_eq!(other.unwrap(), [7; 9000]),
+        }
     }
 }

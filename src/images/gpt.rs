@@ -1,5 +1,5 @@
-//! Disks with a GPT (UEFI 2.10, chapter 5): 512-byte sectors, partitions aligned to 1 MiB, a protective MBR
-//! and the backup table at the end. Types are those of the Discoverable Partitions Specification (UAPI.2).
+//! Disks with a GPT (UEFI 2.10, chapter 5): partitions aligned to 1 MiB, a protective MBR and the backup table
+//! at the end. Types are those of the Discoverable Partitions Specification (UAPI.2).
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -10,12 +10,13 @@ pub use rave_init::gpt::{ROOT_X86_64, ROOT_X86_64_VERITY};
 use crate::disk;
 use crate::uuid::Uuid;
 
+use super::layout::Sectors;
+
 /// An EFI system partition.
 pub const ESP: Uuid = Uuid::from_u128(0xc12a7328_f81f_11d2_ba4b_00a0c93ec93b);
 /// Attribute of a partition that must be mounted read-only.
 pub const READ_ONLY: u64 = 1 << 60;
 
-const SECTOR: u64 = 512;
 /// Alignment of partitions in bytes.
 const ALIGNMENT: u64 = 1 << 20;
 /// UTF-16 units that a label may have.
@@ -73,7 +74,8 @@ pub enum Error {
 /// Writes the disk `path`, a sparse file, and returns where each partition begins, in bytes.
 ///
 /// The file ends with the backup table, right behind the last partition.
-pub fn write(path: &Path, disk_uuid: Uuid, partitions: &[Partition]) -> Result<Vec<u64>, Error> {
+pub fn write(path: &Path, disk_uuid: Uuid, partitions: &[Partition], sectors: Sectors) -> Result<Vec<u64>, Error> {
+    let sector = sectors.bytes();
     let (offsets, size) = place(partitions)?;
     for Partition { label, size, content, .. } in partitions {
         let length = disk::context("examine", content, disk::open(content)?.metadata())?.len();
@@ -84,16 +86,16 @@ pub fn write(path: &Path, disk_uuid: Uuid, partitions: &[Partition]) -> Result<V
     let mut file = disk::create(path)?;
     disk::context("size", path, file.set_len(size))?;
 
-    let mut table = disk::context("lay out", path, table(&mut file, disk_uuid))?;
+    let mut table = disk::context("lay out", path, table(&mut file, disk_uuid, sector))?;
     for (number, (partition, offset)) in (1..).zip(partitions.iter().zip(&offsets)) {
         if number > table.header.number_of_partition_entries {
             return Err(Error::Table(format!("{} partitions are too many", partitions.len())));
         }
-        table[number] = entry(partition, *offset);
+        table[number] = entry(partition, *offset, sector);
     }
     // Names what is wrong with the entries before anything is copied.
     table.write_into(&mut file).map_err(|error| Error::Table(error.to_string()))?;
-    let mbr = GPT::write_protective_mbr_into(&mut file, SECTOR).map_err(io::Error::other);
+    let mbr = GPT::write_protective_mbr_into(&mut file, sector).map_err(io::Error::other);
     disk::context("write the boot record of", path, mbr)?;
     for (partition, offset) in partitions.iter().zip(&offsets) {
         disk::copy_at(&partition.content, &file, *offset)?;
@@ -103,22 +105,22 @@ pub fn write(path: &Path, disk_uuid: Uuid, partitions: &[Partition]) -> Result<V
 
 /// Where the first partition of this type begins on a disk, in bytes; none: it has no such partition.
 pub fn find(path: &Path, kind: Uuid) -> Result<Option<u64>, Error> {
-    let table = GPT::read_from(&mut disk::open(path)?, SECTOR).map_err(|error| Error::Table(error.to_string()))?;
+    let table = GPT::find_from(&mut disk::open(path)?).map_err(|error| Error::Table(error.to_string()))?;
     let kind = Uuid::swap_gpt(*kind.as_bytes());
     let found = table.iter().find(|(_, entry)| entry.is_used() && entry.partition_type_guid == kind);
-    Ok(found.map(|(_, entry)| entry.starting_lba.saturating_mul(SECTOR)))
+    Ok(found.map(|(_, entry)| entry.starting_lba.saturating_mul(table.sector_size)))
 }
 
-fn table(file: &mut std::fs::File, disk_uuid: Uuid) -> io::Result<GPT> {
-    GPT::new_from(file, SECTOR, Uuid::swap_gpt(*disk_uuid.as_bytes())).map_err(io::Error::other)
+fn table(file: &mut std::fs::File, disk_uuid: Uuid, sector: u64) -> io::Result<GPT> {
+    GPT::new_from(file, sector, Uuid::swap_gpt(*disk_uuid.as_bytes())).map_err(io::Error::other)
 }
 
-fn entry(partition: &Partition, offset: u64) -> GPTPartitionEntry {
+fn entry(partition: &Partition, offset: u64, sector: u64) -> GPTPartitionEntry {
     GPTPartitionEntry {
         partition_type_guid: Uuid::swap_gpt(*partition.kind.as_bytes()),
         unique_partition_guid: Uuid::swap_gpt(*partition.uuid.as_bytes()),
-        starting_lba: offset / SECTOR,
-        ending_lba: (offset + partition.size) / SECTOR - 1,
+        starting_lba: offset / sector,
+        ending_lba: (offset + partition.size) / sector - 1,
         attribute_bits: partition.attributes,
         partition_name: partition.label.as_str().into(),
     }

@@ -27,6 +27,10 @@ impl Made {
 
 /// A disk with partitions of these labels and sizes; each holds 5000 bytes of its number.
 fn made(partitions: &[(&str, u64)]) -> Made {
+    made_with(partitions, Sectors::Small)
+}
+
+fn made_with(partitions: &[(&str, u64)], sectors: Sectors) -> Made {
     let dir = tempfile::tempdir().unwrap();
     let partitions: Vec<_> = (1..)
         .zip(partitions)
@@ -36,7 +40,7 @@ fn made(partitions: &[(&str, u64)]) -> Made {
             partition(label, number, *size, &content)
         })
         .collect();
-    let result = write(&dir.path().join("disk"), DISK, &partitions);
+    let result = write(&dir.path().join("disk"), DISK, &partitions, sectors);
     Made { dir, result }
 }
 
@@ -61,6 +65,21 @@ fn content_lies_where_the_table_says_and_bytes_are_the_same_twice() {
     let mut damaged = bytes.clone();
     damaged[512..1024].fill(0);
     assert_eq!(GPT::find_from(&mut io::Cursor::new(&damaged)).unwrap()[1], table[1]);
+}
+
+#[test]
+fn large_sectors_change_the_table_and_not_the_places() {
+    let layout = [("one", 8192), ("two_1.0", 3 << 20)];
+    let large = made_with(&layout, Sectors::Large);
+    assert_eq!(large.result.as_ref().unwrap(), &[1 << 20, 2 << 20]);
+    let bytes = disk::read(large.disk()).unwrap();
+    let small = disk::read(made(&layout).disk()).unwrap();
+    assert_eq!(&bytes[4096..4104], b"EFI PART");
+    assert!(bytes[1 << 20..5 << 20] == small[1 << 20..5 << 20] && bytes.len() == small.len());
+    let table = GPT::read_from(&mut io::Cursor::new(&bytes), 4096).unwrap();
+    assert_eq!((table[2].starting_lba, table[2].size().unwrap()), ((2 << 20) / 4096, (3 << 20) / 4096));
+    assert_eq!(table.header.backup_lba, bytes.len() as u64 / 4096 - 1);
+    assert!(GPT::read_from(&mut io::Cursor::new(&bytes), 512).is_err());
 }
 
 #[test]
@@ -96,5 +115,5 @@ fn what_does_not_fit_is_refused() {
     assert!(matches!(made(&many).result, Err(Error::Table(_))));
     let dir = tempfile::tempdir().unwrap();
     let twins = [partition("a", 1, 4096, Path::new("/dev/null")), partition("b", 1, 4096, Path::new("/dev/null"))];
-    assert!(matches!(write(&dir.path().join("disk"), DISK, &twins), Err(Error::Table(_))));
+    assert!(matches!(write(&dir.path().join("disk"), DISK, &twins, Sectors::Small), Err(Error::Table(_))));
 }

@@ -5,11 +5,41 @@ use crate::system::System;
 use crate::uuid::Uuid;
 
 use super::error::Error;
+use super::esp;
 use super::gpt;
 use super::manifest::{Blob, Partition};
 use super::verity;
 
 const MIB: u64 = 1 << 20;
+
+/// The size of a disk's logical sectors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Sectors {
+    /// 512 bytes, as almost all disks have.
+    #[default]
+    Small,
+    /// 4096 bytes.
+    Large,
+}
+
+impl Sectors {
+    /// The size in bytes.
+    pub const fn bytes(self) -> u64 {
+        match self {
+            Self::Small => 512,
+            Self::Large => 4096,
+        }
+    }
+}
+
+/// Size in bytes of the EFI system partition: what the image asks for, or as much as FAT32 needs with large sectors.
+pub fn esp_size(system: &System, sectors: Sectors) -> u64 {
+    let asked = system.disk.esp_size.next_multiple_of(MIB);
+    match sectors {
+        Sectors::Small => asked,
+        Sectors::Large => asked.max(esp::least(sectors)),
+    }
+}
 
 /// The partitions of the shipped disk: the EFI system partition and slot A.
 pub fn partitions(
@@ -33,7 +63,7 @@ pub fn partitions(
         content,
     };
     let partitions = vec![
-        partition("esp".to_owned(), gpt::ESP, esp_uuid, system.disk.esp_size.next_multiple_of(MIB), esp),
+        partition("esp".to_owned(), gpt::ESP, esp_uuid, esp_size(system, Sectors::Small), esp),
         partition(label.clone(), gpt::ROOT_X86_64, root_uuid, slot, root),
         partition(format!("{label}_verity"), gpt::ROOT_X86_64_VERITY, tree_uuid, tree_slot, tree),
     ];

@@ -3,6 +3,7 @@
 pub mod archive;
 pub mod assemble;
 pub mod baseline;
+pub mod bootable;
 pub mod compare;
 pub mod contents;
 pub mod cpio;
@@ -10,7 +11,7 @@ pub mod erofs;
 pub mod error;
 pub mod esp;
 #[cfg(test)]
-mod fixture;
+pub mod fixture;
 pub mod glob;
 pub mod gpt;
 pub mod initrd;

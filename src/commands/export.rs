@@ -1,0 +1,209 @@
+//! `rave export`: a built image in the forms that other systems take.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+
+use crate::cli::{self, ExportFormat, SectorSize};
+use crate::disk;
+use crate::event::bytes;
+use crate::export::{self, Exported, Format, Job, Record, Root};
+use crate::images::Manifest;
+use crate::images::assemble::{ROOT, TREE, kind};
+use crate::images::layout::Sectors;
+use crate::images::plan::Piece;
+use crate::interrupt;
+use crate::store::Store;
+
+use super::building::{Manner, Prepared};
+use super::{Context, Failure, Result, Status, build, locking, running, store};
+
+/// The name of a directory for files that are not finished begins so.
+const UNFINISHED: &str = ".rave-export-";
+
+/// What is exported, and where its pieces are.
+struct Found {
+    disk: PathBuf,
+    manifest: Manifest,
+    uki: PathBuf,
+    /// Whence its files come, if it is an image and not only a disk.
+    image: Option<Image>,
+    /// Keeps the pieces from `rave store gc`.
+    _store: Option<Store>,
+}
+
+/// An image, and where its pieces are of which its disk was made.
+struct Image {
+    prepared: Prepared,
+    rootfs: PathBuf,
+    root: PathBuf,
+    tree: PathBuf,
+}
+
+/// Exports what is built.
+pub fn run(arguments: &cli::Export, context: &Context) -> Result<Status> {
+    let formats: BTreeSet<Format> = arguments.format.iter().map(|format| format_of(*format)).collect();
+    let found = find(arguments, context)?;
+    let sectors = match arguments.sector_size {
+        SectorSize::Small => Sectors::Small,
+        SectorSize::Large => Sectors::Large,
+    };
+    can_be(arguments, &formats, sectors, &found)?;
+    let place = |format: &Format| arguments.output.join(export::file_name(&found.manifest, *format, sectors));
+    let wanted: Vec<PathBuf> = formats.iter().map(place).collect();
+    wanted.iter().try_for_each(|path| expect_free(path))?;
+    disk::create_dir_all(&arguments.output)?;
+    let staging = disk::temp_dir_named(&arguments.output, UNFINISHED)?;
+    let path = staging.path().to_owned();
+    // Nobody is left to tell when the program is being interrupted.
+    let undo = interrupt::on_interrupt(move || drop(disk::remove_dir_all(path)));
+    let job = Job {
+        disk: &found.disk,
+        manifest: &found.manifest,
+        uki: &found.uki,
+        root: found.image.as_ref().map(|image| Root {
+            system: &image.prepared.asked.system,
+            rootfs: &image.rootfs,
+            rave: &image.prepared.rave,
+            image: &image.root,
+            tree: &image.tree,
+        }),
+        formats: &formats,
+        sectors,
+        into: staging.path(),
+        report: context.ui.as_ref(),
+    };
+    let pool = rayon::ThreadPoolBuilder::new().build().map_err(Failure::error)?;
+    let made = pool.install(|| export::run(&job)).map_err(|error| failed(error, &arguments.output))?;
+    let records = publish(&made, &found.manifest, &arguments.output)?;
+    drop(undo);
+    tell(context, &found.manifest, &arguments.output, &records);
+    Ok(Status::Done)
+}
+
+fn format_of(format: ExportFormat) -> Format {
+    match format {
+        ExportFormat::Raw => Format::Raw,
+        ExportFormat::RawZst => Format::RawZst,
+        ExportFormat::Qcow2 => Format::Qcow2,
+        ExportFormat::Vhd => Format::Vhd,
+        ExportFormat::Vmdk => Format::Vmdk,
+        ExportFormat::Ova => Format::Ova,
+        ExportFormat::Gce => Format::Gce,
+        ExportFormat::Oci => Format::Oci,
+        ExportFormat::ContainerDisk => Format::ContainerDisk,
+        ExportFormat::Uki => Format::Uki,
+    }
+}
+
+/// The pieces of an image, which must have been built, or of a disk.
+fn find(arguments: &cli::Export, context: &Context) -> Result<Found> {
+    let path = Path::new(&arguments.image);
+    if path.extension().is_some_and(|extension| extension == "raw") {
+        let (manifest, uki) = running::beside(path)?;
+        let manifest = build::read_manifest(&manifest)?;
+        return Ok(Found { disk: path.to_owned(), manifest, uki, image: None, _store: None });
+    }
+    let variant = &arguments.variant;
+    let asked = locking::evaluate(context, &arguments.image, &variant.set, variant.mode)?;
+    let prepared = build::prepare(context, asked, Manner::default())?;
+    let store = store::open(context)?;
+    let piece = |piece: Piece| -> Result<PathBuf> {
+        let digest = prepared.plan.digest(piece);
+        let found = digest.map(|digest| store.lookup(kind(piece), digest)).transpose()?.flatten();
+        found.ok_or_else(|| not_built(arguments))
+    };
+    let (disk, manifest, uki) = (piece(Piece::Disk)?, piece(Piece::Manifest)?, piece(Piece::Uki)?);
+    let (rootfs, root, tree) =
+        (piece(Piece::Rootfs)?, piece(Piece::Root)?.join(ROOT), piece(Piece::Verity)?.join(TREE));
+    let manifest = build::read_manifest(&manifest)?;
+    Ok(Found { disk, manifest, uki, image: Some(Image { prepared, rootfs, root, tree }), _store: Some(store) })
+}
+
+/// Refuses what a format, or a disk alone, does not give.
+fn can_be(arguments: &cli::Export, formats: &BTreeSet<Format>, sectors: Sectors, found: &Found) -> Result<()> {
+    let is_large = sectors == Sectors::Large;
+    if let Some(format) = formats.iter().find(|f| is_large && f.holds_disk() && !f.takes_large_sectors()) {
+        let takes: Vec<&str> = Format::ALL.iter().filter(|f| f.takes_large_sectors()).map(|f| f.name()).collect();
+        return Err(Failure::request(format!("{} has sectors of 512 bytes only", format.name()))
+            .hint(format!("--sector-size 4096 is for {}", takes.join(", "))));
+    }
+    let needs = |format: &&Format| format.needs_files() || (is_large && format.holds_disk());
+    if let Some(format) = formats.iter().find(needs).filter(|_| found.image.is_none()) {
+        let text =
+            format!("{} is only a disk, and {} is made of the pieces of an image", arguments.image, format.name());
+        return Err(Failure::request(text).hint("name the image that it was built from"));
+    }
+    Ok(())
+}
+
+fn not_built(arguments: &cli::Export) -> Failure {
+    let mut words = vec!["rave build".to_owned(), crate::tool::quote(&arguments.image)];
+    words.extend(arguments.variant.mode.map(|mode| format!("--mode {mode}")));
+    let set = arguments.variant.set.iter();
+    words.extend(set.map(|(option, value)| format!("--set {}", crate::tool::quote(&format!("{option}={value}")))));
+    Failure::request(format!("{} is not built as its files say now", arguments.image))
+        .hint(format!("run `{}`", words.join(" ")))
+}
+
+/// Refuses to replace what no `rave export` wrote.
+fn expect_free(path: &Path) -> Result<()> {
+    let record = Record::path(path);
+    match [path, &record].into_iter().find(|path| disk::exists(path)) {
+        Some(there) if !Record::is_beside(path) => {
+            Err(Failure::request(format!("{} is in the way: rave export did not write it", there.display()))
+                .hint("move it away, or choose another directory with --output"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn failed(error: export::Error, output: &Path) -> Failure {
+    let is_full = error.is_full();
+    let is_damaged = matches!(error, export::Error::Damaged { .. });
+    let failure = Failure::error(error);
+    if is_full {
+        failure.hint(format!("make room where {} is, or choose another directory with --output", output.display()))
+    } else if is_damaged {
+        failure.hint("`rave store verify` removes what is damaged from the store, and the next build makes it anew")
+    } else {
+        failure
+    }
+}
+
+/// Moves the files to their places, each with its record.
+fn publish(made: &[Exported], manifest: &Manifest, output: &Path) -> Result<Vec<Record>> {
+    let mut records = Vec::new();
+    for exported in made {
+        disk::sync(&exported.path)?;
+        let record = Record::new(exported, manifest);
+        let to = output.join(&record.file);
+        // The record goes first: a file without one could not be replaced if the machine stopped in between.
+        disk::write_atomic(Record::path(&to), &record.to_json()?, 0o644)?;
+        disk::rename(&exported.path, &to)?;
+        records.push(record);
+    }
+    disk::sync(output)?;
+    Ok(records)
+}
+
+fn tell(context: &Context, manifest: &Manifest, output: &Path, records: &[Record]) {
+    if context.ui.is_json() {
+        let files: Vec<_> =
+            records.iter().map(|record| json!({"path": output.join(&record.file), "record": record})).collect();
+        context.ui.print_json(&json!({
+            "event": "result",
+            "image": manifest.image,
+            "version": manifest.version,
+            "mode": manifest.mode,
+            "root_hash": manifest.root_hash,
+            "files": files,
+        }));
+        return;
+    }
+    for record in records {
+        context.ui.print(output.join(&record.file).display());
+        context.ui.say(format!("{:>12}  sha256 {}", bytes(record.size), record.sha256));
+    }
+}

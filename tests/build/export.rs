@@ -1,0 +1,152 @@
+//! Exported disks and images, opened by programs of other people.
+
+use std::collections::BTreeSet;
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+
+use rave::disk;
+use rave::tool::Tool;
+use serde_json::Value;
+
+use super::{built, good};
+
+const ALL: &str = "raw,raw.zst,qcow2,vhd,vmdk,ova,gce,oci,containerdisk,uki";
+
+/// Bytes of a member of a tar archive, by the host's tar.
+fn member(archive: &Path, name: &str) -> Vec<u8> {
+    Tool::new("tar").arg("-xOf").arg(archive).arg(name).output().unwrap()
+}
+
+/// The one layer of an OCI image: its media type and the name of its blob.
+fn layer(archive: &Path) -> (String, String) {
+    let json = |name: &str| -> Value { serde_json::from_slice(&member(archive, name)).unwrap() };
+    let blob = |digest: &Value| format!("blobs/{}", digest.as_str().unwrap().replace(':', "/"));
+    let manifest = json(&blob(&json("index.json")["manifests"][0]["digest"]));
+    let layer = &manifest["layers"][0];
+    let config = json(&blob(&manifest["config"]["digest"]));
+    assert_eq!(config["rootfs"]["diff_ids"].as_array().unwrap().len(), 1);
+    (layer["mediaType"].as_str().unwrap().to_owned(), blob(&layer["digest"]))
+}
+
+#[test]
+fn exported_forms_hold_what_was_built_for_programs_of_other_people() {
+    let lab = built();
+    lab.good(&["export", "minimal", "--format", ALL, "--output", "forms"]);
+    let folder = lab.path("project/forms");
+    let file = |suffix: &str| folder.join(format!("minimal_1.0.0.{suffix}"));
+    let record = |path: PathBuf| -> Value {
+        serde_json::from_slice(&disk::read(format!("{}.json", path.display())).unwrap()).unwrap()
+    };
+    assert_eq!(disk::list(&folder).unwrap().len(), 20, "ten files, each with its record, and nothing else");
+    let raw = record(file("raw"));
+    assert_eq!(raw["sha256"], lab.manifest()["disk"]["sha256"]);
+    for suffix in ["raw", "qcow2", "vmdk", "ova", "gce.tar.gz", "oci.tar", "containerdisk.tar", "efi"] {
+        let digest = Tool::new("sha256sum").arg(file(suffix)).output().unwrap();
+        assert_eq!(record(file(suffix))["sha256"].as_str().unwrap().as_bytes(), &digest[..64], "{suffix}");
+    }
+
+    // Disks.
+    let run = |arguments: &[&str]| lab.judge("/usr/bin/qemu-img", &folder).args(arguments).output();
+    let compare = |format: &str, suffix: &str| {
+        let name = format!("/in/minimal_1.0.0.{suffix}");
+        run(&["compare", "-f", format, "-F", "raw", &name, "/in/minimal_1.0.0.raw"])
+    };
+    for (format, suffix) in [("qcow2", "qcow2"), ("vpc", "vhd"), ("vmdk", "vmdk")] {
+        compare(format, suffix).unwrap();
+        let info = run(&["info", "-f", format, "--output=json", &format!("/in/minimal_1.0.0.{suffix}")]).unwrap();
+        let info: Value = serde_json::from_slice(&info).unwrap();
+        assert_eq!(info["virtual-size"], lab.manifest()["disk_size"], "{suffix}: a machine starts from it as it is");
+    }
+    for format in ["qcow2", "vmdk"] {
+        run(&["check", "-f", format, &format!("/in/minimal_1.0.0.{format}")]).unwrap();
+    }
+    Tool::new("tar").arg("-xzSf").arg(file("gce.tar.gz")).arg("-C").arg(&folder).output().unwrap();
+    run(&["compare", "-f", "raw", "-F", "raw", "/in/disk.raw", "/in/minimal_1.0.0.raw"]).unwrap();
+    assert_eq!(disk::metadata(folder.join("disk.raw")).unwrap().len() % (1 << 30), 0);
+    let unpacked = zstd::Decoder::new(disk::open(file("raw.zst")).unwrap()).unwrap();
+    let (digest, _) = rave::digest::Digest::of_reader(&mut std::io::BufReader::new(unpacked)).unwrap();
+    assert_eq!(raw["sha256"], digest.to_string());
+
+    // Archives with a disk in them.
+    let names = String::from_utf8(Tool::new("tar").arg("-tf").arg(file("ova")).output().unwrap()).unwrap();
+    assert_eq!(names, "minimal_1.0.0.ovf\nminimal_1.0.0.mf\nminimal_1.0.0.vmdk\n");
+    assert!(member(&file("ova"), "minimal_1.0.0.vmdk") == disk::read(file("vmdk")).unwrap());
+    let (media, name) = layer(&file("containerdisk.tar"));
+    let inner = folder.join("layer.tar");
+    disk::write_atomic(&inner, &member(&file("containerdisk.tar"), &name), 0o644).unwrap();
+    let listing = Tool::new("tar").args(["--numeric-owner", "-tvf"]).arg(&inner).output().unwrap();
+    let listing = String::from_utf8(listing).unwrap();
+    assert!(media.ends_with("v1.tar") && listing.lines().all(|line| line.contains("107/107")), "{media} {listing}");
+    assert!(member(&inner, "disk/minimal_1.0.0.qcow2") == disk::read(file("qcow2")).unwrap());
+
+    // Files.
+    let (media, name) = layer(&file("oci.tar"));
+    assert!(media.ends_with("v1.tar+zstd"), "{media}");
+    let packed = member(&file("oci.tar"), &name);
+    let mut archive = tar::Archive::new(zstd::Decoder::new(packed.as_slice()).unwrap());
+    let path = |entry: std::io::Result<tar::Entry<'_, _>>| {
+        let path = entry.unwrap().path().unwrap().to_string_lossy().into_owned();
+        format!("/{}", path.trim_start_matches("./").trim_end_matches('/'))
+    };
+    let paths: BTreeSet<String> = archive.entries().unwrap().map(path).collect();
+    let manifest = lab.manifest();
+    let expected: BTreeSet<String> = manifest["files"].as_object().unwrap().keys().cloned().collect();
+    assert!(paths == expected, "{:?}", paths.symmetric_difference(&expected).take(9).collect::<Vec<_>>());
+
+    // The judges are awake: one changed byte is found.
+    let vhd = disk::open_existing_rw(file("vhd")).unwrap();
+    vhd.write_all_at(b"x", (1 << 20) + 3).unwrap();
+    compare("vpc", "vhd").unwrap_err();
+
+    // The same bytes again, whatever else is asked for; what rave export wrote is replaced, and nothing else.
+    let before = record(file("gce.tar.gz"));
+    lab.good(&["export", "minimal", "--format", "gce", "--output", "forms"]);
+    assert_eq!(record(file("gce.tar.gz")), before);
+    disk::remove_file(format!("{}.json", file("vhd").display())).unwrap();
+    let output = lab.command(&["export", "minimal", "-f", "vhd", "-f", "raw", "--output", "forms"]).output().unwrap();
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(1) && told.contains("minimal_1.0.0.vhd is in the way"), "{told}");
+}
+
+#[test]
+fn a_damaged_disk_is_not_exported() {
+    let lab = built();
+    let kept = lab.path("kept");
+    disk::create_dir_all(&kept).unwrap();
+    for name in ["disk.raw", "manifest.json", "uki.efi"] {
+        disk::copy(lab.path("project/result").join(name), kept.join(name)).unwrap();
+        disk::set_mode(kept.join(name), 0o644).unwrap();
+    }
+    let disk_path = kept.join("disk.raw");
+    let export = |format: &str| {
+        let mut command = lab.command(&["export"]);
+        command.arg(&disk_path).args(["--format", format]).arg("--output").arg(kept.join("out"));
+        command
+    };
+    good(export("qcow2"));
+    let file = disk::open_existing_rw(&disk_path).unwrap();
+    file.write_all_at(b"rot", (1 << 20) + 3).unwrap();
+    let output = export("vmdk,raw").output().unwrap();
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(2) && told.contains("disk.raw is damaged"), "{told}");
+    let left = disk::list(kept.join("out")).unwrap();
+    assert_eq!(left.len(), 2, "only what was there is left: {left:?}");
+}
+
+#[test]
+fn large_sectors_are_for_disks_that_can_have_them() {
+    let lab = built();
+    let output = lab.command(&["export", "minimal", "-f", "vhd", "--sector-size", "4096"]).output().unwrap();
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(1) && told.contains("raw, raw.zst, qcow2, containerdisk"), "{told}");
+    lab.good(&["export", "minimal", "-f", "raw", "--sector-size", "4096", "--output", "large"]);
+    let folder = lab.path("project/large");
+    let (raw, esp) = (folder.join("minimal_1.0.0.4k.raw"), folder.join("esp"));
+    let table = disk::read_start(&raw, 4104).unwrap();
+    assert_eq!(&table[4096..], b"EFI PART");
+    let copy = Tool::new("dd").arg(format!("if={}", raw.display())).arg(format!("of={}", esp.display()));
+    copy.args(["bs=1M", "skip=1", "count=260", "conv=sparse"]).output().unwrap();
+    lab.judge("/usr/sbin/fsck.vfat", &folder).args(["-n", "/in/esp"]).output().unwrap();
+    let listing = lab.judge("/usr/bin/mdir", &folder).args(["-b", "-i", "/in/esp", "::/EFI/Linux"]).output().unwrap();
+    assert!(String::from_utf8(listing).unwrap().contains("minimal_1.0.0+3-0.efi"));
+}
