@@ -12,7 +12,7 @@ use sha2::Sha256;
 
 use crate::copy::copy;
 use crate::https;
-use crate::lab::{Fault, Lab, assert_well, lines, shared, wait_for, with_verdict};
+use crate::lab::{Fault, Lab, assert_well, checks, lines, shared, wait_for, with_verdict};
 use crate::scan;
 use crate::site::{Reply, Site};
 
@@ -283,6 +283,17 @@ fn bans(scene: &Scene) {
                   Content-Length: 2\\r\\nConnection: close\\r\\n\\r\\n{}\" >&3; head -n 1 <&3; exec 3>&-; done";
     assert_eq!(scene.root(&format!("bash -ec '{forged}'")).matches("401 Unauthorized").count(), 6);
     released("webhook", "198.51.100.9");
+
+    println!("a ban is felt by whoever has the address, here the host that scans, and it ends");
+    let scan = || scene.lab.check(&["production", "--only", "security.scan.tcp4"]).1;
+    scene.root("fail2ban-client set sshd bantime 40; fail2ban-client set sshd attempt 10.0.2.100 1 1 1 1");
+    wait_for("the ban", || banned().contains("10.0.2.100").then_some(()));
+    let report = scan();
+    assert_eq!(with_verdict(&report, "unhealthy"), ["security.scan.tcp4"].into(), "{report}");
+    assert_eq!(checks(&report)[0]["observed"], "missing: 22", "{report}");
+    wait_for("its end", || (!banned().contains("10.0.2.100")).then_some(()));
+    assert_eq!(with_verdict(&scan(), "healthy"), ["security.scan.tcp4"].into());
+    scene.root("fail2ban-client set sshd bantime 1800");
     // Forged requests have come from the gateway of the user network, too.
     assert!(!banned().contains("10.0.2.2"));
 }

@@ -9,13 +9,14 @@ use crate::lab::Fault;
 use crate::{faults, https, production, scan, secrets, up};
 
 /// What no scenario breaks in a machine that it could ask afterwards.
-const UNSEEN: [(&str, &str); 8] = [
+const UNSEEN: [(&str, &str); 9] = [
     ("https.malformed", "nginx has no setting by which it accepts such requests"),
     ("resources.pressure", "it warns, and of a host that is busy itself, too"),
     ("security.keys", "it reads a file system that cannot be written"),
     ("security.root.read-only", "EROFS cannot be written"),
     ("security.root.verity", "a machine with a block that is corrupted restarts: `boot` and `faults` see that"),
     ("security.set-id", "it reads a file system that cannot be written"),
+    ("security.suite", "outside suites are not on every host"),
     ("ssh.algorithms.host-keys", "a server offers keys that it has, and there is one"),
     ("ssh.host-key", "a scenario that breaks it is locked out itself: `up` sees a wrong key refused"),
 ];
