@@ -398,8 +398,12 @@ fn unmeasured(scene: &Scene) {
 
 /// What a full disk and a unit at another limit, which it nearly uses up, have against them. The service that leaked is
 /// remembered.
-pub const FULL: [&str; 4] =
-    ["resources.disk", "resources.limit.webhook.service.MemoryMax", "resources.oom-kills", "resources.usage.webhook.service"];
+pub const FULL: [&str; 4] = [
+    "resources.disk",
+    "resources.limit.webhook.service.MemoryMax",
+    "resources.oom-kills",
+    "resources.usage.webhook.service",
+];
 
 fn full(scene: &Scene) {
     println!("a full disk and a unit at its limit are told, and what was full works again");
