@@ -100,16 +100,11 @@ impl Format {
     /// What its file's name ends with, after the image's name and version.
     pub const fn suffix(self) -> &'static str {
         match self {
-            Self::Raw => "raw",
-            Self::RawZst => "raw.zst",
-            Self::Qcow2 => "qcow2",
-            Self::Vhd => "vhd",
-            Self::Vmdk => "vmdk",
-            Self::Ova => "ova",
             Self::Gce => "gce.tar.gz",
             Self::Oci => "oci.tar",
             Self::ContainerDisk => "containerdisk.tar",
             Self::Uki => "efi",
+            other => other.name(),
         }
     }
 

@@ -110,10 +110,10 @@ impl Subject<'_> {
         let (outside, has_key) = match &self.inside {
             Inside::Ssh(remote) => remote.outside(patience, sites.collect())?,
             Inside::Agent(vm) => {
-                let port = vm.state().host_port(22).ok_or_else(|| Failure::error("the machine has no SSH port"))?;
+                let (host, port) = self.ssh().ok_or_else(|| Failure::error("the machine has no SSH port"))?;
                 let ssh = running::ssh(&running::tools_of(vm)?, vm.directory(), false);
                 let ports = sites.filter_map(|port| Some((port, vm.state().host_port(port)?))).collect();
-                let outside = Outside::new("127.0.0.1", port, &vm.private_key(), ssh, patience)?.reached(ports, None);
+                let outside = Outside::new(&host, port, &vm.private_key(), ssh, patience)?.reached(ports, None);
                 (outside, true)
             }
         };
