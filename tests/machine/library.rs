@@ -1,8 +1,6 @@
 //! The module library in two machines: every service works, is seen when it does not, and is mended.
 
-use serde_json::Value;
-
-use crate::lab::{Fault, Lab, assert_well, lines, wait_for};
+use crate::lab::{Fault, Lab, assert_well, wait_for};
 
 const WEB: [Fault; 9] = [
     Fault {
@@ -121,8 +119,7 @@ fn raise(lab: &Lab, image: &str, idle: &[&str]) {
     println!("{image} comes up healthy");
     lab.good(&["lock", image]);
     let ended = lab.rave(&["up", image, "--keep", "--json", "--timeout", "600"]);
-    let report = lines(&ended.stdout).pop().unwrap();
-    assert!(report["stages"].is_array(), "{}", ended.stderr);
+    let report = ended.report();
     assert_well(&report, idle);
     assert_eq!(ended.status, Some(0));
 }
@@ -185,7 +182,7 @@ fn what_keeps_data_works_and_is_seen_when_it_does_not() {
     assert!(by_password("wrong").contains("password authentication failed"));
 
     println!("dashboards are what Grafana reads, with the panels of each module");
-    let board: Value =
+    let board: serde_json::Value =
         serde_json::from_str(&lab.root(image, "cat /usr/share/rave/dashboards/system-health.json")).unwrap();
     let panels = board["panels"].as_array().unwrap();
     assert!(panels.iter().any(|panel| panel["targets"][0]["legendFormat"] == "{{mountpoint}}"), "{board}");

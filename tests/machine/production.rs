@@ -12,7 +12,7 @@ use sha2::Sha256;
 
 use crate::copy::copy;
 use crate::https;
-use crate::lab::{Fault, Lab, assert_well, checks, lines, shared, wait_for, with_verdict};
+use crate::lab::{Fault, Lab, assert_well, checks, shared, wait_for, with_verdict};
 use crate::scan;
 use crate::site::{Reply, Site};
 
@@ -56,7 +56,7 @@ impl Scene {
     /// Has everything done at once, secrets included; returns what was checked, and goes on.
     fn up(&self, mode: &str) -> Value {
         let ended = self.lab.rave(&["up", "production", "--mode", mode, "--keep", "--json", "--timeout", "600"]);
-        let report = lines(&ended.stdout).pop().unwrap_or_else(|| panic!("{ended:?}"));
+        let report = ended.report();
         assert_well(&report, &[]);
         assert_eq!(ended.status, Some(0));
         report
