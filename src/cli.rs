@@ -8,6 +8,7 @@ pub mod fault;
 mod guest;
 pub mod secrets;
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::builder::PossibleValue;
@@ -184,8 +185,13 @@ impl ValueEnum for Mode {
   rave run web                 boot; Ctrl-C stops the machine
   rave run web --detach        boot, wait until it is up, and return
   rave run disk.raw --direct   skip the firmware: kernel and initrd straight from the disk's UKI
+  rave run web --debug --detach && rave vm console web
+                               a root shell on the console; `rave vm journal|screenshot|gdb` look at the rest
+  rave run web --debug --break stop in the initrd, with a shell there; `exit` goes on
 
-The built disk is never written to. Without --persist, what the machine writes is gone when it stops.")]
+The built disk is never written to. Without --persist, what the machine writes is gone when it stops. With --debug the
+image is built once more with `debug.enable`, which makes it another one: what runs in production has no shell. A disk is
+run as it was built.")]
 pub struct Run {
     /// Image (a name in images/ or a path to YAML) or a disk (a path to .raw)
     pub target: String,
@@ -201,6 +207,12 @@ pub struct Run {
     /// Boot the kernel directly instead of by firmware and boot loader
     #[arg(long)]
     pub direct: bool,
+    /// Build the image with `debug.enable`, and give the machine a screen, a port for its journal and a debugger's stub
+    #[arg(long)]
+    pub debug: bool,
+    /// Stop in the initrd before the root file system takes over
+    #[arg(long = "break", requires = "debug", conflicts_with = "detach")]
+    pub stop: bool,
     /// Resource mode, instead of the image's own
     #[arg(long, short)]
     pub mode: Option<Mode>,
@@ -276,6 +288,51 @@ pub enum Vm {
         #[arg(long, short)]
         follow: bool,
     },
+    /// Print the journal, of a machine that was started with --debug also when it does not answer any more
+    #[command(after_help = "Examples:
+  rave vm journal web                          since its start
+  rave vm journal web --follow --unit ssh.service
+  rave vm journal web --priority err           errors and worse
+  rave vm journal web --json                   all fields, an object a line
+
+A machine for debugging (`rave run --debug`) hands its journal over as it is written; any other is asked by SSH.")]
+    Journal {
+        /// Name of the machine
+        name: String,
+        /// Go on printing as it grows
+        #[arg(long, short)]
+        follow: bool,
+        /// Only what a unit says, or what is said about it
+        #[arg(long, short)]
+        unit: Option<String>,
+        /// Only what is as urgent as this, or more so
+        #[arg(long, short, default_value = "debug")]
+        priority: Priority,
+    },
+    /// Write what is on the screen into a PNG file; for machines that were started with --debug
+    #[command(after_help = "Example:
+  rave vm screenshot web --output boot.png     how far firmware and kernel have come")]
+    Screenshot {
+        /// Name of the machine
+        name: String,
+        /// The file [default: NAME.png]
+        #[arg(long, short, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
+    /// Attach the host's gdb to the machine's processors; for machines that were started with --debug
+    #[command(after_help = "Examples:
+  rave vm gdb web                              registers and memory; the machine waits meanwhile
+  rave vm gdb web -- /usr/lib/debug/boot/vmlinux-6.12.1-cloud-amd64
+                                               with the kernel's symbols, from Debian's package linux-image-...-dbg
+
+The kernel of an image for debugging has its addresses where its symbols say.")]
+    Gdb {
+        /// Name of the machine
+        name: String,
+        /// More arguments for gdb
+        #[arg(last = true)]
+        arguments: Vec<OsString>,
+    },
     /// Give a running machine new secrets
     #[command(after_help = "Example:
   rave vm secrets web push    what the project's files say now, without a reboot")]
@@ -317,6 +374,27 @@ give it once more, with --for 0.")]
         #[arg(long, short)]
         force: bool,
     },
+}
+
+/// How urgent entries of a journal are (syslog(3)).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Priority {
+    /// The machine cannot be used.
+    Emerg,
+    /// Somebody has to act at once.
+    Alert,
+    /// Critical.
+    Crit,
+    /// Errors.
+    Err,
+    /// Warnings.
+    Warning,
+    /// Normal, but of note.
+    Notice,
+    /// What most say.
+    Info,
+    /// What only developers want to know.
+    Debug,
 }
 
 /// `rave vm secrets`.

@@ -48,6 +48,8 @@ pub struct System {
     pub cmdline: Vec<String>,
     /// Kernel modules that the initrd loads, besides those the root device needs.
     pub initrd_modules: BTreeSet<String>,
+    /// Whether the initrd has a shell.
+    pub debug: bool,
     /// Secrets that the machine needs, by name.
     pub secrets: BTreeMap<String, Secret>,
     /// Certificates that the machine shows, by name.

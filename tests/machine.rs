@@ -4,10 +4,14 @@
 
 #[path = "machine/boot.rs"]
 mod boot;
+#[path = "machine/console.rs"]
+mod console;
 #[path = "support/copy.rs"]
 mod copy;
 #[path = "machine/cuts.rs"]
 mod cuts;
+#[path = "machine/debug.rs"]
+mod debug;
 #[path = "machine/faults.rs"]
 mod faults;
 #[path = "machine/https.rs"]

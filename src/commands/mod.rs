@@ -17,6 +17,7 @@ mod guest;
 mod lint;
 mod lock;
 mod locking;
+mod looking;
 mod new;
 mod options;
 mod project;

@@ -7,12 +7,16 @@ use serde_json::json;
 use crate::cli;
 use crate::interrupt;
 use crate::name::ImageName;
+use crate::qemu::machine::Debug;
 use crate::qemu::vm::Vm;
 use crate::store::Store;
 
 use super::building::{Manner, Prepared};
 use super::running::{self, Bootable, Wish};
 use super::{Context, Failure, Result, Status, build, locking, store};
+
+/// The option that makes an image for debugging, and its value then.
+const DEBUG: [&str; 2] = ["debug.enable", "true"];
 
 /// Boots, and stays until the machine or the user ends it, unless detached.
 pub fn run(arguments: &cli::Run, context: &Context) -> Result<Status> {
@@ -26,14 +30,20 @@ pub fn run(arguments: &cli::Run, context: &Context) -> Result<Status> {
         direct: arguments.direct,
         persist: arguments.persist,
         detach: arguments.detach,
+        debug: arguments.debug.then_some(Debug { stops: arguments.stop }),
     };
     let _left = interrupt::leave_to_machine();
     let mut vm = running::start(context, &bootable, &wish)?;
     if arguments.detach {
         keep(&store, &vm, &bootable)?;
     }
-    running::wait(context, &mut vm, &arguments.host)?;
-    tell(context, &vm);
+    if arguments.stop {
+        let name = &vm.state().name;
+        context.ui.say(format!("{name} stops in its initrd; `rave vm console {name}` has the shell there"));
+    } else {
+        running::wait(context, &mut vm, &arguments.host)?;
+        tell(context, &vm);
+    }
     if arguments.detach {
         return Ok(Status::Done);
     }
@@ -71,7 +81,8 @@ fn bootable(arguments: &cli::Run, context: &Context) -> Result<(Store, Bootable)
         let disk = crate::disk::canonical(path)?;
         return Ok((store, Bootable { disk, manifest, uki, tools }));
     }
-    let asked = locking::evaluate(context, &arguments.target, &[], arguments.mode)?;
+    let set = if arguments.debug { vec![DEBUG.map(str::to_owned).into()] } else { Vec::new() };
+    let asked = locking::evaluate(context, &arguments.target, &set, arguments.mode)?;
     let prepared = build::prepare(context, asked, Manner::default())?;
     let store = store::open(context)?;
     let bootable = of_image(context, &store, &prepared)?;

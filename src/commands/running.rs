@@ -10,7 +10,7 @@ use crate::images::{Manifest, uki};
 use crate::interrupt;
 use crate::name::ImageName;
 use crate::qemu;
-use crate::qemu::machine::{Choice, Credentials, Firmware, Forward, Machine, Profile};
+use crate::qemu::machine::{Choice, Credentials, Debug, Firmware, Forward, Machine, Profile};
 use crate::qemu::machines::Machines;
 use crate::qemu::program::QemuProgram;
 use crate::qemu::vm::{Patience, Ready, Vm};
@@ -55,6 +55,8 @@ pub struct Wish<'a> {
     pub persist: bool,
     /// Whether it outlives this command.
     pub detach: bool,
+    /// Ways to look into it.
+    pub debug: Option<Debug>,
 }
 
 /// All machines of this user.
@@ -109,7 +111,7 @@ pub fn start(context: &Context, bootable: &Bootable, wish: &Wish<'_>) -> Result<
         },
         persist: wish.persist,
         detach: wish.detach,
-        debug: false,
+        debug: wish.debug,
     };
     let notes = BTreeMap::from([
         (MANIFEST.to_owned(), bootable.manifest.display().to_string()),
@@ -187,6 +189,16 @@ fn program(host: &cli::Host, tools: &Path) -> QemuProgram {
             })
         }
     }
+}
+
+/// `ssh` into a running machine as its administrator; a command may follow as arguments.
+pub fn login(context: &Context, name: &ImageName) -> Result<Tool> {
+    let vm = machines(context).attach(name)?;
+    let manifest = manifest_of(&vm)?;
+    let settings = manifest.expect.ssh.ok_or_else(|| Failure::request(format!("{name} has no SSH")))?;
+    vm.trust_host_key(settings.host_key_file.as_str())?;
+    let program = ssh(&tools_of(&vm)?, vm.directory(), true);
+    vm.ssh(program, &settings.user).ok_or_else(|| Failure::request(format!("{name} has no SSH port")))
 }
 
 /// `ssh` of the tools tree, which sees the machine's key and the directory for temporary files.

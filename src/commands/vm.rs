@@ -17,7 +17,7 @@ use crate::qemu::vm::Patience;
 use crate::ui::Tone;
 
 use super::running::{self, machines};
-use super::{Context, Failure, Result, Status, fault, push, run, store};
+use super::{Context, Failure, Result, Status, fault, looking, push, run, store};
 
 /// Runs one of the verbs.
 pub fn run(verb: &cli::Vm, context: &Context) -> Result<Status> {
@@ -26,6 +26,11 @@ pub fn run(verb: &cli::Vm, context: &Context) -> Result<Status> {
         cli::Vm::Ssh { name, command } => ssh(context, &parse(name)?, command),
         cli::Vm::Console { name } => attach(context, &parse(name)?),
         cli::Vm::Logs { name, follow } => logs(context, &parse(name)?, *follow),
+        cli::Vm::Journal { name, follow, unit, priority } => {
+            looking::journal(context, &parse(name)?, *follow, unit.clone(), *priority)
+        }
+        cli::Vm::Screenshot { name, output } => looking::screenshot(context, &parse(name)?, output.as_deref()),
+        cli::Vm::Gdb { name, arguments } => looking::gdb(context, &parse(name)?, arguments),
         cli::Vm::Secrets { name, verb: cli::VmSecrets::Push { image } } => {
             push::run(&parse(name)?, image.as_deref(), context)
         }
@@ -88,12 +93,7 @@ fn word(condition: Condition) -> &'static str {
 
 /// Logs in; the status of the remote command is rave's.
 fn ssh(context: &Context, name: &ImageName, command: &[String]) -> Result<Status> {
-    let vm = machines(context).attach(name)?;
-    let manifest = running::manifest_of(&vm)?;
-    let settings = manifest.expect.ssh.ok_or_else(|| Failure::request(format!("{name} has no SSH")))?;
-    vm.trust_host_key(settings.host_key_file.as_str())?;
-    let program = running::ssh(&running::tools_of(&vm)?, vm.directory(), true);
-    let tool = vm.ssh(program, &settings.user).ok_or_else(|| Failure::request(format!("{name} has no SSH port")))?;
+    let tool = running::login(context, name)?;
     let term = context.environment.term.clone().unwrap_or_else(|| "dumb".into());
     let quoted: Vec<String> = command.iter().map(|word| crate::tool::quote(word)).collect();
     let mut process = tool.env("TERM", term).args(quoted).command();
@@ -121,7 +121,7 @@ fn logs(context: &Context, name: &ImageName, follow: bool) -> Result<Status> {
         return Ok(Status::Done);
     }
     let running = || Ok(machines(context).find(name)?.condition == Condition::Running);
-    console::follow(&known.directory, &running, &mut |bytes: &[u8]| {
+    console::follow(&console::log(&known.directory), &running, &mut |bytes: &[u8]| {
         let mut out = std::io::stdout().lock();
         out.write_all(bytes).and_then(|()| out.flush())
     })?;

@@ -22,6 +22,8 @@ use super::owned::{self, Owned};
 use super::plan::{Inputs, Piece, Plan};
 use super::{baseline, bootable, erofs, initrd, uki, union, verity};
 
+/// Where the tools tree has the shell of initrds for debugging.
+const SHELL: &str = "usr/bin/busybox";
 /// zstd's level for the initrd. Level 19 takes twelve times as long and saves 83 kB of 825.
 const INITRD_LEVEL: i32 = 9;
 const RECORD: &str = "record.json";
@@ -148,10 +150,12 @@ impl Assembly<'_> {
     fn make_initrd(&self, to: &Path) -> Result<String, Error> {
         let archive = self.archive()?;
         let kernel = kernel(&archive)?;
+        let shell = self.system.debug.then(|| disk::read(self.tools.join(SHELL))).transpose()?;
         let request = initrd::Request {
             init: initrd::INIT,
             kernel: &kernel,
             modules: &self.system.initrd_modules,
+            shell: shell.as_deref(),
             level: INITRD_LEVEL,
         };
         let initrd = initrd::build(&request, &|path| match archive.read(path) {

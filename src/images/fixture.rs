@@ -33,6 +33,7 @@ pub fn system() -> System {
         tree: BTreeMap::new(),
         cmdline: vec![],
         initrd_modules: BTreeSet::new(),
+        debug: false,
         secrets: BTreeMap::new(),
         certificates: BTreeMap::new(),
         key_allow: vec![],

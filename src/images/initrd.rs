@@ -4,13 +4,14 @@
 //! | --- | --- |
 //! | /init | the program of `src/init`, which is a part of rave; see [`INIT`] |
 //! | /lib/modules/RELEASE/... | modules, decompressed, with their signatures |
+//! | /bin/busybox | a shell, where one is asked for |
 //! | /modules.list | their paths, one per line, in the order of loading |
 //! | /dev/console, /dev/null | for the time before devtmpfs is mounted |
 
 use std::collections::BTreeSet;
 use std::io::{self, Read, Write as _};
 
-use rave_init::MODULES;
+use rave_init::{MODULES, SHELL};
 
 use crate::images::cpio::{self, Archive, Node};
 use crate::images::kmod::{Index, IndexFiles, UnknownModule};
@@ -33,6 +34,8 @@ pub struct Request<'a> {
     pub kernel: &'a str,
     /// Modules besides those that every image needs.
     pub modules: &'a BTreeSet<String>,
+    /// A static busybox, for images for debugging.
+    pub shell: Option<&'a [u8]>,
     /// zstd's level, 1 to 22.
     pub level: i32,
 }
@@ -102,6 +105,9 @@ pub fn build(request: &Request<'_>, read: ReadFile<'_>) -> Result<Vec<u8>, Error
     }
     archive.add(MODULES.trim_start_matches('/'), Node::File { mode: 0o644, content: list.into_bytes() })?;
     archive.add("init", Node::File { mode: 0o755, content: request.init.to_vec() })?;
+    if let Some(shell) = request.shell {
+        archive.add(SHELL.trim_start_matches('/'), Node::File { mode: 0o755, content: shell.to_vec() })?;
+    }
     archive.add("dev/console", Node::CharacterDevice { major: 5, minor: 1 })?;
     archive.add("dev/null", Node::CharacterDevice { major: 1, minor: 3 })?;
     for directory in ["proc", "run", "sys", "sysroot"] {
@@ -167,7 +173,7 @@ mod tests {
 
     fn build_with(files: &BTreeMap<String, Vec<u8>>, extra: &[&str]) -> Result<Vec<u8>, Error> {
         let modules = extra.iter().map(|name| (*name).to_owned()).collect();
-        let request = Request { init: b"static binary", kernel: "6.12", modules: &modules, level: 3 };
+        let request = Request { init: b"static binary", kernel: "6.12", modules: &modules, shell: None, level: 3 };
         build(&request, &|path| Ok(files.get(path).cloned()))
     }
 
@@ -197,7 +203,7 @@ mod tests {
         without.remove(&format!("{DIRECTORY}modules.dep"));
         assert!(build_with(&without, &[]).unwrap_err().to_string().contains("depmod"));
         let fails: ReadFile<'_> = &|_| Err(io::ErrorKind::PermissionDenied.into());
-        let request = Request { init: b"", kernel: "6.12", modules: &BTreeSet::new(), level: 3 };
+        let request = Request { init: b"", kernel: "6.12", modules: &BTreeSet::new(), shell: None, level: 3 };
         assert!(matches!(build(&request, fails), Err(Error::Read { .. })));
         let request = Request { level: 23, ..request };
         let files = files();

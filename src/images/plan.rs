@@ -173,6 +173,8 @@ fn own_inputs(piece: Piece, system: &System, inputs: &Inputs, hash: &mut Canonic
         }
         Piece::Initrd => {
             hash.field(inputs.rave.as_bytes()).json(&system.initrd_modules)?;
+            // Its shell is a tool.
+            hash.json(&system.debug.then_some(inputs.tools))?;
         }
         Piece::Uki => {
             hash.json(&(&system.name, &system.version, &system.cmdline))?;
@@ -237,6 +239,7 @@ mod tests {
         assert_eq!(changed(|system, _| system.disk.esp_size += 1), disk);
         assert_eq!(changed(|system, _| system.initrd_modules.extend(["nvme".into()])), with(&["initrd", "uki"]));
         let rave = changed(|_, inputs| inputs.rave = Digest::of(b"w"));
+        assert_eq!(changed(|system, _| system.debug = true), with(&["initrd", "uki"]));
         assert_eq!(rave, with(&["root", "verity", "initrd", "uki"]));
         assert_eq!(changed(|system, _| system.machine.memory += 1), ["manifest"], "the machine is not in the image");
     }

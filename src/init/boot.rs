@@ -1,6 +1,6 @@
 //! The first process of the initrd: it loads kernel modules, opens the verified root file system and hands
 //! over to its init. What it cannot do it says, and then it restarts the machine: boot counting takes it to
-//! the other version. It never opens a shell.
+//! the other version. It opens a shell in images for debugging only; see [`shell`].
 
 use std::convert::Infallible;
 use std::thread::sleep;
@@ -13,7 +13,7 @@ use rustix::system::{RebootCommand, finit_module, reboot};
 use rave_init::{MODULES, disk};
 
 use crate::log::{Log, chain};
-use crate::{cmdline, root, switch};
+use crate::{cmdline, root, shell, switch};
 
 const CMDLINE: &str = "/proc/cmdline";
 
@@ -47,6 +47,7 @@ pub fn run() -> ! {
         None => "the machine waits, as panic=0 says".into(),
     };
     log.failure(&format!("cannot boot: {}", chain(&error)));
+    shell::open("a root shell before the restart", &mut log);
     log.failure(&next);
     sleep(delay.unwrap_or(Duration::MAX));
     // Were this refused, the end of process 1 makes the kernel panic, which restarts as panic= says.
@@ -62,9 +63,13 @@ fn boot(log: &mut Log) -> Result<Infallible, Error> {
     mount("sysfs", "/sys", c"sysfs", quiet, None).map_err(|error| Error::Mount("/sys", error))?;
     mount("devtmpfs", "/dev", c"devtmpfs", devices, c"mode=0755").map_err(|error| Error::Mount("/dev", error))?;
     *log = Log::open()?;
-    let hash = cmdline::root_hash(&disk::read_to_string(CMDLINE)?)?;
+    let line = disk::read_to_string(CMDLINE)?;
+    let hash = cmdline::root_hash(&line)?;
     let failed = load_modules(log)?;
     let device = root::open(&hash, log).map_err(|source| Error::Root { source, modules: failed })?;
+    if cmdline::breaks(&line) {
+        shell::open(&format!("a root shell before {} becomes the root file system", device.display()), log);
+    }
     Ok(switch::to(&device)?)
 }
 

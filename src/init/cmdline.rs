@@ -1,7 +1,8 @@
-//! What the kernel command line (bootparam(7)) tells the initrd: nothing but `roothash=` and `panic=`.
+//! What the kernel command line (bootparam(7)) tells the initrd: `roothash=`, `panic=` and [`BREAK`], and nothing else.
 
 use std::time::Duration;
 
+use rave_init::BREAK;
 use rave_init::digest::Digest;
 
 /// How long a failure stays readable where the command line does not say it.
@@ -53,6 +54,11 @@ pub fn root_hash(line: &str) -> Result<Digest, Error> {
     found.ok_or(Error::Missing)
 }
 
+/// Whether to stop before the root file system takes over.
+pub fn breaks(line: &str) -> bool {
+    words(line).iter().any(|word| word == BREAK)
+}
+
 /// How long to wait before the reboot after a failure, as the kernel reads `panic=`: nothing for 0, which
 /// means to wait forever; no time at all for a negative number.
 pub fn reboot_delay(line: &str) -> Option<Duration> {
@@ -87,6 +93,14 @@ mod tests {
     }
 
     #[test]
+    fn only_the_whole_word_stops() {
+        assert!(breaks("quiet rave.break panic=0\n"));
+        for line in ["", "rave.breaks", "rave.break=1", "-- rave.break", "x=\" rave.break\""] {
+            assert!(!breaks(line), "{line}");
+        }
+    }
+
+    #[test]
     fn the_delay_is_the_kernels() {
         let seconds = |line| reboot_delay(line).map(|delay| delay.as_secs());
         assert_eq!(seconds("quiet"), Some(10));
@@ -100,7 +114,7 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn no_line_makes_it_panic(text in "(roothash=|panic=|\"| |--|-?[0-9a-f]{0,70}|\\PC){0,12}") {
-            let _ = (root_hash(&text), reboot_delay(&text));
+            let _ = (root_hash(&text), reboot_delay(&text), breaks(&text));
         }
     }
 }

@@ -12,3 +12,10 @@ pub mod verity;
 
 /// Where the initrd lists its kernel modules: absolute paths, one per line, in the order of loading.
 pub const MODULES: &str = "/modules.list";
+
+/// Where the initrd of an image for debugging has its shell, a busybox that is linked statically.
+pub const SHELL: &str = "/bin/busybox";
+
+/// Word of the kernel command line that opens [`SHELL`] before the root file system takes over; nothing happens where
+/// there is none.
+pub const BREAK: &str = "rave.break";

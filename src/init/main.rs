@@ -6,6 +6,7 @@ mod cmdline;
 mod dm;
 mod log;
 mod root;
+mod shell;
 mod switch;
 
 use std::io::Write as _;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
-use crate::qemu::machine::{Accelerator, Forward, Machine};
+use crate::qemu::machine::{Accelerator, Debug, Forward, Machine};
 
 /// Names of the files in a machine's private directory.
 pub mod file {
@@ -31,6 +31,12 @@ pub mod file {
     pub const QEMU_LOG: &str = "qemu.log";
     /// A debugger's stub.
     pub const GDB: &str = "gdb.sock";
+    /// The journal as the guest hands it over, an object of JSON a line.
+    pub const JOURNAL: &str = "journal.json";
+    /// A picture of the screen, while it is on its way to whoever asked for it.
+    pub const SCREEN: &str = "screen.png";
+    /// What belongs to one run: an earlier one's would be taken for what this machine says.
+    pub const OF_A_RUN: [&str; 8] = [QMP, CONTROL, FAULT, AGENT, CONSOLE, GDB, CONSOLE_LOG, JOURNAL];
     /// One file per SMBIOS string that holds a credential.
     pub const CREDENTIALS: &str = "credentials";
 }
@@ -149,7 +155,7 @@ fn boot(machine: &Machine, paths: &Paths) -> Vec<OsString> {
             list
         }
         Boot::Direct(kernel, initrd, cmdline) => {
-            let extra = if machine.debug { format!(" {DEBUG_CMDLINE}") } else { String::new() };
+            let extra = machine.debug.map(|debug| format!(" {}", words_of(debug))).unwrap_or_default();
             let mut list = vec![word("-kernel"), kernel.into(), word("-initrd"), initrd.into()];
             list.extend([word("-append"), word(&format!("{cmdline}{extra}"))]);
             list
@@ -220,19 +226,24 @@ fn smbios(machine: &Machine, paths: &Paths) -> Vec<OsString> {
     list
 }
 
-/// Appended to the kernel command line of a machine that is being debugged.
-const DEBUG_CMDLINE: &str = "systemd.journald.forward_to_console=1 systemd.show_status=1";
+/// Appended to the kernel command line of a machine that is looked into. What is said last about consoles is the one
+/// that init talks to.
+fn words_of(debug: Debug) -> String {
+    let stop = if debug.stops { rave_init::BREAK } else { "" };
+    format!("console=tty0 console=ttyS0 {stop}").trim_end().to_owned()
+}
 
 fn debug(machine: &Machine, paths: &Paths) -> Vec<OsString> {
-    if !machine.debug {
-        return Vec::new();
-    }
-    let mut list = words("-d guest_errors,cpu_reset");
+    let Some(debug) = machine.debug else { return Vec::new() };
+    let mut list = words("-d guest_errors,cpu_reset -device VGA,romfile=");
+    list.push(word("-chardev"));
+    list.push(option("file,id=journal,append=on,path=", &within(paths, file::JOURNAL), ""));
+    list.extend(words("-device virtserialport,chardev=journal,name=rave.journal"));
     list.extend(socket("gdb", &within(paths, file::GDB), ""));
     list.extend(words("-gdb chardev:gdb"));
     if let Boot::Uefi(_) = paths.boot {
         // systemd-stub(7)
-        let extra = format!("type=11,value=io.systemd.stub.kernel-cmdline-extra={DEBUG_CMDLINE}");
+        let extra = format!("type=11,value=io.systemd.stub.kernel-cmdline-extra={}", words_of(debug));
         list.extend([word("-smbios"), word(&extra)]);
     }
     list

@@ -1,4 +1,5 @@
 use super::*;
+use crate::qemu::machine::Debug;
 use crate::qemu::machine::tests::machine;
 
 fn decided() -> Decided {
@@ -80,7 +81,7 @@ fn uefi_under_software_emulation() {
 fn direct_boot_with_kvm_persistent_and_isolated_and_debugged() {
     let mut machine = machine();
     machine.persist = true;
-    machine.debug = true;
+    machine.debug = Some(Debug { stops: true });
     machine.profile.outbound = false;
     let decided = Decided { accelerator: Accelerator::Kvm, confined: false, ..decided() };
     let boot = Boot::Direct("/k".into(), "/i".into(), "roothash=00 quiet".into());
@@ -104,7 +105,7 @@ fn direct_boot_with_kvm_persistent_and_isolated_and_debugged() {
     -cpu host
     -kernel /k
     -initrd /i
-    -append roothash=00 quiet systemd.journald.forward_to_console=1 systemd.show_status=1
+    -append roothash=00 quiet console=tty0 console=ttyS0 rave.break
     -blockdev {"driver":"raw","node-name":"base","read-only":true,"file":{"driver":"file","filename":"/images/a,b.raw","read-only":true}}
     -blockdev {"driver":"qcow2","node-name":"disk","discard":"unmap","cache":{"direct":false,"no-flush":false},"backing":"base","file":{"driver":"file","filename":"/vm/overlay.qcow2","discard":"unmap","cache":{"direct":false,"no-flush":false}}}
     -device virtio-blk-pci,id=disk0,drive=disk,bootindex=1,discard=on,serial=rave
@@ -125,6 +126,9 @@ fn direct_boot_with_kvm_persistent_and_isolated_and_debugged() {
     -smbios type=11,path=/vm/credentials/rave.identity
     -smbios type=11,path=/vm/credentials/ssh.authorized_keys.agent
     -d guest_errors,cpu_reset
+    -device VGA,romfile=
+    -chardev file,id=journal,append=on,path=/vm/journal.json
+    -device virtserialport,chardev=journal,name=rave.journal
     -chardev socket,id=gdb,server=on,wait=off,path=/vm/gdb.sock
     -gdb chardev:gdb
     "#);

@@ -69,20 +69,19 @@ fn skip_sequence(rest: &mut std::str::Chars<'_>) {
     }
 }
 
-/// Gives a machine's whole console log to `sink` and then what is added to it, until `running` says no.
+/// Gives a machine's whole log at `path` to `sink` and then what is added to it, until `running` says no.
 pub fn follow(
-    directory: &Path,
+    path: &Path,
     mut running: impl FnMut() -> Result<bool>,
     mut sink: impl FnMut(&[u8]) -> io::Result<()>,
 ) -> Result<()> {
-    let path = log(directory);
-    let mut file = disk::open(&path)?;
+    let mut file = disk::open(path)?;
     let mut buffer = vec![0; 16 * 1024];
     loop {
         // Asked first: what was written before the end is still read.
         let go_on = running()?;
         loop {
-            let length = disk::context("read", &path, file.read(&mut buffer))?;
+            let length = disk::context("read", path, file.read(&mut buffer))?;
             if length == 0 {
                 break;
             }
@@ -96,7 +95,7 @@ pub fn follow(
         if let (Ok(at), Ok(length)) = (at, length)
             && length < at
         {
-            disk::context("read", &path, file.seek(SeekFrom::Start(0)))?;
+            disk::context("read", path, file.seek(SeekFrom::Start(0)))?;
         }
         std::thread::sleep(Duration::from_millis(200));
     }
@@ -209,7 +208,7 @@ mod tests {
             }
             Ok(turns < 2)
         };
-        follow(dir.path(), running, |bytes| {
+        follow(&log(dir.path()), running, |bytes| {
             seen.extend_from_slice(bytes);
             Ok(())
         })

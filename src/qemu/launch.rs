@@ -116,7 +116,7 @@ async fn start(machine: &Machine, program: &QemuProgram, directory: &Path, decid
     let mut command = tool.command();
     command.stdout(disk::context("share", &log, output.try_clone())?).stderr(output);
     // A log of an earlier run would be taken for what this guest says.
-    for stale in [file::QMP, file::CONTROL, file::FAULT, file::AGENT, file::CONSOLE, file::GDB, file::CONSOLE_LOG] {
+    for stale in file::OF_A_RUN {
         disk::remove_file(directory.join(stale))?;
     }
     let mut child = process::spawn(command, machine.detach)?;

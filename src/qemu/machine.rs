@@ -38,8 +38,16 @@ pub struct Machine {
     pub persist: bool,
     /// Whether the machine outlives the rave that started it.
     pub detach: bool,
-    /// Whether the journal goes to the console and a debugger can be attached at `gdb.sock`.
-    pub debug: bool,
+    /// Ways to look into it.
+    pub debug: Option<Debug>,
+}
+
+/// A machine that is looked into: it has a screen, a port that takes its journal, and a debugger can be attached at
+/// `gdb.sock`. The shell is the image's own, if it has one (`debug.enable`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Debug {
+    /// Whether the initrd stops before the root file system takes over.
+    pub stops: bool,
 }
 
 /// The settings of a machine that depend on the mode; one file of `qemu/`.
@@ -221,7 +229,7 @@ pub(super) mod tests {
             accelerator: Choice::Auto,
             persist: false,
             detach: false,
-            debug: false,
+            debug: None,
         }
     }
 

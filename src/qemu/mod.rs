@@ -10,6 +10,7 @@ pub mod agent;
 pub mod args;
 pub mod console;
 pub mod fault;
+pub mod journal;
 pub mod machine;
 pub mod machines;
 pub mod outside;
@@ -30,5 +31,6 @@ mod process;
 mod qcow2;
 mod qmp;
 mod ready;
+mod screen;
 
 pub use error::{Error, LinkError, Peer, Result};

@@ -8,12 +8,15 @@ fn an_unknown_machine_is_wrong_input_for_every_verb() {
     assert_eq!(world.run(&["vm", "list", "--json"]).json(), serde_json::json!([]));
     assert_eq!(world.run(&["vm", "ls"]).clean(), "NAME  STATE  ACCEL  SSH  HTTPS\n");
     let before = world.files();
-    let verbs: [&[&str]; 8] = [
+    let verbs: [&[&str]; 11] = [
         &["ssh", "web"],
         &["ssh", "web", "--", "true"],
         &["console", "web"],
         &["logs", "web"],
         &["logs", "web", "--follow"],
+        &["journal", "web"],
+        &["screenshot", "web"],
+        &["gdb", "web"],
         &["stop", "web"],
         &["rm", "web"],
         &["rm", "web", "--force"],

@@ -1,13 +1,11 @@
 //! `rave up`: from nothing to a checked machine that is used, broken, mended and taken away.
 
 use std::collections::BTreeSet;
-use std::io::{Read as _, Write as _};
-use std::process::Stdio;
-use std::sync::{Arc, Mutex};
 
 use serde_json::Value;
 
-use crate::lab::{Fault, Lab, assert_well, checks, lines, verdicts, wait_for, with_verdict};
+use crate::console::Console;
+use crate::lab::{Fault, Lab, assert_well, checks, lines, verdicts, with_verdict};
 use crate::processes;
 
 /// Stages that the minimal image has nothing for.
@@ -215,34 +213,27 @@ fn log_in(lab: &Lab) {
 /// What is written to the serial port comes out, what is typed goes in, and Ctrl-] leaves.
 fn console(lab: &Lab) {
     println!("the console is joined in both directions");
-    let rave = format!("{} vm console minimal", rave::tool::quote(env!("CARGO_BIN_EXE_rave")));
-    let mut terminal = lab.tool("script").args(["-qec", &rave, "/dev/null"]).command();
-    let mut terminal = terminal.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-    let (mut keyboard, mut screen) = (terminal.stdin.take().unwrap(), terminal.stdout.take().unwrap());
-    let shown = Arc::new(Mutex::new(String::new()));
-    let reader = std::thread::spawn({
-        let shown = Arc::clone(&shown);
-        move || {
-            let mut buffer = [0; 1024];
-            while let Ok(length @ 1..) = screen.read(&mut buffer) {
-                shown.lock().unwrap().push_str(&String::from_utf8_lossy(&buffer[..length]));
-            }
-        }
-    });
-    let shows = |wanted: &str| wait_for(wanted, || shown.lock().unwrap().contains(wanted).then_some(()));
-    shows("Ctrl-] leaves");
+    let mut console = Console::attach(lab, "minimal");
     let script = "exec 0<>/dev/ttyS0 1>&0; echo from the machine; read -r line; echo \"$line\" > /run/typed";
     let mut talk = lab.command(&["vm", "ssh", "minimal", "--", "sudo", "sh", "-ec", script]).spawn().unwrap();
-    shows("from the machine");
-    keyboard.write_all(b"from the keyboard\r").unwrap();
+    console.shows("from the machine");
+    console.types("from the keyboard\r");
     assert!(talk.wait().unwrap().success());
     assert_eq!(lab.root("minimal", "cat /run/typed"), "from the keyboard");
-    keyboard.write_all(b"\x1d").unwrap();
-    shows("left the console");
-    assert!(terminal.wait().unwrap().success());
-    reader.join().unwrap();
+    console.leave();
     let logs = lab.good(&["vm", "logs", "minimal"]);
     assert!(logs.contains("from the machine"), "{logs}");
+
+    println!("its journal is asked for; a screen and a debugger's stub it has not");
+    let journal = lab.good(&["vm", "journal", "minimal", "--unit", "ssh.service"]);
+    assert!(
+        journal.lines().any(|line| line.ends_with("systemd[1]: Started ssh.service - OpenSSH server.")),
+        "{journal}"
+    );
+    for verb in ["screenshot", "gdb"] {
+        let ended = lab.rave(&["vm", verb, "minimal"]);
+        assert!(ended.status != Some(0) && ended.stderr.contains("`rave run IMAGE --debug`"), "{ended:?}");
+    }
 }
 
 fn select(lab: &Lab) {

@@ -13,6 +13,7 @@ pub(super) struct Fixed {
     pub disk: Disk,
     pub machine: Machine,
     pub recommends: bool,
+    pub debug: bool,
 }
 
 /// Values where no module declares the option: enough to evaluate a project without a library.
@@ -34,10 +35,8 @@ pub(super) fn read(around: &Arc<Evaluator>, errors: &mut Vec<Diagnostic>) -> Opt
     let size = reader.value("disk.size", "a size", bytes);
     let memory = reader.value("machine.memory", "a size of whole MiB", mebibytes);
     let vcpus = reader.value("machine.vcpus", "a number", number);
-    let recommends = reader.value("system.recommends", "true or false", |value| match value {
-        Value::Bool(flag) => Some(*flag),
-        _ => None,
-    });
+    let recommends = reader.value("system.recommends", "true or false", flag);
+    let debug = reader.value("debug.enable", "true or false", flag);
     let algorithm = algorithm.ok()?.unwrap_or_else(|| "lz4hc".into());
     let compression = Compression {
         level: level.ok()?.unwrap_or(None).or(usual_level(&algorithm)),
@@ -51,7 +50,8 @@ pub(super) fn read(around: &Arc<Evaluator>, errors: &mut Vec<Diagnostic>) -> Opt
         size: size.ok()?.unwrap_or(4096 * MIB),
     };
     let machine = Machine { memory: memory.ok()?.unwrap_or(2048), vcpus: vcpus.ok()?.unwrap_or(2) };
-    Some(Fixed { disk, machine, recommends: recommends.ok()?.unwrap_or(false) })
+    let [recommends, debug] = [recommends, debug].map(|flag| Some(flag.ok()?.unwrap_or(false)));
+    Some(Fixed { disk, machine, recommends: recommends?, debug: debug? })
 }
 
 impl Reader<'_> {
@@ -81,6 +81,13 @@ fn usual_level(algorithm: &str) -> Option<u32> {
     match algorithm {
         "lz4hc" => Some(4),
         "zstd" => Some(3),
+        _ => None,
+    }
+}
+
+fn flag(value: &Value) -> Option<bool> {
+    match value {
+        Value::Bool(flag) => Some(*flag),
         _ => None,
     }
 }

@@ -370,6 +370,7 @@ impl<'a> Render<'a> {
             tree: std::mem::take(&mut self.files).into_iter().map(|(path, (entry, _))| (path, entry)).collect(),
             cmdline: std::mem::take(&mut self.cmdline),
             initrd_modules: self.kernel_modules_of(Fate::Initrd).map(str::to_owned).collect(),
+            debug: fixed.debug,
             secrets: std::mem::take(&mut self.secrets).into_iter().map(|(name, (secret, _))| (name, secret)).collect(),
             key_allow: std::mem::take(&mut self.key_allow),
             certificates: std::mem::take(&mut self.certificates).into_iter().map(|(name, (c, _))| (name, c)).collect(),
