@@ -112,8 +112,11 @@ fn no_space_left_is_told_with_a_remedy_and_survived() {
     world.lock("minimal", &[package("aaa-test", &bytes)]);
     let mirror = Mirror::new(move |path| match path.contains("aaa-test") {
         true => Reply::File(bytes.clone()),
-        // Another error could come first.
-        false => Reply::Silence,
+        false => {
+            // Else this error could come first.
+            std::thread::sleep(std::time::Duration::from_secs(1));
+            Reply::Status(404)
+        }
     });
     let Some(tiny) = Tiny::mount(world.path("tiny")) else {
         // Without the right to mount, the device that is always full must do. It is no directory, which is another
