@@ -176,10 +176,13 @@ fn ask_sysctls(target: &Target) -> Vec<Subject> {
 }
 
 fn judge_sysctl(target: &Target, subject: &str, answers: &[&Answer]) -> Finding {
-    let (Some((value, _)), [Answer::Sysctls { values }]) = (target.expect.sysctl.get(subject), answers) else {
+    let (Some((value, _)), [Answer::Sysctls { values, unread }]) = (target.expect.sysctl.get(subject), answers) else {
         return Finding::misfit();
     };
     let value = value.split_whitespace().collect::<Vec<_>>().join(" ");
+    if let Some(reason) = unread.get(subject) {
+        return Finding::new(Verdict::Skipped, value, reason);
+    }
     match values.get(subject) {
         None => Finding::new(Verdict::Unhealthy, value, "the kernel has no such setting"),
         Some(observed) => Finding::hold(*observed == value, value, observed),

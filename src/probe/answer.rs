@@ -96,6 +96,8 @@ pub enum Answer {
     Sysctls {
         /// Value by name, white space joined to single spaces.
         values: BTreeMap<String, String>,
+        /// Those that are there and cannot be read, each with the reason.
+        unread: BTreeMap<String, String>,
     },
     /// The kernel's command line.
     CommandLine {

@@ -127,7 +127,7 @@ fn answers() -> Vec<Answer> {
         },
         Answer::Sockets { sockets: vec![socket] },
         Answer::Mounts { mounts: vec![mount] },
-        Answer::Sysctls { values: map(&[("kernel.sysrq", "0")]) },
+        Answer::Sysctls { values: map(&[("kernel.sysrq", "0")]), unread: map(&[("vm.x", "denied")]) },
         Answer::CommandLine { line: format!("roothash={} lockdown=confidentiality", Digest::of(b"root")) },
         Answer::Resources(resources),
         Answer::Cgroups {

@@ -252,11 +252,16 @@ pub const PAIRS: &[Pair] = &[
     (
         "security.sysctl.kernel.sysrq",
         Unhealthy,
-        spoil!(Answer::Sysctls { values } => {
+        spoil!(Answer::Sysctls { values, .. } => {
             values.insert("kernel.sysrq".to_owned(), "176".to_owned());
         }),
     ),
-    ("security.sysctl.kernel.sysrq", Unhealthy, spoil!(Answer::Sysctls { values } => values.clear())),
+    ("security.sysctl.kernel.sysrq", Unhealthy, spoil!(Answer::Sysctls { values, .. } => values.clear())),
+    (
+        "security.sysctl.kernel.sysrq",
+        Skipped,
+        spoil!(Answer::Sysctls { unread, .. } => drop(unread.insert("kernel.sysrq".to_owned(), "denied".to_owned()))),
+    ),
     (
         "security.cmdline",
         Unhealthy,

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Machine, Trouble, assignments};
 use crate::disk;
+use crate::origin::chain;
 use crate::probe::{Answer, FileSystem, Mount, Pressure, Resources};
 
 /// No file of /proc or /sys that is read here is larger, in bytes.
@@ -74,8 +75,8 @@ fn unescape(text: &str) -> String {
 }
 
 /// Kernel settings; names that lead nowhere, or out of /proc/sys, are left out.
-pub fn sysctls(proc: &Path, names: &BTreeSet<String>) -> Result<Answer, Trouble> {
-    let mut values = BTreeMap::new();
+pub fn sysctls(proc: &Path, names: &BTreeSet<String>) -> Answer {
+    let (mut values, mut unread) = (BTreeMap::new(), BTreeMap::new());
     for name in names {
         let Some(path) = sysctl_path(name) else { continue };
         match text(proc.join("sys").join(path)) {
@@ -83,10 +84,10 @@ pub fn sysctls(proc: &Path, names: &BTreeSet<String>) -> Result<Answer, Trouble>
                 values.insert(name.clone(), value.split_whitespace().collect::<Vec<_>>().join(" "));
             }
             Err(error) if error.is_not_found() => {}
-            Err(error) => return Err(error.into()),
+            Err(error) => drop(unread.insert(name.clone(), chain(&error))),
         }
     }
-    Ok(Answer::Sysctls { values })
+    Answer::Sysctls { values, unread }
 }
 
 /// Dots separate, or slashes where the first separator is one (sysctl.d(5)).

@@ -19,9 +19,11 @@ fn this_host_answers_what_any_kernel_knows() {
     assert!(unix_seconds > 1_700_000_000);
     let Answer::CommandLine { line } = only(Probe::CommandLine) else { panic!() };
     assert!(!line.ends_with('\n'));
-    let names = ["kernel.ostype".to_owned(), "no.such.setting".to_owned(), "../../etc/passwd".to_owned()];
-    let Answer::Sysctls { values } = only(Probe::Sysctls { names: names.into() }) else { panic!() };
+    // The third can only be written.
+    let names = ["kernel.ostype", "no.such.setting", "vm.compact_memory", "../../etc/passwd"].map(str::to_owned);
+    let Answer::Sysctls { values, unread } = only(Probe::Sysctls { names: names.into() }) else { panic!() };
     assert_eq!(values, [("kernel.ostype".to_owned(), "Linux".to_owned())].into());
+    assert_eq!(unread.keys().collect::<Vec<_>>(), ["vm.compact_memory"], "{unread:?}");
 }
 
 #[test]
