@@ -165,7 +165,9 @@ fn answer(probe: &Probe, target: &Target) -> Answer {
         },
         Probe::Sockets => Answer::Sockets { sockets: sockets() },
         Probe::Mounts => Answer::Mounts { mounts: mounts() },
-        Probe::Sysctls { .. } => Answer::Sysctls { values: [("kernel.sysrq".to_owned(), "0".to_owned())].into(), unread: [].into() },
+        Probe::Sysctls { .. } => {
+            Answer::Sysctls { values: [("kernel.sysrq".to_owned(), "0".to_owned())].into(), unread: [].into() }
+        }
         Probe::CommandLine => Answer::CommandLine {
             line: format!("console=ttyS0 lockdown=confidentiality init_on_alloc=1 roothash={}", root_hash(target)),
         },
