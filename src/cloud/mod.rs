@@ -2,12 +2,12 @@
 //! comes on. All of it is text and bytes in memory. `docs/decisions/0018-cloud-init-in-memory.md` tells of the other side.
 
 pub mod iso;
-pub mod provider;
+pub mod limits;
+pub mod render;
 pub mod seed;
 pub mod target;
 mod told;
 pub mod validate;
 pub mod yaml;
 
-pub use provider::Provider;
 pub use target::Target;
