@@ -6,6 +6,7 @@ mod checking;
 mod exporting;
 pub mod fault;
 mod guest;
+mod provisioning;
 pub mod secrets;
 
 use std::ffi::OsString;
@@ -14,13 +15,14 @@ use std::path::PathBuf;
 use clap::builder::PossibleValue;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::system::Mode;
+use crate::system::{Cloud, Mode};
 
 pub use authoring::{Authoring, Diff, Eval, Explain, Fmt, Lint, New, Options, Schema, SchemaKind};
 pub use building::{Build, DiskFormat, Lock, Variant};
 pub use checking::{Check, Elsewhere, Reports, Times, Verify};
 pub use exporting::{Export, ExportFormat, SectorSize};
 pub use guest::{DeadLetters, Guest, Which};
+pub use provisioning::{CloudInit, RenderUserData, SeedFiles, ValidateUserData, WriteSeed};
 
 /// Builds immutable, hardened virtual machine images from Debian packages, boots them and proves them healthy.
 #[derive(Debug, Parser)]
@@ -117,6 +119,13 @@ pub enum Command {
   rave secrets edit secrets/web.yaml          change them
   rave secrets check web                      hold them against what the image needs")]
     Secrets(secrets::Secrets),
+    /// Write and validate what a cloud hands a machine at its start
+    #[command(subcommand)]
+    #[command(after_help = "Examples:
+  rave cloud-init render web --hostname web-7 --ssh-key ~/.ssh/id_ed25519.pub > user-data
+  rave cloud-init validate web user-data --cloud ec2
+  rave cloud-init seed web --user-data user-data")]
+    CloudInit(CloudInit),
     /// Look after the store
     #[command(subcommand)]
     #[command(after_help = "Examples:
@@ -176,6 +185,17 @@ impl ValueEnum for Mode {
 
     fn to_possible_value(&self) -> Option<PossibleValue> {
         Some(PossibleValue::new(self.to_string()))
+    }
+}
+
+/// The same for clouds.
+impl ValueEnum for Cloud {
+    fn value_variants<'a>() -> &'a [Self] {
+        &Self::ALL
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(PossibleValue::new(self.name()))
     }
 }
 
