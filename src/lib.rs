@@ -21,6 +21,7 @@ pub mod tool;
 
 // rooms
 pub mod check;
+pub mod cloud;
 pub mod debian;
 pub mod evidence;
 pub mod export;

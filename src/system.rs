@@ -2,6 +2,7 @@
 //! Plain data, ordered, without host paths, clocks or option types.
 
 mod baseline;
+mod cloud;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,6 +13,7 @@ use crate::probe::{HttpUrl, JsonPath, Place, Rate, SigningScheme, Suite};
 use crate::tree::Tree;
 
 pub use baseline::Baseline;
+pub use cloud::Cloud;
 
 /// Everything that an image shall be.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

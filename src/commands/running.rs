@@ -110,6 +110,7 @@ pub fn start(context: &Context, bootable: &Bootable, wish: &Wish<'_>) -> Result<
         persist: wish.persist,
         detach: wish.detach,
         debug: false,
+        rehearsal: None,
     };
     let notes = BTreeMap::from([
         (MANIFEST.to_owned(), bootable.manifest.display().to_string()),

@@ -125,7 +125,7 @@ impl State {
             return Ok(disk::remove_dir_all(directory)?);
         }
         for name in
-            [file::QMP, file::CONTROL, file::FAULT, file::AGENT, file::CONSOLE, file::GDB, "agent.lock", "console.lock"]
+            [file::QMP, file::CONTROL, file::FAULT, file::AGENT, file::CONSOLE, file::GDB, file::SEED, "agent.lock", "console.lock"]
         {
             disk::remove_file(directory.join(name))?;
         }

@@ -1,0 +1,3 @@
+//! What clouds tell their machines.
+
+pub mod metadata;
