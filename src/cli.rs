@@ -6,6 +6,7 @@ mod checking;
 mod exporting;
 pub mod fault;
 mod guest;
+mod rehearsing;
 pub mod secrets;
 
 use std::path::PathBuf;
@@ -13,13 +14,14 @@ use std::path::PathBuf;
 use clap::builder::PossibleValue;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::system::Mode;
+use crate::system::{Cloud, Mode};
 
 pub use authoring::{Authoring, Diff, Eval, Explain, Fmt, Lint, New, Options, Schema, SchemaKind};
 pub use building::{Build, DiskFormat, Lock, Variant};
 pub use checking::{Check, Elsewhere, Reports, Times, Verify};
 pub use exporting::{Export, ExportFormat, SectorSize};
 pub use guest::{DeadLetters, Guest, Which};
+pub use rehearsing::{CloudFault, Rehearse};
 
 /// Builds immutable, hardened virtual machine images from Debian packages, boots them and proves them healthy.
 #[derive(Debug, Parser)]
@@ -178,12 +180,26 @@ impl ValueEnum for Mode {
     }
 }
 
+/// The same for clouds.
+impl ValueEnum for Cloud {
+    fn value_variants<'a>() -> &'a [Self] {
+        &Self::ALL
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(PossibleValue::new(self.name()))
+    }
+}
+
 /// `rave run`.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   rave run web                 boot; Ctrl-C stops the machine
   rave run web --detach        boot, wait until it is up, and return
   rave run disk.raw --direct   skip the firmware: kernel and initrd straight from the disk's UKI
+  rave run web --cloud ec2 --user-data web.yaml
+                               rehearse a start at a provider: its hardware and its metadata service,
+                               then the six stages; exit with 0 if all is healthy, 1 if not
 
 The built disk is never written to. Without --persist, what the machine writes is gone when it stops.")]
 pub struct Run {
@@ -204,6 +220,9 @@ pub struct Run {
     /// Resource mode, instead of the image's own
     #[arg(long, short)]
     pub mode: Option<Mode>,
+    /// The cloud that it shall find itself in
+    #[command(flatten)]
+    pub rehearse: Rehearse,
     /// What to run the machine on
     #[command(flatten)]
     pub host: Host,

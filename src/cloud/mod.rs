@@ -1,3 +1,4 @@
 //! What clouds tell their machines.
 
 pub mod metadata;
+pub mod status;
