@@ -26,7 +26,7 @@ use super::{Context, Failure, Result, Status, check, running};
 /// The longest public key, in bytes.
 const KEY: u64 = 16 * 1024;
 /// How long cloud-init may take to say how it is, once it has come to its end.
-const ASK: Duration = Duration::from_secs(60);
+const ASK: Duration = Duration::from_secs(300);
 
 /// What is played to a machine.
 pub struct Play {

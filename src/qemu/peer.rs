@@ -30,8 +30,9 @@ const MAC: EthernetAddress = EthernetAddress([0x02, 0x72, 0x61, 0x76, 0x65, 0x01
 /// The hardware address that QEMU gives a first card.
 pub const CARD: EthernetAddress = EthernetAddress([0x52, 0x54, 0x00, 0x12, 0x34, 0x56]);
 
-/// Our addresses in the networks of SLIRP, where it hands out none, and the one that it leases first (qemu(1)).
+/// Our addresses in the networks of SLIRP, where it hands out none (qemu(1)).
 const IPV4: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 100);
+/// The address that SLIRP leases first.
 pub const LEASED: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 15);
 const ADVERTISED: Ipv6Addr = Ipv6Addr::new(0xfec0, 0, 0, 0, 0, 0, 0, 0x100);
 const LINK_LOCAL: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0x100);

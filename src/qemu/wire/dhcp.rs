@@ -17,8 +17,8 @@ pub const ROUTER: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 2);
 const MASK: Ipv4Addr = Ipv4Addr::new(255, 255, 255, 0);
 const LEASE: u32 = 86_400;
 
-/// The answer to a message of a client, `dns` being its name server; nothing to what needs none.
-pub fn answer(message: &[u8], dns: Ipv4Addr, options: &BTreeMap<u8, Vec<u8>>) -> Option<Vec<u8>> {
+/// The answer to a message of a client and where to it goes, `dns` being its name server; nothing to what needs none.
+pub fn answer(message: &[u8], dns: Ipv4Addr, options: &BTreeMap<u8, Vec<u8>>) -> Option<(Ipv4Addr, Vec<u8>)> {
     let packet = DhcpPacket::new_checked(message).ok()?;
     let asked = DhcpRepr::parse(&packet).ok()?;
     let wrong = |address: Option<Ipv4Addr>| address.is_some_and(|address| address != LEASED);
@@ -59,7 +59,9 @@ pub fn answer(message: &[u8], dns: Ipv4Addr, options: &BTreeMap<u8, Vec<u8>>) ->
     };
     let mut bytes = vec![0; reply.buffer_len()];
     reply.emit(&mut DhcpPacket::new_unchecked(&mut bytes)).ok()?;
-    Some(bytes)
+    // A client with the address already, or that can hear without one (RFC 2131, 4.1).
+    let to = if asked.broadcast || refused { Ipv4Addr::BROADCAST } else { LEASED };
+    Some((to, bytes))
 }
 
 #[cfg(test)]
@@ -106,7 +108,8 @@ pub(super) mod tests {
         for (asked, expected) in
             [(DhcpMessageType::Discover, DhcpMessageType::Offer), (DhcpMessageType::Request, DhcpMessageType::Ack)]
         {
-            let bytes = answer(&message(asked, Some(LEASED)), DNS, &options).unwrap();
+            let (to, bytes) = answer(&message(asked, Some(LEASED)), DNS, &options).unwrap();
+            assert_eq!(to, Ipv4Addr::BROADCAST);
             let packet = DhcpPacket::new_checked(&bytes[..]).unwrap();
             let said = DhcpRepr::parse(&packet).unwrap();
             assert_eq!((said.message_type, said.transaction_id, said.your_ip), (expected, 7, LEASED));
@@ -119,7 +122,7 @@ pub(super) mod tests {
     #[test]
     fn another_address_is_refused_and_a_release_needs_no_answer() {
         let other = message(DhcpMessageType::Request, Some(Ipv4Addr::new(192, 168, 0, 9)));
-        let bytes = answer(&other, DNS, &BTreeMap::new()).unwrap();
+        let (_, bytes) = answer(&other, DNS, &BTreeMap::new()).unwrap();
         let said = DhcpPacket::new_checked(&bytes[..]).unwrap();
         assert_eq!(DhcpRepr::parse(&said).unwrap().message_type, DhcpMessageType::Nak);
         assert_eq!(answer(&message(DhcpMessageType::Release, None), DNS, &BTreeMap::new()), None);

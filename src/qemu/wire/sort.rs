@@ -88,16 +88,16 @@ impl Sorter {
             let sender = frame::Host { mac: frame.src_addr(), ip: from.into() };
             match datagram.dst_port() {
                 dhcp::SERVER => {
-                    let answer = dhcp::answer(datagram.payload(), self.network.dns, &self.network.dhcp);
+                    let (to, answer) = dhcp::answer(datagram.payload(), self.network.dns, &self.network.dhcp)?;
                     let me = frame::Host { mac: MAC, ip: dhcp::ROUTER.into() };
-                    let all = frame::Host { mac: sender.mac, ip: Ipv4Addr::BROADCAST.into() };
-                    self.reply(me, all, (dhcp::SERVER, dhcp::CLIENT), answer);
+                    let to = frame::Host { mac: sender.mac, ip: to.into() };
+                    self.say(frame::datagram(me, to, (dhcp::SERVER, dhcp::CLIENT), &answer));
                     return None;
                 }
                 dns::PORT if to == self.network.dns => {
-                    let answer = dns::answer(datagram.payload(), &self.network.names);
+                    let answer = dns::answer(datagram.payload(), &self.network.names)?;
                     let me = frame::Host { mac: MAC, ip: to.into() };
-                    self.reply(me, sender, (dns::PORT, datagram.src_port()), answer);
+                    self.say(frame::datagram(me, sender, (dns::PORT, datagram.src_port()), &answer));
                     return None;
                 }
                 _ => {}
@@ -116,12 +116,6 @@ impl Sorter {
             }
         }
         None
-    }
-
-    fn reply(&mut self, me: frame::Host, to: frame::Host, ports: (u16, u16), answer: Option<Vec<u8>>) {
-        if let Some(answer) = answer {
-            self.say(frame::datagram(me, to, ports, &answer));
-        }
     }
 
     fn say(&mut self, frame: Vec<u8>) {
