@@ -9,7 +9,8 @@ use zeroize::Zeroizing;
 
 use crate::check::{CheckReport, Report, Stage, StageReport, Verdict};
 use crate::cli::{self, CloudFault};
-use crate::cloud::metadata::{Fault, Instance, Metadata, Reply};
+use crate::cloud::metadata::{Fault, Instance, Metadata, Reply, azure};
+use crate::cloud::{iso, seed};
 use crate::cloud::status::{Finding, Grade, Status as Outcome};
 use crate::disk;
 use crate::event::Work;
@@ -116,7 +117,7 @@ impl Play {
         };
         if let Some(rehearsal) = &mut machine.rehearsal {
             if self.provider.seed {
-                rehearsal.seed = Some(seed(&instance)?);
+                rehearsal.seed = Some(disk_of(&instance)?);
             }
             if self.provider.network.is_some() {
                 let mut key = [0; 32];
@@ -215,6 +216,15 @@ impl Service for Played {
     }
 }
 
-fn seed(_: &Instance) -> Result<Vec<u8>> {
-    Err(Failure::error("seed"))
+/// What is on the disk that a provider gives its machine.
+fn disk_of(instance: &Instance) -> Result<Vec<u8>> {
+    if instance.cloud == Cloud::Azure {
+        let environment = azure::provisioning(instance);
+        return iso::image("rd_rdfe_stable", &[("ovf-env.xml", &environment)]).map_err(Failure::error);
+    }
+    let mut meta_data = seed::meta_data(&instance.uuid, Some(&instance.name)).map_err(Failure::error)?;
+    let keys = serde_json::to_string(&instance.public_keys)?;
+    meta_data.extend(format!("public-keys: {keys}\n").bytes());
+    let user_data = instance.user_data.clone();
+    seed::image(&seed::Seed { meta_data, user_data, vendor_data: None, network_config: None }).map_err(Failure::error)
 }

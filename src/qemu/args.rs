@@ -204,7 +204,10 @@ fn seed(machine: &Machine, paths: &Paths) -> Vec<OsString> {
         "file": { "driver": "file", "filename": text(&within(paths, file::SEED)), "read-only": true },
     });
     let mut list = vec![word("-blockdev"), word(&node.to_string())];
-    list.extend(words("-device virtio-blk-pci,drive=seed,serial=seed"));
+    list.extend(words(match machine.provider().map(|provider| provider.disk) {
+        Some(Disk::VirtioScsi) => "-device scsi-cd,bus=scsi0.0,drive=seed",
+        _ => "-device virtio-blk-pci,drive=seed,serial=seed",
+    }));
     list
 }
 

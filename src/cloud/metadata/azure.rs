@@ -43,6 +43,32 @@ pub fn wire_server(instance: &Instance, request: &Request) -> Response {
     }
 }
 
+/// `ovf-env.xml` on the disk that an Azure machine finds at its first start. User-data is not in it: that comes from the
+/// metadata service.
+pub fn provisioning(instance: &Instance) -> Vec<u8> {
+    let (user, name) = (escape(&instance.user), escape(&instance.name));
+    let text = format!(
+        "<?xml version=\"1.0\" encoding=\"utf-8\"?>\n\
+         <ns0:Environment xmlns:ns0=\"http://schemas.dmtf.org/ovf/environment/1\" \
+         xmlns:ns1=\"http://schemas.microsoft.com/windowsazure\" \
+         xmlns:xsi=\"http://www.w3.org/2001/XMLSchema-instance\"><ns1:ProvisioningSection><ns1:Version>1.0</ns1:Version>\
+         <ns1:LinuxProvisioningConfigurationSet>\
+         <ns1:ConfigurationSetType>LinuxProvisioningConfiguration</ns1:ConfigurationSetType>\
+         <ns1:HostName>{name}</ns1:HostName><ns1:UserName>{user}</ns1:UserName>\
+         <ns1:DisableSshPasswordAuthentication>true</ns1:DisableSshPasswordAuthentication>\
+         </ns1:LinuxProvisioningConfigurationSet></ns1:ProvisioningSection>\
+         <ns1:PlatformSettingsSection><ns1:Version>1.0</ns1:Version><ns1:PlatformSettings>\
+         <ns1:ProvisionGuestAgent>false</ns1:ProvisionGuestAgent><ns1:PreprovisionedVm>false</ns1:PreprovisionedVm>\
+         </ns1:PlatformSettings></ns1:PlatformSettingsSection></ns0:Environment>\n"
+    );
+    text.into_bytes()
+}
+
+/// Text between tags (XML 1.0, 2.4).
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}
+
 const VERSIONS: &str = "<?xml version=\"1.0\" encoding=\"utf-8\"?>\n<Versions><Preferred><Version>2015-04-05</Version></Preferred>\
                         <Supported><Version>2012-11-30</Version></Supported></Versions>\n";
 

@@ -1,7 +1,7 @@
 //! The metadata services of cloud providers, as far as cloud-init asks them: a request in, a response out. Pure: no
 //! sockets, and the time comes from the caller. What a client sends may be anything; what is answered may be secret.
 
-mod azure;
+pub mod azure;
 mod ec2;
 mod gce;
 mod http;
