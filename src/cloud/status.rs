@@ -145,7 +145,8 @@ mod tests {
         assert!(said.contains("cloud.datasources"), "{said}");
         let text = r#"{"status": "done", "datasource": "nocloud"}"#;
         assert_eq!(judged(text)[0], (Grade::Bad, "nocloud".to_owned()));
-        let text = r#"{"status": "error", "extended_status": "error - done", "datasource": "ec2", "errors": ["runcmd"]}"#;
+        let text =
+            r#"{"status": "error", "extended_status": "error - done", "datasource": "ec2", "errors": ["runcmd"]}"#;
         assert_eq!(judged(text)[1], (Grade::Bad, "error - done: error: runcmd".to_owned()));
     }
 

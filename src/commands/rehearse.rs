@@ -10,8 +10,8 @@ use zeroize::Zeroizing;
 use crate::check::{CheckReport, Report, Stage, StageReport, Verdict};
 use crate::cli::{self, CloudFault};
 use crate::cloud::metadata::{Fault, Instance, Metadata, Reply, azure};
-use crate::cloud::{iso, seed};
 use crate::cloud::status::{Finding, Grade, Status as Outcome};
+use crate::cloud::{iso, seed};
 use crate::disk;
 use crate::event::Work;
 use crate::images::Manifest;
@@ -151,7 +151,9 @@ impl Play {
             let addresses = running::addresses(vm);
             context.ui.say(format!("{name} goes on: {addresses}; `rave vm ssh {name}` enters it"));
             if self.provider.network.is_some() {
-                context.ui.say("the provider's services have ended, and its network leads nowhere: it is not one to restart");
+                context
+                    .ui
+                    .say("the provider's services have ended, and its network leads nowhere: it is not one to restart");
             }
         }
         check::end(&report, false)

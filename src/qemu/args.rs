@@ -185,12 +185,12 @@ fn disk(machine: &Machine, paths: &Paths) -> Vec<OsString> {
     for node in [base, overlay] {
         list.extend([word("-blockdev"), word(&node.to_string())]);
     }
-    let device = match machine.provider().map_or(Disk::VirtioBlk, |provider| provider.disk) {
-        Disk::VirtioBlk => "-device virtio-blk-pci,id=disk0,discard=on",
-        Disk::VirtioScsi => "-device virtio-scsi-pci,id=scsi0 -device scsi-hd,bus=scsi0.0,id=disk0",
-        Disk::Nvme => "-device nvme,id=disk0",
+    let (device, more) = match machine.provider().map_or(Disk::VirtioBlk, |provider| provider.disk) {
+        Disk::VirtioBlk => ("-device virtio-blk-pci", ",discard=on"),
+        Disk::VirtioScsi => ("-device virtio-scsi-pci,id=scsi0 -device scsi-hd,bus=scsi0.0", ""),
+        Disk::Nvme => ("-device nvme", ""),
     };
-    list.extend(words(&format!("{device},drive={DISK},bootindex=1,serial=rave")));
+    list.extend(words(&format!("{device},id=disk0,drive={DISK},bootindex=1{more},serial=rave")));
     list.extend(seed(machine, paths));
     list
 }

@@ -124,7 +124,8 @@ pub fn parse(bytes: &[u8]) -> Parsed {
         let Ok(value) = std::str::from_utf8(header.value) else { return Parsed::Refused(400) };
         known.push((header.name.to_ascii_lowercase(), value.trim().to_owned()));
     }
-    let values = |name: &str| known.iter().filter(|(known, _)| known == name).map(|(_, v)| v.clone()).collect::<Vec<_>>();
+    let values =
+        |name: &str| known.iter().filter(|(known, _)| known == name).map(|(_, v)| v.clone()).collect::<Vec<_>>();
     if !values("transfer-encoding").is_empty() {
         return Parsed::Refused(501);
     }

@@ -35,7 +35,8 @@ fn browse(instance: &Instance, parts: &[&str]) -> Response {
 }
 
 fn metadata(instance: &Instance) -> Value {
-    let named = instance.public_keys.iter().enumerate().map(|(index, key)| (format!("key-{index}"), key.clone().into()));
+    let named =
+        instance.public_keys.iter().enumerate().map(|(index, key)| (format!("key-{index}"), key.clone().into()));
     json!({
         "uuid": instance.uuid,
         "name": instance.name,

@@ -171,7 +171,7 @@ impl Place {
     fn write(&mut self, socket: &mut Socket<'_>) {
         let Some(answer) = &self.answer else {
             // Somebody who has nothing more to say and has said nothing whole.
-            if !socket.may_recv() {
+            if socket.state() == State::CloseWait {
                 socket.close();
             }
             return;
