@@ -7,6 +7,7 @@ mod exporting;
 pub mod fault;
 mod guest;
 mod provisioning;
+mod rehearsing;
 pub mod secrets;
 
 use std::ffi::OsString;
@@ -23,6 +24,7 @@ pub use checking::{Check, Elsewhere, Reports, Times, Verify};
 pub use exporting::{Export, ExportFormat, SectorSize};
 pub use guest::{DeadLetters, Guest, Which};
 pub use provisioning::{CloudInit, RenderUserData, SeedFiles, ValidateUserData, WriteSeed};
+pub use rehearsing::{CloudFault, Rehearse};
 
 /// Builds immutable, hardened virtual machine images from Debian packages, boots them and proves them healthy.
 #[derive(Debug, Parser)]
@@ -208,6 +210,9 @@ impl ValueEnum for Cloud {
   rave run web --debug --detach && rave vm console web
                                a root shell on the console; `rave vm journal|screenshot|gdb` look at the rest
   rave run web --debug --break stop in the initrd, with a shell there; `exit` goes on
+  rave run web --cloud ec2 --user-data web.yaml
+                               rehearse a start at a provider: its hardware and its metadata service,
+                               then the six stages; exit with 0 if all is healthy, 1 if not
 
 The built disk is never written to. Without --persist, what the machine writes is gone when it stops. With --debug the
 image is built once more with `debug.enable`, which makes it another one: what runs in production has no shell. A disk is
@@ -231,11 +236,14 @@ pub struct Run {
     #[arg(long)]
     pub debug: bool,
     /// Stop in the initrd before the root file system takes over
-    #[arg(long = "break", requires = "debug", conflicts_with = "detach")]
+    #[arg(long = "break", requires = "debug", conflicts_with_all = ["detach", "cloud"])]
     pub stop: bool,
     /// Resource mode, instead of the image's own
     #[arg(long, short)]
     pub mode: Option<Mode>,
+    /// The cloud that it shall find itself in
+    #[command(flatten)]
+    pub rehearse: Rehearse,
     /// What to run the machine on
     #[command(flatten)]
     pub host: Host,

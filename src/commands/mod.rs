@@ -23,6 +23,7 @@ mod new;
 mod options;
 mod project;
 mod push;
+mod rehearse;
 mod run;
 mod running;
 mod schema;

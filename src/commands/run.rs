@@ -13,7 +13,7 @@ use crate::store::Store;
 
 use super::building::{Manner, Prepared};
 use super::running::{self, Bootable, Wish};
-use super::{Context, Failure, Result, Status, build, locking, store};
+use super::{Context, Failure, Result, Status, build, locking, rehearse, store};
 
 /// The option that makes an image for debugging, and its value then.
 const DEBUG: [&str; 2] = ["debug.enable", "true"];
@@ -23,7 +23,11 @@ pub fn run(arguments: &cli::Run, context: &Context) -> Result<Status> {
     let name = arguments.name.as_deref().map(str::parse::<ImageName>).transpose();
     let name = name.map_err(|e| Failure::request(e.to_string()))?;
     running::expect(&arguments.host)?;
+    let play = rehearse::prepare(&arguments.rehearse)?;
     let (store, bootable) = bootable(arguments, context)?;
+    if let Some(play) = &play {
+        play.expect(&build::read_manifest(&bootable.manifest)?)?;
+    }
     let wish = Wish {
         name,
         host: &arguments.host,
@@ -31,11 +35,15 @@ pub fn run(arguments: &cli::Run, context: &Context) -> Result<Status> {
         persist: arguments.persist,
         detach: arguments.detach,
         debug: arguments.debug.then_some(Debug { stops: arguments.stop }),
+        play: play.as_ref(),
     };
     let _left = interrupt::leave_to_machine();
     let mut vm = running::start(context, &bootable, &wish)?;
     if arguments.detach {
         keep(&store, &vm, &bootable)?;
+    }
+    if let Some(play) = &play {
+        return play.run(context, &mut vm, &arguments.host);
     }
     if arguments.stop {
         let name = &vm.state().name;

@@ -18,6 +18,7 @@ use crate::sandbox::Sandbox;
 use crate::secrets::identity::{CREDENTIAL, Identity};
 use crate::tool::Tool;
 
+use super::rehearse::Play;
 use super::{Context, Failure, Result};
 
 /// Note of a machine's state: where the manifest of its image is.
@@ -57,6 +58,8 @@ pub struct Wish<'a> {
     pub detach: bool,
     /// Ways to look into it.
     pub debug: Option<Debug>,
+    /// The cloud that it shall find itself in.
+    pub play: Option<&'a Play>,
 }
 
 /// All machines of this user.
@@ -91,7 +94,7 @@ pub fn start(context: &Context, bootable: &Bootable, wish: &Wish<'_>) -> Result<
         },
     };
     let user = manifest.expect.ssh.as_ref().map(|ssh| format!("ssh.authorized_keys.{}", ssh.user));
-    let machine = Machine {
+    let mut machine = Machine {
         name: wish.name.clone().unwrap_or_else(|| manifest.image.clone()),
         disk: bootable.disk.clone(),
         disk_size: manifest.disk_size,
@@ -112,7 +115,11 @@ pub fn start(context: &Context, bootable: &Bootable, wish: &Wish<'_>) -> Result<
         persist: wish.persist,
         detach: wish.detach,
         debug: wish.debug,
+        rehearsal: None,
     };
+    if let Some(play) = wish.play {
+        play.set(&mut machine, manifest.expect.ssh.as_ref().map(|ssh| ssh.user.as_str()))?;
+    }
     let notes = BTreeMap::from([
         (MANIFEST.to_owned(), bootable.manifest.display().to_string()),
         (TOOLS.to_owned(), bootable.tools.display().to_string()),

@@ -26,7 +26,15 @@ pub fn run(arguments: &cli::Up, context: &Context) -> Result<Status> {
         }
         bootable => bootable?,
     };
-    let wish = Wish { name: None, host: &host, direct: false, persist: false, detach: arguments.keep, debug: None };
+    let wish = Wish {
+        name: None,
+        host: &host,
+        direct: false,
+        persist: false,
+        detach: arguments.keep,
+        debug: None,
+        play: None,
+    };
     let _left = interrupt::leave_to_machine();
     let mut vm = running::start(context, &bootable, &wish)?;
     if arguments.keep {

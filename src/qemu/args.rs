@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 
 use crate::qemu::machine::{Accelerator, Debug, Forward, Machine};
+use crate::qemu::provider::{Card, Disk};
 
 /// Names of the files in a machine's private directory.
 pub mod file {
@@ -37,6 +38,8 @@ pub mod file {
     pub const SCREEN: &str = "screen.png";
     /// What belongs to one run: an earlier one's would be taken for what this machine says.
     pub const OF_A_RUN: [&str; 8] = [QMP, CONTROL, FAULT, AGENT, CONSOLE, GDB, CONSOLE_LOG, JOURNAL];
+    /// The disk with the user-data of a rehearsal.
+    pub const SEED: &str = "seed.img";
     /// One file per SMBIOS string that holds a credential.
     pub const CREDENTIALS: &str = "credentials";
 }
@@ -123,6 +126,10 @@ fn base(machine: &Machine, decided: &Decided) -> Vec<OsString> {
     list.extend(words("-machine q35,usb=off,vmport=off,smm=off,sata=off,dump-guest-core=off"));
     list.extend(words(&format!("-smp {} -m {}", machine.profile.vcpus, machine.profile.memory)));
     list.extend(words("-rtc base=utc,clock=host -boot strict=on,menu=off"));
+    if is_wired(machine) {
+        // It must not run before somebody answers in its network.
+        list.push(word("-S"));
+    }
     // A panic is the guest's own affair (panic=10 reboots); rave hears of it from pvpanic.
     list.extend(words("-action panic=none,reboot=reset,shutdown=poweroff"));
     list.extend(words("-device pvpanic-pci -object rng-builtin,id=rng -device virtio-rng-pci,rng=rng"));
@@ -184,20 +191,49 @@ fn disk(machine: &Machine, paths: &Paths) -> Vec<OsString> {
     for node in [base, overlay] {
         list.extend([word("-blockdev"), word(&node.to_string())]);
     }
-    list.extend(words(&format!("-device virtio-blk-pci,id=disk0,drive={DISK},bootindex=1,discard=on,serial=rave")));
+    let (device, more) = match machine.provider().map_or(Disk::VirtioBlk, |provider| provider.disk) {
+        Disk::VirtioBlk => ("-device virtio-blk-pci", ",discard=on"),
+        Disk::VirtioScsi => ("-device virtio-scsi-pci,id=scsi0 -device scsi-hd,bus=scsi0.0", ""),
+        Disk::Nvme => ("-device nvme", ""),
+    };
+    list.extend(words(&format!("{device},id=disk0,drive={DISK},bootindex=1{more},serial=rave")));
+    list.extend(seed(machine, paths));
     list
+}
+
+fn seed(machine: &Machine, paths: &Paths) -> Vec<OsString> {
+    if !machine.provider().is_some_and(|provider| provider.seed) {
+        return Vec::new();
+    }
+    let node = json!({
+        "driver": "raw", "node-name": "seed", "read-only": true,
+        "file": { "driver": "file", "filename": text(&within(paths, file::SEED)), "read-only": true },
+    });
+    let mut list = vec![word("-blockdev"), word(&node.to_string())];
+    list.extend(words(match machine.provider().map(|provider| provider.disk) {
+        Some(Disk::VirtioScsi) => "-device scsi-cd,bus=scsi0.0,drive=seed",
+        _ => "-device virtio-blk-pci,drive=seed,serial=seed",
+    }));
+    list
+}
+
+/// Whether rave answers in the machine's network.
+pub fn is_wired(machine: &Machine) -> bool {
+    machine.provider().is_some_and(|provider| provider.network.is_some())
 }
 
 fn network(machine: &Machine, forwards: &[Forward]) -> Vec<OsString> {
     let mut netdev = format!("user,id={NETDEV}");
-    if !machine.profile.outbound {
+    if !machine.outbound() {
         netdev.push_str(",restrict=on");
     }
     for forward in forwards {
         netdev.push_str(&format!(",hostfwd=tcp:127.0.0.1:{}-:{}", forward.host, forward.guest));
     }
     let mut list = vec![word("-netdev"), word(&netdev)];
-    list.extend(words(&format!("-device virtio-net-pci,netdev={NETDEV},romfile=")));
+    match machine.provider().map_or(Card::VirtioNet, |provider| provider.card) {
+        Card::VirtioNet => list.extend(words(&format!("-device virtio-net-pci,netdev={NETDEV},romfile="))),
+    }
     list
 }
 
@@ -218,7 +254,12 @@ fn channels(paths: &Paths) -> Vec<OsString> {
 }
 
 fn smbios(machine: &Machine, paths: &Paths) -> Vec<OsString> {
-    let mut list = vec![word("-smbios"), word(&format!("type=1,product=rave,uuid={}", machine.uuid()))];
+    let uuid = machine.uuid();
+    let options = match machine.provider() {
+        Some(provider) => provider.smbios.options(&uuid),
+        None => vec![format!("type=1,product=rave,uuid={uuid}")],
+    };
+    let mut list: Vec<OsString> = options.iter().flat_map(|option| [word("-smbios"), word(option)]).collect();
     for name in &paths.credentials {
         let path = within(paths, file::CREDENTIALS).join(name);
         list.extend([word("-smbios"), option("type=11,path=", &path, "")]);

@@ -13,13 +13,14 @@ use crate::qemu::args::{self, Boot, Decided, Paths, file};
 use crate::qemu::console;
 use crate::qemu::error::{Error, Result};
 use crate::qemu::keys;
-use crate::qemu::machine::{Accelerator, Firmware, Forward, Machine};
+use crate::qemu::machine::{Accelerator, Firmware, Forward, Machine, Rehearsal};
 use crate::qemu::ports;
 use crate::qemu::process::{self, Guarded, Process};
 use crate::qemu::program::{QemuProgram, View};
 use crate::qemu::qcow2;
 use crate::qemu::qmp::Qmp;
 use crate::qemu::state::Base;
+use crate::qemu::wire::Wire;
 use crate::tool::Tool;
 
 /// How long QEMU may take until it answers.
@@ -38,6 +39,8 @@ pub struct Launched {
     pub qmp: Qmp,
     /// What was decided on the way.
     pub decided: Decided,
+    /// Who answers in its network, if that is rave.
+    pub wire: Option<Wire>,
 }
 
 /// Fills a machine's private directory with all that QEMU opens; an overlay that is there is used again.
@@ -52,6 +55,9 @@ pub fn furnish(machine: &Machine, directory: &Path, base: &Base) -> Result<()> {
         && !disk::exists(&vars_copy)
     {
         disk::write_atomic(&vars_copy, &disk::read(vars)?, 0o600)?;
+    }
+    if let Some(Rehearsal { seed: Some(seed), .. }) = &machine.rehearsal {
+        disk::write_atomic(directory.join(file::SEED), seed, 0o600)?;
     }
     let public = keys::ensure(directory, &format!("rave {}", machine.name))?;
     furnish_credentials(machine, &directory.join(file::CREDENTIALS), &public)
@@ -123,10 +129,20 @@ async fn start(machine: &Machine, program: &QemuProgram, directory: &Path, decid
     let qmp = answer(&mut child, directory, &tool).await?;
     // QEMU has read them; plaintext need not lie about any longer.
     disk::remove_dir_all(directory.join(file::CREDENTIALS))?;
+    let wire = lay(machine, &qmp, directory).await?;
     match Process::of(child.id())? {
-        Some(process) => Ok(Launched { child, process, qmp, decided }),
+        Some(process) => Ok(Launched { child, process, qmp, decided, wire }),
         None => Err(refused("it ended".to_owned(), directory, &tool)?),
     }
+}
+
+/// Lays the wire of a machine that has a network of our own, and lets it run.
+async fn lay(machine: &Machine, qmp: &Qmp, directory: &Path) -> Result<Option<Wire>> {
+    let Some(Rehearsal { provider, service: Some(service), .. }) = &machine.rehearsal else { return Ok(None) };
+    let Some(network) = &provider.network else { return Ok(None) };
+    let wire = Wire::lay(qmp, directory, network, service).await?;
+    qmp.call(qapi::qmp::cont {}).await?;
+    Ok(Some(wire))
 }
 
 /// Waits until QEMU answers or has ended.

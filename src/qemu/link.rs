@@ -193,6 +193,11 @@ pub fn random_u32() -> Result<u32> {
     getrandom::u32().map_err(|e| Error::Random(e.into()))
 }
 
+/// The same with more digits.
+pub fn random_u64() -> Result<u64> {
+    getrandom::u64().map_err(|e| Error::Random(e.into()))
+}
+
 /// A peer's words, short and without control characters, for an error.
 fn printable(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(500).collect()

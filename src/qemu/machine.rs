@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::name::ImageName;
 use crate::qemu::error::{Error, Result};
+use crate::qemu::provider::Provider;
+use crate::qemu::wire::Answering;
 use crate::system::Mode;
 
 /// Most that one credential may hold, in bytes; systemd refuses larger ones.
@@ -40,6 +42,8 @@ pub struct Machine {
     pub detach: bool,
     /// Ways to look into it.
     pub debug: Option<Debug>,
+    /// The cloud that it is to find itself in.
+    pub rehearsal: Option<Rehearsal>,
 }
 
 /// A machine that is looked into: it has a screen, a port that takes its journal, and a debugger can be attached at
@@ -48,6 +52,23 @@ pub struct Machine {
 pub struct Debug {
     /// Whether the initrd stops before the root file system takes over.
     pub stops: bool,
+}
+
+/// A cloud provider, and what it tells its machine. May hold secrets: never printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Rehearsal {
+    /// Its hardware and network.
+    pub provider: Provider,
+    /// The content of the disk with user-data, for a provider that has one.
+    pub seed: Option<Vec<u8>>,
+    /// Whoever answers in the provider's network, if it has one.
+    pub service: Option<Answering>,
+}
+
+impl fmt::Debug for Rehearsal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Rehearsal").field("provider", &self.provider).finish_non_exhaustive()
+    }
 }
 
 /// The settings of a machine that depend on the mode; one file of `qemu/`.
@@ -176,6 +197,15 @@ impl Machine {
         if self.disk.to_str().is_none() {
             return wrong("the path of its disk is not UTF-8".to_owned());
         }
+        if let Some(rehearsal) = &self.rehearsal {
+            let Provider { seed, network, uuid_prefix, .. } = &rehearsal.provider;
+            if *seed != rehearsal.seed.is_some() || network.is_some() != rehearsal.service.is_some() {
+                return wrong("its provider asks for another way to give it user-data".to_owned());
+            }
+            if uuid_prefix.len() > 8 || !uuid_prefix.chars().all(|c| c.is_ascii_hexdigit()) {
+                return wrong(format!("no UUID begins with {uuid_prefix:?}"));
+            }
+        }
         if !(1..=255).contains(&self.profile.vcpus) {
             return wrong(format!("{} virtual processors are not between 1 and 255", self.profile.vcpus));
         }
@@ -193,7 +223,17 @@ impl Machine {
         }
     }
 
-    /// The system UUID that the guest sees: always the same for one machine name.
+    /// The provider whose machine it is to be.
+    pub fn provider(&self) -> Option<&Provider> {
+        self.rehearsal.as_ref().map(|rehearsal| &rehearsal.provider)
+    }
+
+    /// Whether the guest may open connections to the outside: never in a network of our own.
+    pub fn outbound(&self) -> bool {
+        self.profile.outbound && self.provider().is_none_or(|provider| provider.network.is_none())
+    }
+
+    /// The system UUID that the guest sees: always the same for one machine name. A provider may say how it begins.
     pub fn uuid(&self) -> String {
         let digest = crate::digest::Canonical::new("machine uuid").field(self.name.as_str()).finish();
         let mut bytes = [0; 16];
@@ -201,6 +241,8 @@ impl Machine {
         bytes[6] = bytes[6] & 0x0f | 0x80; // RFC 9562: version 8, made by a custom rule
         bytes[8] = bytes[8] & 0x3f | 0x80;
         let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        let prefix = self.provider().map_or("", |provider| provider.uuid_prefix.as_str());
+        let hex = format!("{prefix}{}", hex.get(prefix.len()..).unwrap_or_default());
         [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-")
     }
 }
@@ -230,6 +272,7 @@ pub(super) mod tests {
             persist: false,
             detach: false,
             debug: None,
+            rehearsal: None,
         }
     }
 

@@ -111,7 +111,7 @@ impl Machines {
             launched.child.release();
         }
         unfinished.directory = None;
-        let owner = Owner { machine, program, root: self.root.clone(), child: launched.child };
+        let owner = Owner { machine, program, root: self.root.clone(), child: launched.child, wire: launched.wire };
         Vm::new(engine, directory, state, launched.qmp, Some(owner))
     }
 

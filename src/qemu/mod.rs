@@ -16,9 +16,11 @@ pub mod machines;
 pub mod outside;
 pub mod peer;
 pub mod program;
+pub mod provider;
 pub mod ssh;
 pub mod state;
 pub mod vm;
+pub mod wire;
 
 mod accel;
 mod engine;

@@ -5,7 +5,7 @@
 //! guest sends, the other hands to the guest's card what we send; the user network itself notices neither, and goes on
 //! serving everybody else. docs/decisions/0015-peer-beside-slirp.md says why it is not a hub.
 
-mod frame;
+pub(super) mod frame;
 mod plug;
 mod scan;
 
@@ -23,15 +23,17 @@ use crate::probe::{Answer, Family, Transport};
 use crate::qemu::link::random_u32;
 
 pub use plug::Plug;
+pub(super) use plug::socket;
 
 /// Our hardware address, of those that nobody assigns (IEEE 802, 8.4).
 const MAC: EthernetAddress = EthernetAddress([0x02, 0x72, 0x61, 0x76, 0x65, 0x01]);
 /// The hardware address that QEMU gives a first card.
-const CARD: EthernetAddress = EthernetAddress([0x52, 0x54, 0x00, 0x12, 0x34, 0x56]);
+pub const CARD: EthernetAddress = EthernetAddress([0x52, 0x54, 0x00, 0x12, 0x34, 0x56]);
 
-/// Our addresses in the networks of SLIRP, where it hands out none, and the one that it leases first (qemu(1)).
+/// Our addresses in the networks of SLIRP, where it hands out none (qemu(1)).
 const IPV4: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 100);
-const LEASED: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 15);
+/// The address that SLIRP leases first.
+pub const LEASED: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 15);
 const ADVERTISED: Ipv6Addr = Ipv6Addr::new(0xfec0, 0, 0, 0, 0, 0, 0, 0x100);
 const LINK_LOCAL: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0x100);
 

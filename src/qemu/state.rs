@@ -124,9 +124,17 @@ impl State {
         if !self.persist && !self.detach {
             return Ok(disk::remove_dir_all(directory)?);
         }
-        for name in
-            [file::QMP, file::CONTROL, file::FAULT, file::AGENT, file::CONSOLE, file::GDB, "agent.lock", "console.lock"]
-        {
+        for name in [
+            file::QMP,
+            file::CONTROL,
+            file::FAULT,
+            file::AGENT,
+            file::CONSOLE,
+            file::GDB,
+            file::SEED,
+            "agent.lock",
+            "console.lock",
+        ] {
             disk::remove_file(directory.join(name))?;
         }
         disk::remove_dir_all(directory.join(file::CREDENTIALS))?;

@@ -19,6 +19,7 @@ use crate::qemu::qmp::Qmp;
 use crate::qemu::ready::Waiting;
 use crate::qemu::ssh;
 use crate::qemu::state::State;
+use crate::qemu::wire::Wire;
 use crate::tool::Tool;
 
 pub use crate::qemu::ready::Ready;
@@ -54,6 +55,8 @@ pub(super) struct Owner {
     pub root: PathBuf,
     /// The process.
     pub child: Guarded,
+    /// Who answers in its network, if that is rave.
+    pub wire: Option<Wire>,
 }
 
 /// How long each way of stopping a machine may take before the next one.
@@ -179,7 +182,7 @@ impl Vm {
         if owner.machine.detach {
             launched.child.release();
         }
-        (owner.child, self.qmp) = (launched.child, launched.qmp);
+        (owner.child, owner.wire, self.qmp) = (launched.child, launched.wire, launched.qmp);
         self.state.process = Some(launched.process);
         self.state.accelerator = Accelerator::Tcg;
         self.state.forwards = launched.decided.forwards;
@@ -215,6 +218,13 @@ impl Vm {
     pub fn ssh(&self, ssh: Tool, user: &str) -> Option<Tool> {
         let port = self.state.host_port(22)?;
         Some(ssh::client(ssh, &self.directory, self.state.name.as_str(), port, user))
+    }
+
+    /// Ends the network of our own that a machine has. It goes on in one that leads nowhere, but forwarded ports lead
+    /// into it.
+    pub fn end_rehearsal(&mut self) -> Result<()> {
+        let Some(wire) = self.owner.as_mut().and_then(|owner| owner.wire.take()) else { return Ok(()) };
+        self.engine.finish(wire.take_away(&self.qmp))
     }
 
     /// Waits until the machine ends by itself; returns QEMU's reason, such as `guest-shutdown`, if it is known.

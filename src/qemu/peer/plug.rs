@@ -100,7 +100,7 @@ async fn plug(qmp: &Qmp, directory: &Path) -> Result<(UnixStream, UnixStream)> {
 }
 
 /// Has QEMU listen on a Unix socket, and connects to it.
-async fn socket(qmp: &Qmp, directory: &Path, name: &str) -> Result<UnixStream> {
+pub async fn socket(qmp: &Qmp, directory: &Path, name: &str) -> Result<UnixStream> {
     let file = format!("{name}.sock");
     let address = qmp::UnixSocketAddress { abstract_: None, tight: None, path: file.clone() };
     let socket = qmp::ChardevSocket {
