@@ -45,9 +45,9 @@ pub enum Fault {
 }
 
 impl Vm {
-    /// Begins a fault.
+    /// Begins a fault, and is not cut short by a signal: what is half begun nobody could end.
     pub fn break_by(&self, fault: &Fault) -> Result<()> {
-        self.line().0.run(self.turn(fault, true))
+        self.line().0.finish(self.turn(fault, true))
     }
 
     /// Ends a fault, and is not cut short by a signal.
