@@ -32,6 +32,7 @@ pub struct Lab {
 }
 
 /// One thing wrong in a machine: what breaks it, what mends it, and the checks that must see it.
+#[derive(Clone, Copy)]
 pub struct Fault {
     pub breaks: &'static str,
     pub mends: &'static str,
@@ -167,6 +168,15 @@ impl Lab {
         assert_eq!(with_verdict(&report, "unhealthy"), expected);
         assert_eq!((status, &report["healthy"]), (Some(1), &Value::Bool(false)));
         report
+    }
+
+    /// Breaks a machine in all these ways, and asks just the checks that must see it. What else sees it is no matter.
+    pub fn seen(&self, machine: &str, faults: &[Fault]) {
+        self.root(machine, &faults.iter().map(|fault| fault.breaks).collect::<Vec<_>>().join("; "));
+        let expected: BTreeSet<&str> = faults.iter().flat_map(|fault| fault.seen_by).copied().collect();
+        let only = expected.iter().flat_map(|id| ["--only", id]);
+        let report = self.check(&[machine].into_iter().chain(only).collect::<Vec<_>>()).1;
+        assert_eq!(with_verdict(&report, "unhealthy"), expected, "{report:#}");
     }
 
     /// Mends what was broken; returns the report, in which all is well again.

@@ -2,7 +2,7 @@
 
 use crate::lab::{Fault, Lab, assert_well, wait_for};
 
-const WEB: [Fault; 9] = [
+pub const WEB: [Fault; 9] = [
     Fault {
         breaks: "echo nonsense > /run/nginx.conf; mount --bind /run/nginx.conf /etc/nginx/nginx.conf",
         mends: "umount /etc/nginx/nginx.conf",
@@ -61,7 +61,7 @@ const WEB: [Fault; 9] = [
     },
 ];
 
-const DATA: [Fault; 6] = [
+pub const DATA: [Fault; 6] = [
     Fault {
         breaks: "systemctl stop postgresql.service",
         mends: "systemctl start postgresql.service postgresql-declared.service",
@@ -114,6 +114,26 @@ const DATA: [Fault; 6] = [
     },
 ];
 
+/// What modules' own probes see; each is asked for itself, at the end.
+pub const PROBED: [(&str, Fault); 2] = [
+    (
+        "library-web",
+        Fault {
+            breaks: "echo nonsense { > /run/Caddyfile; chmod 644 /run/Caddyfile; mount --bind /run/Caddyfile /etc/caddy/Caddyfile",
+            mends: "umount /etc/caddy/Caddyfile",
+            seen_by: &["services.caddy.configuration"],
+        },
+    ),
+    (
+        "library-data",
+        Fault {
+            breaks: "systemctl stop redis-server.service",
+            mends: "systemctl start redis-server.service",
+            seen_by: &["services.redis.port", "services.redis.snapshot", "services.redis.socket"],
+        },
+    ),
+];
+
 /// Locks, builds and boots an image of tests/library; all its stages are healthy.
 fn raise(lab: &Lab, image: &str, idle: &[&str]) {
     println!("{image} comes up healthy");
@@ -155,6 +175,7 @@ fn what_serves_works_and_is_seen_when_it_does_not() {
     println!("each of {} faults is seen by its checks and by no others", WEB.len());
     lab.broken(&[image], &WEB);
     lab.mended(image, &WEB);
+    lab.seen(image, &[PROBED[0].1]);
 }
 
 #[test]
@@ -210,4 +231,5 @@ fn what_keeps_data_works_and_is_seen_when_it_does_not() {
     lab.root(image, "systemctl restart postgresql.service redis-server.service");
     assert_eq!(as_postgres("select x from kept"), "7");
     assert_eq!(lab.root(image, "redis-cli -s /run/redis/redis.sock get kept"), "7");
+    lab.seen(image, &[PROBED[1].1]);
 }

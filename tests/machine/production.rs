@@ -151,6 +151,8 @@ fn production_in_safe_mode_works_and_is_seen_when_it_does_not() {
     leak(&scene);
     load(&scene, &site);
     full(&scene);
+    println!("what watches and serves is missed when it is gone");
+    scene.lab.seen("production", &GONE);
 }
 
 fn pages(site: &Site) {
@@ -418,6 +420,55 @@ fn full(scene: &Scene) {
     scene.root(&format!("rm /var/full; echo {before} > {limit}.max"));
     assert_eq!(unwell(&resources()), ["resources.oom-kills"]);
 }
+
+/// What modules' own probes miss in the end, when nothing has to be mended any more.
+pub const GONE: [Fault; 6] = [
+    Fault {
+        breaks: "systemctl stop prometheus.service",
+        mends: "",
+        seen_by: &[
+            "monitoring.dashboards.data",
+            "monitoring.dashboards.project-health",
+            "monitoring.prometheus.configuration",
+            "monitoring.prometheus.interval",
+            "monitoring.prometheus.ready",
+            "monitoring.prometheus.retention",
+            "monitoring.prometheus.rule.Unhealthy",
+        ],
+    },
+    Fault {
+        breaks: "systemctl stop prometheus-alertmanager.socket prometheus-alertmanager.service",
+        mends: "",
+        seen_by: &["monitoring.alertmanager.ready"],
+    },
+    Fault {
+        breaks: "systemctl stop rave-dashboards.service",
+        mends: "",
+        seen_by: &["monitoring.dashboards.listed.project-health", "monitoring.dashboards.page"],
+    },
+    Fault {
+        breaks: "systemctl stop rave-status.service webhook.service",
+        mends: "",
+        seen_by: &[
+            "services.status.live",
+            "services.status.page",
+            "services.status.ready",
+            "services.webhook.database",
+            "services.webhook.metrics",
+            "services.webhook.unsigned",
+        ],
+    },
+    Fault {
+        breaks: "systemctl stop fail2ban.service",
+        mends: "",
+        seen_by: &["security.fail2ban.answers", "security.fail2ban.jail.sshd"],
+    },
+    Fault {
+        breaks: "systemctl stop nginx.service",
+        mends: "",
+        seen_by: &["monitoring.nginx.metrics", "services.nginx.status"],
+    },
+];
 
 #[test]
 fn production_in_full_pipe_mode_has_the_limits_of_the_mode() {

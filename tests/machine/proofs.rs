@@ -2,11 +2,14 @@
 //! `src/check/tests`.
 
 use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 
 use rave::check::{Stage, checks};
+use rave::disk;
+use serde_yaml::Value;
 
 use crate::lab::Fault;
-use crate::{faults, https, production, scan, secrets, up};
+use crate::{debug, faults, https, library, production, scan, secrets, up};
 
 /// What no scenario breaks in a machine that it could ask afterwards.
 const UNSEEN: [(&str, &str); 9] = [
@@ -14,23 +17,76 @@ const UNSEEN: [(&str, &str); 9] = [
     ("resources.pressure", "it warns, and of a host that is busy itself, too"),
     ("security.keys", "it reads a file system that cannot be written"),
     ("security.root.read-only", "EROFS cannot be written"),
-    ("security.root.verity", "a machine with a block that is corrupted restarts: `boot` and `faults` see that"),
+    ("security.root.verity", "a machine with a block that is corrupted restarts: `faults` sees that"),
     ("security.set-id", "it reads a file system that cannot be written"),
     ("security.suite", "outside suites are not on every host"),
     ("ssh.algorithms.host-keys", "a server offers keys that it has, and there is one"),
     ("ssh.host-key", "a scenario that breaks it is locked out itself: `up` sees a wrong key refused"),
 ];
 
-#[test]
-fn every_check_is_seen_to_fail_in_a_machine_or_it_is_said_why_not() {
-    let tables: [&[Fault]; 5] = [&up::FAULTS, &production::UNMEASURED, &scan::FAULTS, &https::WRONG, &https::LONELY];
-    let listed = tables.into_iter().flatten().flat_map(|fault| fault.seen_by);
-    let others = [&faults::SEEN[..], &production::FULL, &secrets::READABLE, &up::CLOSED];
-    let seen: BTreeSet<&str> = listed.chain(others.into_iter().flatten()).copied().collect();
+/// The same for probes of modules.
+const UNSEEN_PROBES: [(&str, &str); 6] = [
+    ("monitoring.grafana.health", "Grafana is in none of the images: Debian does not have it"),
+    ("security.audit.enabled", "the rules are locked until the next start"),
+    ("security.audit.lost", "records are lost only under a load that nothing here makes"),
+    ("security.audit.rules", "the rules are locked until the next start"),
+    ("services.cloud.provisioned", "a rehearsal that goes wrong is told before: `clouds` sees that"),
+    ("services.health.result", "a look that is killed is followed by the next: its age is what is seen to fail"),
+];
+
+fn seen() -> BTreeSet<&'static str> {
+    let tables: [&[Fault]; 9] = [
+        &up::FAULTS,
+        &up::PROBED,
+        &library::WEB,
+        &library::DATA,
+        &production::UNMEASURED,
+        &production::GONE,
+        &scan::FAULTS,
+        &https::WRONG,
+        &https::LONELY,
+    ];
+    let probed = library::PROBED.iter().map(|(_, fault)| fault);
+    let listed = tables.into_iter().flatten().chain(probed).flat_map(|fault| fault.seen_by);
+    let others = [&faults::SEEN[..], &production::FULL, &secrets::READABLE, &up::CLOSED, &debug::SEEN];
+    listed.chain(others.into_iter().flatten()).copied().collect()
+}
+
+/// Those of the ids of which neither they nor anything below them was seen to fail.
+fn unseen<'a>(ids: impl IntoIterator<Item = &'a str>) -> BTreeSet<&'a str> {
+    let seen = seen();
     let is_seen = |id: &str| {
         seen.iter().any(|seen| seen.strip_prefix(id).is_some_and(|rest| rest.is_empty() || rest.starts_with('.')))
     };
+    ids.into_iter().filter(|id| !is_seen(id)).collect()
+}
+
+#[test]
+fn every_check_is_seen_to_fail_in_a_machine_or_it_is_said_why_not() {
     let ids: BTreeSet<&str> = Stage::ALL.into_iter().flat_map(checks).map(|check| check.id).collect();
-    let unseen: BTreeSet<&str> = ids.into_iter().filter(|id| !is_seen(id)).collect();
-    assert_eq!(unseen, UNSEEN.iter().map(|(id, _)| *id).collect());
+    assert_eq!(unseen(ids), UNSEEN.iter().map(|(id, _)| *id).collect());
+}
+
+/// Ids of the probes in a directory of modules; of those that are made for each of a list, as far as all have them.
+fn probes(directory: &Path) -> BTreeSet<String> {
+    let mut ids = BTreeSet::new();
+    for path in disk::list(directory).unwrap() {
+        if path.is_dir() {
+            ids.extend(probes(&path));
+        } else if path.extension().is_some_and(|extension| extension == "yaml") {
+            let module: Value = serde_yaml::from_str(&disk::read_to_string(path).unwrap()).unwrap();
+            for probe in module.get("probes").and_then(Value::as_sequence).into_iter().flatten() {
+                let id = format!("{}.{}", probe["stage"].as_str().unwrap(), probe["id"].as_str().unwrap());
+                let fixed = id.split("{{").next().unwrap().trim_end_matches('.');
+                ids.insert(fixed.to_owned());
+            }
+        }
+    }
+    ids
+}
+
+#[test]
+fn every_probe_of_a_module_is_seen_to_fail_in_a_machine_or_it_is_said_why_not() {
+    let ids = probes(&PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("modules"));
+    assert_eq!(unseen(ids.iter().map(String::as_str)), UNSEEN_PROBES.iter().map(|(id, _)| *id).collect());
 }
