@@ -140,7 +140,7 @@ pub const PROBED: [Fault; 6] = [
     // sudo itself leaves out a line that it does not understand.
     Fault {
         breaks: "(cat /etc/sudoers; echo nonsense) > /run/sudoers; chmod 440 /run/sudoers; mount --bind /run/sudoers /etc/sudoers",
-        mends: "umount /etc/sudoers",
+        mends: "umount -l /etc/sudoers",
         seen_by: &["security.sudo.rules"],
     },
 ];
