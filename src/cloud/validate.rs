@@ -16,6 +16,8 @@ use crate::system::Cloud;
 
 /// User-data that unpacks to more is none, in bytes.
 const LARGEST: usize = 1 << 20;
+/// Schemas nest no deeper.
+const DEEPEST: usize = 64;
 
 /// Why nothing could be validated.
 #[derive(Debug, thiserror::Error)]
@@ -219,11 +221,28 @@ fn hold(document: &Document, schema: &Value, file: &'static str) -> Result<Vec<D
     let url = format!("mem:{file}");
     let (mut schemas, mut compiler) = (Schemas::new(), Compiler::new());
     let bad = |error: String| Error::Schema(file, error);
-    compiler.add_resource(&url, schema.clone()).map_err(|error| bad(error.to_string()))?;
+    let mut asserted = schema.clone();
+    forget_formats(&mut asserted, 0);
+    compiler.add_resource(&url, asserted).map_err(|error| bad(error.to_string()))?;
     let index = compiler.compile(&url, &mut schemas).map_err(|error| bad(error.to_string()))?;
     let Err(error) = schemas.validate(&document.value, index) else { return Ok(Vec::new()) };
     let known = Known::of(schema);
     Ok(told(&error).into_iter().map(|told| diagnostic(document, &known, told)).collect())
+}
+
+/// cloud-init does not assert formats either: an address with a template in it is no URI yet.
+fn forget_formats(schema: &mut Value, depth: usize) {
+    match schema {
+        _ if depth > DEEPEST => {}
+        Value::Object(entries) => {
+            if entries.get("format").is_some_and(Value::is_string) {
+                entries.remove("format");
+            }
+            entries.values_mut().for_each(|value| forget_formats(value, depth + 1));
+        }
+        Value::Array(items) => items.iter_mut().for_each(|value| forget_formats(value, depth + 1)),
+        _ => {}
+    }
 }
 
 fn diagnostic(document: &Document, known: &Known, told: Told) -> Diagnostic {
@@ -317,7 +336,7 @@ impl Known {
 
     fn collect(&mut self, value: &Value, depth: usize) {
         match value {
-            _ if depth > 64 => {}
+            _ if depth > DEEPEST => {}
             Value::Object(entries) => {
                 if let Some(Value::Object(properties)) = entries.get("properties") {
                     self.names.extend(properties.keys().cloned());

@@ -12,6 +12,7 @@ use rave::cli::Cli;
 
 use super::world::{NOBODY, Ran, World, ran};
 
+const CLOUD: &str = include_str!("../../docs/cloud.md");
 const CONFIGURATION: &str = include_str!("../../docs/configuration.md");
 const EXPORT: &str = include_str!("../../docs/export.md");
 const INSTALLATION: &str = include_str!("../../docs/installation.md");
@@ -19,7 +20,7 @@ const HARDENING: &str = include_str!("../../docs/hardening.md");
 const OPERATION: &str = include_str!("../../docs/operation.md");
 const TROUBLESHOOTING: &str = include_str!("../../docs/troubleshooting.md");
 const UPGRADE: &str = include_str!("../../docs/upgrade.md");
-const GUIDES: [&str; 7] = [CONFIGURATION, EXPORT, HARDENING, INSTALLATION, OPERATION, TROUBLESHOOTING, UPGRADE];
+const GUIDES: [&str; 8] = [CLOUD, CONFIGURATION, EXPORT, HARDENING, INSTALLATION, OPERATION, TROUBLESHOOTING, UPGRADE];
 
 /// The blocks of a guide: language and text.
 fn blocks(guide: &str) -> Vec<(&str, &str)> {
