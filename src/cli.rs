@@ -6,6 +6,7 @@ mod checking;
 mod exporting;
 pub mod fault;
 mod guest;
+mod provisioning;
 mod rehearsing;
 pub mod secrets;
 
@@ -21,6 +22,7 @@ pub use building::{Build, DiskFormat, Lock, Variant};
 pub use checking::{Check, Elsewhere, Reports, Times, Verify};
 pub use exporting::{Export, ExportFormat, SectorSize};
 pub use guest::{DeadLetters, Guest, Which};
+pub use provisioning::{CloudInit, RenderUserData, SeedFiles, ValidateUserData, WriteSeed};
 pub use rehearsing::{CloudFault, Rehearse};
 
 /// Builds immutable, hardened virtual machine images from Debian packages, boots them and proves them healthy.
@@ -118,6 +120,13 @@ pub enum Command {
   rave secrets edit secrets/web.yaml          change them
   rave secrets check web                      hold them against what the image needs")]
     Secrets(secrets::Secrets),
+    /// Write and validate what a cloud hands a machine at its start
+    #[command(subcommand)]
+    #[command(after_help = "Examples:
+  rave cloud-init render web --hostname web-7 --ssh-key ~/.ssh/id_ed25519.pub > user-data
+  rave cloud-init validate web user-data --cloud ec2
+  rave cloud-init seed web --user-data user-data")]
+    CloudInit(CloudInit),
     /// Look after the store
     #[command(subcommand)]
     #[command(after_help = "Examples:

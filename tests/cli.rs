@@ -5,6 +5,11 @@
 
 #[path = "cli/archive.rs"]
 mod archive;
+#[path = "cli/cloud.rs"]
+mod cloud;
+#[path = "support/deb.rs"]
+#[expect(dead_code, reason = "other tests make more of packages")]
+mod deb;
 #[path = "cli/diff.rs"]
 mod diff;
 #[path = "cli/evidence.rs"]

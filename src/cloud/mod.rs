@@ -3,8 +3,9 @@
 //! [`metadata`] is what a provider answers when a machine asks, [`status`] what cloud-init says came of it.
 
 pub mod iso;
+pub mod limits;
 pub mod metadata;
-pub mod provider;
+pub mod render;
 pub mod seed;
 pub mod status;
 pub mod target;
@@ -12,5 +13,4 @@ mod told;
 pub mod validate;
 pub mod yaml;
 
-pub use provider::Provider;
 pub use target::Target;

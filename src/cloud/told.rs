@@ -96,7 +96,6 @@ fn leaf(error: &ValidationError<'_, '_>) -> Vec<Told> {
         ErrorKind::MinItems { want, .. } | ErrorKind::MinProperties { want, .. } => {
             vec![say(format!("{subject} needs {want} or more entries"))]
         }
-        ErrorKind::Format { want, .. } => vec![say(format!("{subject} is no {want}"))],
         ErrorKind::OneOf(Some(_)) => vec![say(format!("{subject} says two things of which only one may be said"))],
         other => vec![say(format!("{subject} is not as it may be: {other}"))],
     }

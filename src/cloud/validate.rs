@@ -7,14 +7,17 @@ use std::sync::Arc;
 use boon::{Compiler, Schemas};
 use serde_json::Value;
 
-use super::provider::Provider;
+use super::limits;
 use super::target::Target;
 use super::told::{Told, told};
 use super::yaml::{self, Document};
 use crate::origin::{Diagnostic, Origin, Severity, Source};
+use crate::system::Cloud;
 
 /// User-data that unpacks to more is none, in bytes.
 const LARGEST: usize = 1 << 20;
+/// Schemas nest no deeper.
+const DEEPEST: usize = 64;
 
 /// Why nothing could be validated.
 #[derive(Debug, thiserror::Error)]
@@ -41,7 +44,7 @@ impl Rules {
         ["schema-cloud-config-v1.json", "schema-network-config-v1.json", "schema-network-config-v2.json"];
 }
 
-/// Looks at user-data, `name` being what to call it. `provider` is the cloud that it is for; all that the image takes part
+/// Looks at user-data, `name` being what to call it. `cloud` is the one that it is for; all that the image takes part
 /// in if there is none.
 ///
 /// # Errors
@@ -51,14 +54,14 @@ pub fn user_data(
     bytes: &[u8],
     rules: &Rules,
     target: &Target,
-    provider: Option<Provider>,
+    cloud: Option<Cloud>,
 ) -> Result<Vec<Diagnostic>, Error> {
     let source = match text(name, bytes) {
         Ok(source) => source,
         Err(told) => return Ok(vec![told]),
     };
-    let mut found = size(&source, bytes.len(), target, provider);
-    found.extend(secrets(&source, target, provider));
+    let mut found = size(&source, bytes.len(), target, cloud);
+    found.extend(secrets(&source, target, cloud));
     let first = source.text.lines().next().unwrap_or("").trim_end();
     let start = Origin::new(&source, 0..first.len());
     match first {
@@ -168,38 +171,33 @@ fn is_mime(text: &str) -> bool {
 }
 
 /// The clouds in question.
-fn clouds(target: &Target, provider: Option<Provider>) -> Vec<Provider> {
-    let here = |other: &Provider| target.datasources.contains(other.datasource());
-    provider.map_or_else(|| Provider::ALL.into_iter().filter(here).collect(), |provider| vec![provider])
+fn clouds(target: &Target, cloud: Option<Cloud>) -> Vec<Cloud> {
+    let here = |other: &Cloud| limits::datasources(*other).iter().any(|name| target.datasources.contains(*name));
+    cloud.map_or_else(|| Cloud::ALL.into_iter().filter(here).collect(), |cloud| vec![cloud])
 }
 
 /// Too much for a cloud: an error if it is the one, and else a warning.
-fn size(source: &Arc<Source>, length: usize, target: &Target, provider: Option<Provider>) -> Vec<Diagnostic> {
+fn size(source: &Arc<Source>, length: usize, target: &Target, cloud: Option<Cloud>) -> Vec<Diagnostic> {
     let start = Origin::new(source, 0..0);
-    let severity = if provider.is_some() { Severity::Error } else { Severity::Warning };
-    let over = |cloud: Provider| {
-        let limit = cloud.limit().filter(|limit| length > *limit)?;
+    let severity = if cloud.is_some() { Severity::Error } else { Severity::Warning };
+    let over = |cloud: Cloud| {
+        let limit = limits::largest(cloud).filter(|limit| length > *limit)?;
         let text = format!("{length} bytes are more than {cloud} takes, {limit}");
         let told = Diagnostic::error(&start, text)
             .help("pack it by gzip, or have it fetch the rest: #include, write_files.source");
         Some(Diagnostic { severity, ..told })
     };
-    clouds(target, provider).into_iter().filter_map(over).collect()
+    clouds(target, cloud).into_iter().filter_map(over).collect()
 }
 
 /// Keys in plain text: whoever can read metadata has them.
-fn secrets(source: &Arc<Source>, target: &Target, provider: Option<Provider>) -> Option<Diagnostic> {
+fn secrets(source: &Arc<Source>, target: &Target, cloud: Option<Cloud>) -> Option<Diagnostic> {
     let marks = ["AGE-SECRET-KEY-", "PRIVATE KEY-----"];
     let at = marks.iter().find_map(|mark| source.text.find(mark).map(|at| at..at + mark.len()))?;
-    let service = clouds(target, provider).into_iter().find(|cloud| cloud.has_service())?;
-    let text = format!(
-        "a private key in plain text: all that runs in the machine can ask {service}'s metadata service for it"
-    );
-    Some(warning(
-        &Origin::new(source, at),
-        text,
-        "give a reference, by `rave cloud-init render --identity-url`, or seal it to the machine's TPM: docs/cloud.md",
-    ))
+    let service = clouds(target, cloud).into_iter().find(|cloud| limits::tells_anyone(*cloud))?;
+    let text = format!("a private key in plain text: whatever runs in the machine can ask {service} for it");
+    let help = "give a reference, by `rave cloud-init render --identity-url`, or seal it to the machine's TPM";
+    Some(warning(&Origin::new(source, at), text, help))
 }
 
 fn cloud_config(source: &Arc<Source>, rules: &Rules, target: &Target) -> Result<Vec<Diagnostic>, Error> {
@@ -223,11 +221,28 @@ fn hold(document: &Document, schema: &Value, file: &'static str) -> Result<Vec<D
     let url = format!("mem:{file}");
     let (mut schemas, mut compiler) = (Schemas::new(), Compiler::new());
     let bad = |error: String| Error::Schema(file, error);
-    compiler.add_resource(&url, schema.clone()).map_err(|error| bad(error.to_string()))?;
+    let mut asserted = schema.clone();
+    forget_formats(&mut asserted, 0);
+    compiler.add_resource(&url, asserted).map_err(|error| bad(error.to_string()))?;
     let index = compiler.compile(&url, &mut schemas).map_err(|error| bad(error.to_string()))?;
     let Err(error) = schemas.validate(&document.value, index) else { return Ok(Vec::new()) };
     let known = Known::of(schema);
     Ok(told(&error).into_iter().map(|told| diagnostic(document, &known, told)).collect())
+}
+
+/// cloud-init does not assert formats either: an address with a template in it is no URI yet.
+fn forget_formats(schema: &mut Value, depth: usize) {
+    match schema {
+        _ if depth > DEEPEST => {}
+        Value::Object(entries) => {
+            if entries.get("format").is_some_and(Value::is_string) {
+                entries.remove("format");
+            }
+            entries.values_mut().for_each(|value| forget_formats(value, depth + 1));
+        }
+        Value::Array(items) => items.iter_mut().for_each(|value| forget_formats(value, depth + 1)),
+        _ => {}
+    }
 }
 
 fn diagnostic(document: &Document, known: &Known, told: Told) -> Diagnostic {
@@ -321,7 +336,7 @@ impl Known {
 
     fn collect(&mut self, value: &Value, depth: usize) {
         match value {
-            _ if depth > 64 => {}
+            _ if depth > DEEPEST => {}
             Value::Object(entries) => {
                 if let Some(Value::Object(properties)) = entries.get("properties") {
                     self.names.extend(properties.keys().cloned());

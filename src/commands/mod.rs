@@ -3,6 +3,7 @@
 mod build;
 mod building;
 mod check;
+mod cloud_init;
 mod completions;
 mod context;
 mod diff;
@@ -102,6 +103,7 @@ fn dispatch(command: Command, context: &Context) -> Result<Status> {
         Command::Vm(verb) => vm::run(&verb, context),
         Command::Check(arguments) => check::run(&arguments, context),
         Command::Verify(arguments) => verify::run(&arguments, context),
+        Command::CloudInit(verb) => cloud_init::run(&verb, context),
         Command::Secrets(verb) => secrets::run(&verb, context),
         Command::Authoring(verb) => author(verb, context),
     }

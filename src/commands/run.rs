@@ -12,7 +12,7 @@ use crate::store::Store;
 
 use super::building::{Manner, Prepared};
 use super::running::{self, Bootable, Wish};
-use super::{Context, Failure, Result, Status, build, locking, rehearse, store};
+use super::{Context, Failure, Result, Status, build, cloud_init, locking, rehearse, store};
 
 /// Boots, and stays until the machine or the user ends it, unless detached.
 pub fn run(arguments: &cli::Run, context: &Context) -> Result<Status> {
@@ -80,6 +80,9 @@ fn bootable(arguments: &cli::Run, context: &Context) -> Result<(Store, Bootable)
         return Ok((store, Bootable { disk, manifest, uki, tools }));
     }
     let asked = locking::evaluate(context, &arguments.target, &[], arguments.mode)?;
+    if let Some(cloud) = arguments.rehearse.cloud {
+        cloud_init::expect(context, &asked, arguments.rehearse.user_data.as_deref(), cloud)?;
+    }
     let prepared = build::prepare(context, asked, Manner::default())?;
     let store = store::open(context)?;
     let bootable = of_image(context, &store, &prepared)?;

@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rave::cloud::validate::{self, Rules};
+use rave::cloud::{Target, iso};
 use rave::modules::{Project, evaluate, format, lint};
 use rave::name::{GuestPath, ImageName, OptionPath, PackageName, Version};
 use rave::origin::Source;
@@ -47,6 +49,10 @@ const WORDS: &[&str] = &[
     "units:\n",
     "files:\n",
 ];
+
+/// What a cloud hands over.
+const USER_DATA: &str = "#cloud-config\nusers: &u [default, {name: ana, uid: 0644}]\nb: {<<: {c: *u}, d: yes}\n";
+const SCHEMA: &str = r#"{"properties": {"users": {"items": {"oneOf": [{"type": "string"}, {"required": ["name"]}]}}}}"#;
 
 /// All files below a folder whose names end so, sorted.
 fn below(folder: &Path, all: &mut Vec<PathBuf>) {
@@ -165,6 +171,27 @@ pub fn parsers() -> Vec<Parser> {
             }
         })
         .words(WORDS),
+        Parser::new("user-data", 500, [USER_DATA], |bytes| {
+            let schema: serde_json::Value = serde_json::from_str(SCHEMA).unwrap();
+            let rules = Rules { cloud_config: schema.clone(), network_1: schema.clone(), network_2: schema };
+            validate::user_data("u", bytes, &rules, &Target::default(), None).unwrap();
+            validate::network_config("n", bytes, &rules).unwrap();
+            drop(iso::image("cidata", &[("user-data", bytes)]));
+        })
+        .words(&[
+            "&a ",
+            "*a",
+            "<<: ",
+            "#!/bin/sh\n",
+            "!!binary ",
+            "version: 2\n",
+            "network:\n",
+            "ethernets: {a: {match: {}}}\n",
+        ]),
+        Parser::text("medium", 500, ["a/b\na/c\nd", "openstack/latest/user_data"], |text| {
+            let files: Vec<(&str, &[u8])> = text.lines().map(|path| (path, path.as_bytes())).collect();
+            drop(iso::image("cidata", &files));
+        }),
         Parser::text("lint", 300, [MODULE], |text| drop(lint(&small(text, IMAGE), &BTreeSet::new()))).words(WORDS),
         Parser::text(
             "names",

@@ -111,10 +111,10 @@ fn what_cloud_init_ignores_or_a_cloud_refuses_is_told() {
             .contains("parts of MIME")
     );
     let long = format!("#cloud-config\n# {}\n", "x".repeat(16 << 10));
-    assert!(look(&long)[0].contains("more than Ec2 takes, 16384"));
-    let strict = |provider| user_data("u", long.as_bytes(), &rules(), &target(), Some(provider)).unwrap();
-    assert_eq!(strict(Provider::Ec2)[0].severity, Severity::Error);
-    assert_eq!(strict(Provider::NoCloud), []);
+    assert!(look(&long)[0].contains("more than ec2 takes, 16384"));
+    let strict = |cloud| user_data("u", long.as_bytes(), &rules(), &target(), Some(cloud)).unwrap();
+    assert_eq!(strict(Cloud::Ec2)[0].severity, Severity::Error);
+    assert_eq!(strict(Cloud::NoCloud), []);
     assert!(look("#cloud-config\n# AGE-SECRET-KEY-1ABC\n")[0].contains("a private key in plain text"));
     let raw = |bytes: &[u8]| user_data("u", bytes, &rules(), &target(), None).unwrap()[0].to_string();
     assert!(raw(b"#cloud-config\n\xff").contains("byte 14 is not UTF-8"));
