@@ -4,6 +4,8 @@
 
 #[path = "machine/boot.rs"]
 mod boot;
+#[path = "machine/clouds.rs"]
+mod clouds;
 #[path = "support/copy.rs"]
 mod copy;
 #[path = "machine/cuts.rs"]

@@ -144,8 +144,7 @@ mod tests {
         let system = BTreeMap::from([("product".to_owned(), "a,path=/etc/shadow".to_owned())]);
         let smbios = Smbios { system, ..Smbios::default() };
         assert_eq!(smbios.options("u"), ["type=1,product=a,,path=/etc/shadow,uuid=u"]);
-        let error =
-            Provider::parse("x.yaml", "smbios: {}\ndisk: nvme\ncard: virtio-net\nmoon: 1\n").unwrap_err();
+        let error = Provider::parse("x.yaml", "smbios: {}\ndisk: nvme\ncard: virtio-net\nmoon: 1\n").unwrap_err();
         assert!(error.to_string().contains("x.yaml"), "{error}");
     }
 }
