@@ -2,7 +2,6 @@
 //! documentation say, which are read from its Debian package (/usr/share/doc/cloud-init/examples).
 
 use std::collections::BTreeMap;
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use rave::debian::deb::{Deb, Error, Kind};
@@ -83,7 +82,6 @@ fn scenes(examples: &BTreeMap<String, String>) -> [Scene; 5] {
     commands["runcmd"].as_array_mut().unwrap().retain(|command| command[0] != "wget");
     let mut files = parsed(examples, "cloud-config-write-files.txt");
     files["write_files"].as_array_mut().unwrap().retain(|file| file["path"] == "/etc/sysconfig/samba");
-    let told = "journalctl -b -u cloud-final -o cat";
     [
         Scene {
             cloud: "nocloud",
@@ -112,7 +110,7 @@ fn scenes(examples: &BTreeMap<String, String>) -> [Scene; 5] {
         Scene {
             cloud: "openstack",
             user_data: config(&commands),
-            says: &[("stat -c %F /run/mydir", "directory"), (told, "hello world")],
+            says: &[("stat -c %F /run/mydir", "directory"), ("journalctl -b -o cat", "hello world")],
         },
     ]
 }
