@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use super::Variant;
+use super::{SeedFiles, Variant};
 
 /// `rave export`.
 #[derive(Debug, Args)]
@@ -19,6 +19,8 @@ use super::Variant;
   rave export web --format containerdisk && skopeo copy \\
       oci-archive:export/web_1.0.0.containerdisk.tar docker://registry.example/web:1.0.0
                                  for KubeVirt
+  rave export web --format nocloud --user-data user-data --hostname web-7
+                                 a disk and its seed, for a hypervisor without a cloud: attach both
   rave export releases/1.0.0/disk.raw --format vmdk
                                  a disk that was kept, with manifest.json and uki.efi beside it
   rave export web --format qcow2 --json
@@ -38,12 +40,15 @@ pub struct Export {
     /// What was other than the image says when it was built
     #[command(flatten)]
     pub variant: Variant,
-    /// Size of the disk's sectors in bytes; 4096 for raw, raw.zst, qcow2 and containerdisk
+    /// Size of the disk's sectors in bytes; 4096 for raw, raw.zst, qcow2, containerdisk and nocloud
     #[arg(long, default_value = "512", value_name = "BYTES")]
     pub sector_size: SectorSize,
     /// Directory for the files
     #[arg(long, short, default_value = "export", value_name = "DIR")]
     pub output: PathBuf,
+    /// What is on the seed of `nocloud`
+    #[command(flatten)]
+    pub seed: SeedFiles,
 }
 
 /// Sizes of sectors.
@@ -80,6 +85,9 @@ pub enum ExportFormat {
     /// OCI image with a disk, for KubeVirt.
     #[value(name = "containerdisk")]
     ContainerDisk,
+    /// A disk and its seed for cloud-init.
+    #[value(name = "nocloud")]
+    NoCloud,
     /// Unified kernel image.
     Uki,
 }

@@ -104,19 +104,20 @@ first. A machine that finds another instance id runs the scripts of user-data ag
 pub struct WriteSeed {
     /// Image: a name in images/ or a path
     pub image: String,
-    /// What is on the seed
-    #[command(flatten)]
-    pub seed: SeedFiles,
     /// File for the seed [default: IMAGE.seed.iso]
     #[arg(long, short, value_name = "FILE")]
     pub output: Option<PathBuf>,
     /// What is other than the image says
     #[command(flatten)]
     pub variant: Variant,
+    /// What is on the seed
+    #[command(flatten)]
+    pub seed: SeedFiles,
 }
 
 /// What is on a seed.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "On the seed")]
 pub struct SeedFiles {
     /// User-data
     #[arg(long, value_name = "FILE")]

@@ -122,10 +122,8 @@ fn as_json(told: &Diagnostic) -> Value {
 }
 
 fn sow(arguments: &cli::WriteSeed, context: &Context) -> Result<Status> {
-    let (asked, target) = image(context, &arguments.image, &arguments.variant)?;
-    takes_part(&target, Some(Cloud::NoCloud))?;
-    let seed = seed_of(&arguments.seed, context, &asked, &target)?;
-    let image = seed::image(&seed).map_err(|error| Failure::request(error.to_string()))?;
+    let asked = locking::evaluate(context, &arguments.image, &arguments.variant.set, arguments.variant.mode)?;
+    let image = seed(&arguments.seed, context, &asked)?;
     let default = || format!("{}.seed.iso", asked.named.name).into();
     let path = arguments.output.clone().unwrap_or_else(default);
     disk::write_atomic(&path, &image, 0o600)?;
@@ -136,6 +134,14 @@ fn sow(arguments: &cli::WriteSeed, context: &Context) -> Result<Status> {
         context.ui.print(path.display());
     }
     Ok(Status::Done)
+}
+
+/// The seed of an image, after what is on it was validated.
+pub fn seed(files: &SeedFiles, context: &Context, asked: &Asked) -> Result<Vec<u8>> {
+    let target = target(&asked.system)?;
+    takes_part(&target, Some(Cloud::NoCloud))?;
+    let seed = seed_of(files, context, asked, &target)?;
+    seed::image(&seed).map_err(|error| Failure::request(error.to_string()))
 }
 
 /// Reads and validates what is on a seed.

@@ -17,7 +17,7 @@ use crate::interrupt;
 use crate::store::Store;
 
 use super::building::{Manner, Prepared};
-use super::{Context, Failure, Result, Status, build, locking, running, store};
+use super::{Context, Failure, Result, Status, build, cloud_init, locking, running, store};
 
 /// The name of a directory for files that are not finished begins so.
 const UNFINISHED: &str = ".rave-export-";
@@ -50,6 +50,12 @@ pub fn run(arguments: &cli::Export, context: &Context) -> Result<Status> {
         SectorSize::Large => Sectors::Large,
     };
     can_be(arguments, &formats, sectors, &found)?;
+    let seed = match &found.image {
+        Some(image) if formats.contains(&Format::NoCloud) => {
+            Some(cloud_init::seed(&arguments.seed, context, &image.prepared.asked)?)
+        }
+        _ => None,
+    };
     let place = |format: &Format| arguments.output.join(export::file_name(&found.manifest, *format, sectors));
     let wanted: Vec<PathBuf> = formats.iter().map(place).collect();
     wanted.iter().try_for_each(|path| expect_free(path))?;
@@ -69,6 +75,7 @@ pub fn run(arguments: &cli::Export, context: &Context) -> Result<Status> {
             image: &image.root,
             tree: &image.tree,
         }),
+        seed: seed.as_deref(),
         formats: &formats,
         sectors,
         into: staging.path(),
@@ -93,6 +100,7 @@ fn format_of(format: ExportFormat) -> Format {
         ExportFormat::Gce => Format::Gce,
         ExportFormat::Oci => Format::Oci,
         ExportFormat::ContainerDisk => Format::ContainerDisk,
+        ExportFormat::NoCloud => Format::NoCloud,
         ExportFormat::Uki => Format::Uki,
     }
 }
@@ -128,6 +136,12 @@ fn can_be(arguments: &cli::Export, formats: &BTreeSet<Format>, sectors: Sectors,
         let takes: Vec<&str> = Format::ALL.iter().filter(|f| f.takes_large_sectors()).map(|f| f.name()).collect();
         return Err(Failure::request(format!("{} has sectors of 512 bytes only", format.name()))
             .hint(format!("--sector-size 4096 is for {}", takes.join(", "))));
+    }
+    let seeded = formats.contains(&Format::NoCloud);
+    if arguments.seed.user_data.is_some() != seeded {
+        let text = if seeded { "nocloud is a disk and what provisions it" } else { "only nocloud has user-data" };
+        let hint = if seeded { "give --user-data" } else { "add nocloud to --format" };
+        return Err(Failure::request(text).hint(hint));
     }
     let needs = |format: &&Format| format.needs_files() || (is_large && format.holds_disk());
     if let Some(format) = formats.iter().find(needs).filter(|_| found.image.is_none()) {

@@ -4,17 +4,19 @@
 //! of two ways, and every format that is asked for takes what it needs:
 //!
 //! ```text
-//!              ┌─ zstd ────── qcow2 ── containerdisk     raw, vhd: copies that keep holes
-//! disk.raw ────┤  └────────── raw.zst
+//!              ┌─ zstd ────── qcow2 ─┬─ containerdisk   raw, vhd: copies that keep holes
+//! disk.raw ────┤  │                  └─ nocloud
+//!              │  └────────── raw.zst
 //!              └─ deflate ─── vmdk ─── ova               oci: the files, from the packages
 //!                 └────────── gce                        uki: as it is
 //! ```
 //!
-//! The bytes depend on the image alone: no clock, no host, and not how many processors did the work.
+//! The bytes depend on the image, and its seed, alone: no clock, no host, and not how many processors did the work.
 
 pub mod blocks;
 mod container;
 mod gce;
+mod nocloud;
 mod oci;
 mod out;
 mod ova;
@@ -62,13 +64,15 @@ pub enum Format {
     Oci,
     /// An OCI image with a disk, as KubeVirt takes it.
     ContainerDisk,
+    /// A disk, compressed, and the seed that provisions it.
+    NoCloud,
     /// The unified kernel image.
     Uki,
 }
 
 impl Format {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Raw,
         Self::RawZst,
         Self::Qcow2,
@@ -78,6 +82,7 @@ impl Format {
         Self::Gce,
         Self::Oci,
         Self::ContainerDisk,
+        Self::NoCloud,
         Self::Uki,
     ];
 
@@ -93,6 +98,7 @@ impl Format {
             Self::Gce => "gce",
             Self::Oci => "oci",
             Self::ContainerDisk => "containerdisk",
+            Self::NoCloud => "nocloud",
             Self::Uki => "uki",
         }
     }
@@ -103,6 +109,7 @@ impl Format {
             Self::Gce => "gce.tar.gz",
             Self::Oci => "oci.tar",
             Self::ContainerDisk => "containerdisk.tar",
+            Self::NoCloud => "nocloud.tar",
             Self::Uki => "efi",
             other => other.name(),
         }
@@ -111,7 +118,7 @@ impl Format {
     /// Whether a disk with sectors of 4096 bytes can be in it. VHD, VMDK and what takes them count in 512 bytes; two
     /// others hold no disk.
     pub const fn takes_large_sectors(self) -> bool {
-        matches!(self, Self::Raw | Self::RawZst | Self::Qcow2 | Self::ContainerDisk)
+        matches!(self, Self::Raw | Self::RawZst | Self::Qcow2 | Self::ContainerDisk | Self::NoCloud)
     }
 
     /// Whether a disk is in it.
@@ -124,9 +131,9 @@ impl Format {
         !matches!(self, Self::Raw | Self::Vhd | Self::Oci | Self::Uki)
     }
 
-    /// Whether it is made of the files of the image, for which its disk alone is not enough.
+    /// Whether it needs to know the image, for which its disk alone is not enough.
     pub const fn needs_files(self) -> bool {
-        matches!(self, Self::Oci)
+        matches!(self, Self::Oci | Self::NoCloud)
     }
 }
 

@@ -20,7 +20,7 @@ use super::packed::Packing;
 use super::qcow2::Qcow2;
 use super::vmdk::Vmdk;
 use super::zst::Zst;
-use super::{Error, Exported, Format, MIB, container, ova, sectors, vhd};
+use super::{Error, Exported, Format, MIB, container, nocloud, ova, sectors, vhd};
 
 /// What is exported, and how.
 pub struct Job<'a> {
@@ -32,6 +32,8 @@ pub struct Job<'a> {
     pub uki: &'a Path,
     /// What [`Format::needs_files`] needs.
     pub root: Option<Root<'a>>,
+    /// The seed of [`Format::NoCloud`].
+    pub seed: Option<&'a [u8]>,
     /// The formats.
     pub formats: &'a BTreeSet<Format>,
     /// The sectors that disks shall have; large ones need a root.
@@ -168,7 +170,7 @@ impl Job<'_> {
 
     /// All formats that are made of blocks, in one pass over the disk.
     fn blocks(&self) -> Result<Vec<Exported>, Error> {
-        let qcow2 = self.wants(Format::Qcow2) || self.wants(Format::ContainerDisk);
+        let qcow2 = [Format::Qcow2, Format::ContainerDisk, Format::NoCloud].iter().any(|format| self.wants(*format));
         let vmdk = self.wants(Format::Vmdk) || self.wants(Format::Ova);
         let (zst, gce) = (self.wants(Format::RawZst), self.wants(Format::Gce));
         if !(qcow2 || vmdk || zst || gce) {
@@ -213,6 +215,16 @@ impl Job<'_> {
                 Format::ContainerDisk => {
                     let qcow2 = self.path(Format::Qcow2);
                     container::of_disk(&to, self.manifest, &qcow2, blob(&qcow2)?)?;
+                }
+                Format::NoCloud => {
+                    let qcow2 = self.path(Format::Qcow2);
+                    nocloud::write(
+                        &to,
+                        &qcow2,
+                        blob(&qcow2)?.size,
+                        self.seed.unwrap_or_default(),
+                        self.manifest.epoch,
+                    )?;
                 }
                 _ => {}
             }

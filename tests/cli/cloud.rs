@@ -55,6 +55,8 @@ fn what_is_rendered_is_valid_and_becomes_the_same_seed_each_time() {
     assert_eq!(rendered.status, 0, "{}", rendered.stderr);
     assert!(rendered.stdout.starts_with("#cloud-config\nhostname: \"web-7\"\n"), "{}", rendered.stdout);
     assert!(rendered.stdout.contains("uri: \"https://store.example/x?s=1\""), "{}", rendered.stdout);
+    let looked_for = &world.run(&["eval", "shop", "--json"]).json()["config"]["base.secrets.identity-files"][0];
+    assert!(rendered.stdout.contains(&format!("path: {}\n", looked_for.as_str().unwrap())), "{looked_for}");
     world.write("project/user-data", &rendered.stdout);
     let checked = world.run(&["cloud-init", "validate", "shop", "user-data", "--json"]);
     assert_eq!((checked.status, checked.json()), (0, json!({"valid": true, "findings": []})), "{}", checked.stderr);

@@ -6,9 +6,21 @@ use super::world::World;
 fn an_unknown_format_is_answered_with_those_there_are() {
     let ran = World::new().run(&["export", "minimal", "--format", "vdi"]);
     assert_eq!(ran.status, 1, "{}", ran.stderr);
-    for format in
-        ["vdi", "raw", "raw.zst", "qcow2", "vhd", "vmdk", "ova", "gce", "oci", "containerdisk", "uki", "--format"]
-    {
+    for format in [
+        "vdi",
+        "raw",
+        "raw.zst",
+        "qcow2",
+        "vhd",
+        "vmdk",
+        "ova",
+        "gce",
+        "oci",
+        "containerdisk",
+        "nocloud",
+        "uki",
+        "--format",
+    ] {
         assert!(ran.stderr.contains(format), "{format}: {}", ran.stderr);
     }
 }
