@@ -4,6 +4,8 @@
 
 #[path = "machine/boot.rs"]
 mod boot;
+#[path = "machine/clouds.rs"]
+mod clouds;
 #[path = "machine/console.rs"]
 mod console;
 #[path = "support/copy.rs"]

@@ -279,3 +279,19 @@ fn identity(path: &Path) -> Result<zeroize::Zeroizing<String>> {
     let text = text.ok_or_else(|| Failure::request(format!("{} holds no age identity", path.display())))?;
     Ok(zeroize::Zeroizing::new(text.to_owned()))
 }
+
+/// Holds the user-data of a rehearsal against the image: warnings are told, errors end it.
+///
+/// # Errors
+/// User-data that does not fit, and an image without cloud-init or its schema.
+pub fn expect(context: &Context, asked: &Asked, user_data: Option<&Path>, cloud: Cloud) -> Result<()> {
+    let target = target(&asked.system)?;
+    takes_part(&target, Some(cloud))?;
+    let Some(path) = user_data else { return Ok(()) };
+    let (name, bytes) = file(path)?;
+    let rules = rules(context, asked)?;
+    let found = validate::user_data(&name, &bytes, &rules, &target, Some(cloud)).map_err(Failure::error)?;
+    let (wrong, doubtful): (Vec<_>, Vec<_>) = found.into_iter().partition(|told| told.severity == Severity::Error);
+    context.ui.diagnostics(&doubtful);
+    if wrong.is_empty() { Ok(()) } else { Err(Failure::Input(wrong)) }
+}

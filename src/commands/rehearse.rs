@@ -11,7 +11,7 @@ use crate::check::{CheckReport, Report, Stage, StageReport, Verdict};
 use crate::cli::{self, CloudFault};
 use crate::cloud::metadata::{Fault, Instance, Metadata, Reply, azure};
 use crate::cloud::status::{Finding, Grade, Status as Outcome};
-use crate::cloud::{iso, seed};
+use crate::cloud::{iso, limits, seed};
 use crate::disk;
 use crate::event::Work;
 use crate::images::Manifest;
@@ -24,6 +24,8 @@ use crate::system::Cloud;
 
 use super::{Context, Failure, Result, Status, check, running};
 
+/// The most user-data on a seed, in bytes.
+const LARGEST: usize = 1 << 20;
 /// The longest public key, in bytes.
 const KEY: u64 = 16 * 1024;
 /// How long cloud-init may take to say how it is, once it has come to its end.
@@ -43,7 +45,7 @@ pub fn prepare(wanted: &cli::Rehearse) -> Result<Option<Play>> {
     let Some(cloud) = wanted.cloud else { return Ok(None) };
     let provider = Provider::of(cloud)?;
     let user_data = match &wanted.user_data {
-        Some(path) => user_data(path, cloud, &provider)?,
+        Some(path) => user_data(path, cloud)?,
         None => Zeroizing::default(),
     };
     let public_keys = wanted.cloud_key.as_deref().map(public_key).transpose()?.into_iter().collect();
@@ -58,8 +60,9 @@ pub fn prepare(wanted: &cli::Rehearse) -> Result<Option<Play>> {
     Ok(Some(Play { cloud, provider, user_data, public_keys, fault }))
 }
 
-fn user_data(path: &Path, cloud: Cloud, provider: &Provider) -> Result<Zeroizing<Vec<u8>>> {
-    let most = provider.user_data;
+/// Reads user-data, as much as the cloud takes.
+fn user_data(path: &Path, cloud: Cloud) -> Result<Zeroizing<Vec<u8>>> {
+    let most = limits::largest(cloud).unwrap_or(LARGEST);
     let bytes = Zeroizing::new(disk::read_start(path, most as u64 + 1)?);
     if bytes.len() > most {
         let error = format!("{}: {cloud} takes {most} bytes of user-data at most", path.display());
@@ -91,10 +94,9 @@ impl Play {
                 .hint("set `cloud.enable: true` in the image, and build it again"));
         }
         let sources = value("cloud.datasources").and_then(serde_json::Value::as_array);
-        let has = |list: &Vec<serde_json::Value>| {
-            list.iter().filter_map(|name| name.as_str()).any(|name| name.eq_ignore_ascii_case(self.cloud.name()))
-        };
-        if !sources.is_some_and(has) {
+        // Of OpenStack's two only the service is rehearsed.
+        let has = |name: &serde_json::Value| name.as_str().is_some_and(|n| n.eq_ignore_ascii_case(self.cloud.name()));
+        if !sources.is_some_and(|list| list.iter().any(has)) {
             return Err(Failure::request(format!("image {image} does not look for the datasource of {}", self.cloud))
                 .hint("add it to `cloud.datasources` in the image, and build it again"));
         }

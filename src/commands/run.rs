@@ -13,7 +13,7 @@ use crate::store::Store;
 
 use super::building::{Manner, Prepared};
 use super::running::{self, Bootable, Wish};
-use super::{Context, Failure, Result, Status, build, locking, rehearse, store};
+use super::{Context, Failure, Result, Status, build, cloud_init, locking, rehearse, store};
 
 /// The option that makes an image for debugging, and its value then.
 const DEBUG: [&str; 2] = ["debug.enable", "true"];
@@ -91,6 +91,9 @@ fn bootable(arguments: &cli::Run, context: &Context) -> Result<(Store, Bootable)
     }
     let set = if arguments.debug { vec![DEBUG.map(str::to_owned).into()] } else { Vec::new() };
     let asked = locking::evaluate(context, &arguments.target, &set, arguments.mode)?;
+    if let Some(cloud) = arguments.rehearse.cloud {
+        cloud_init::expect(context, &asked, arguments.rehearse.user_data.as_deref(), cloud)?;
+    }
     let prepared = build::prepare(context, asked, Manner::default())?;
     let store = store::open(context)?;
     let bootable = of_image(context, &store, &prepared)?;

@@ -21,8 +21,6 @@ pub struct Provider {
     pub disk: Disk,
     /// The network card.
     pub card: Card,
-    /// The most user-data that it takes, in bytes.
-    pub user_data: usize,
     /// Whether there is a disk of its own with what the machine is to know.
     #[serde(default)]
     pub seed: bool,
@@ -146,8 +144,7 @@ mod tests {
         let system = BTreeMap::from([("product".to_owned(), "a,path=/etc/shadow".to_owned())]);
         let smbios = Smbios { system, ..Smbios::default() };
         assert_eq!(smbios.options("u"), ["type=1,product=a,,path=/etc/shadow,uuid=u"]);
-        let error =
-            Provider::parse("x.yaml", "smbios: {}\nuser-data: 1\ndisk: nvme\ncard: virtio-net\nmoon: 1\n").unwrap_err();
+        let error = Provider::parse("x.yaml", "smbios: {}\ndisk: nvme\ncard: virtio-net\nmoon: 1\n").unwrap_err();
         assert!(error.to_string().contains("x.yaml"), "{error}");
     }
 }

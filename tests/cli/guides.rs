@@ -18,9 +18,11 @@ const EXPORT: &str = include_str!("../../docs/export.md");
 const INSTALLATION: &str = include_str!("../../docs/installation.md");
 const HARDENING: &str = include_str!("../../docs/hardening.md");
 const OPERATION: &str = include_str!("../../docs/operation.md");
+const REHEARSAL: &str = include_str!("../../docs/rehearsal.md");
 const TROUBLESHOOTING: &str = include_str!("../../docs/troubleshooting.md");
 const UPGRADE: &str = include_str!("../../docs/upgrade.md");
-const GUIDES: [&str; 8] = [CLOUD, CONFIGURATION, EXPORT, HARDENING, INSTALLATION, OPERATION, TROUBLESHOOTING, UPGRADE];
+const GUIDES: [&str; 9] =
+    [CLOUD, CONFIGURATION, EXPORT, HARDENING, INSTALLATION, OPERATION, REHEARSAL, TROUBLESHOOTING, UPGRADE];
 
 /// The blocks of a guide: language and text.
 fn blocks(guide: &str) -> Vec<(&str, &str)> {

@@ -1,0 +1,202 @@
+//! Rehearsals of clouds: the machine finds its datasource by itself, and does what examples of cloud-init's own
+//! documentation say, which are read from its Debian package (/usr/share/doc/cloud-init/examples).
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use rave::debian::deb::{Deb, Error, Kind};
+use rave::disk;
+use serde_json::Value;
+
+use crate::lab::{Lab, checks, lines, shared, verdicts, with_verdict};
+
+const EXAMPLES: &str = "usr/share/doc/cloud-init/examples";
+const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ2HMZCnsFmAkPJvBDzNMvMoyVVmAdtgYV7CkUmsiPFj";
+
+/// A rehearsal, and what must be true in the machine then.
+struct Scene {
+    cloud: &'static str,
+    user_data: String,
+    says: &'static [(&'static str, &'static str)],
+}
+
+#[test]
+fn a_machine_finds_itself_in_each_cloud_and_does_as_it_is_told() {
+    let lab = Lab::new();
+    lab.good(&["lock", "cloud"]);
+    lab.good(&["build", "cloud", "--output", lab.path().join("cloud").to_str().unwrap()]);
+    let examples = examples();
+    refused(&lab);
+    let scenes = scenes(&examples);
+    // Much of a check is waiting, so two machines at a time.
+    for pair in scenes.chunks(2) {
+        std::thread::scope(|scope| pair.iter().for_each(|scene| drop(scope.spawn(|| rehearse(&lab, scene)))));
+    }
+    std::thread::scope(|scope| {
+        scope.spawn(|| no_service(&lab));
+        scope.spawn(|| failing(&lab, &examples));
+    });
+    assert!(lab.list().is_empty());
+    assert_eq!(lab.left(), Vec::<PathBuf>::new());
+}
+
+/// The examples of the package that the image was made of, by name.
+fn examples() -> BTreeMap<String, String> {
+    let lock = disk::read_to_string(shared("project").join("images/cloud.lock")).unwrap();
+    let package = lock.lines().find(|line| line.contains("{name: cloud-init,")).unwrap();
+    let digest = package.split_once("sha256: ").unwrap().1.split(',').next().unwrap();
+    let path = shared("store").join("objects/deb").join(digest).join("content");
+    let mut found = BTreeMap::new();
+    Deb::open(&path)
+        .unwrap()
+        .unpack(|entry, reader| {
+            let inside = entry.path.strip_prefix(EXAMPLES).ok().filter(|_| matches!(entry.kind, Kind::File(_)));
+            if let Some(name) = inside {
+                let mut text = String::new();
+                reader.read_to_string(&mut text).unwrap();
+                found.insert(name.to_str().unwrap().to_owned(), text);
+            }
+            Ok::<(), Error>(())
+        })
+        .unwrap();
+    found
+}
+
+fn parsed(examples: &BTreeMap<String, String>, name: &str) -> Value {
+    serde_yaml::from_str(&examples[name]).unwrap()
+}
+
+fn config(value: &Value) -> String {
+    format!("#cloud-config\n{value}\n")
+}
+
+fn scenes(examples: &BTreeMap<String, String>) -> [Scene; 5] {
+    // What no machine without the Internet could do is left out of them, and so is what an image is made of.
+    let users = parsed(examples, "cloud-config-user-groups.txt");
+    let alone = |user: &&Value| user == &"default" || user["name"] == "cloudy";
+    let users = serde_json::json!({
+        "groups": users["groups"],
+        "users": users["users"].as_array().unwrap().iter().filter(alone).collect::<Vec<_>>(),
+    });
+    let mut commands = parsed(examples, "cloud-config-run-cmds.txt");
+    commands["runcmd"].as_array_mut().unwrap().retain(|command| command[0] != "wget");
+    let mut files = parsed(examples, "cloud-config-write-files.txt");
+    files["write_files"].as_array_mut().unwrap().retain(|file| file["path"] == "/etc/sysconfig/samba");
+    [
+        Scene {
+            cloud: "nocloud",
+            user_data: examples["seed/user-data"].clone(),
+            says: &[("journalctl -b -o cat", "HI WORLD")],
+        },
+        Scene {
+            cloud: "ec2",
+            user_data: examples["user-script.txt"].clone(),
+            says: &[("journalctl -b -o cat", "I was input via user data"), ("lsblk -no NAME", "nvme0n1")],
+        },
+        Scene {
+            cloud: "gce",
+            user_data: config(&users),
+            says: &[
+                ("getent passwd cloudy", "Magic Cloud App Daemon User"),
+                ("getent group cloud-users admingroup", "admingroup:"),
+                ("lsblk -no NAME", "sda"),
+            ],
+        },
+        Scene {
+            cloud: "azure",
+            user_data: config(&files),
+            says: &[("cat /etc/sysconfig/samba", "SMBDOPTIONS=\"-D\"")],
+        },
+        Scene {
+            cloud: "openstack",
+            user_data: config(&commands),
+            says: &[("stat -c %F /run/mydir", "directory"), ("journalctl -b -o cat", "hello world")],
+        },
+    ]
+}
+
+/// Writes user-data and the public key; returns their paths.
+fn files(lab: &Lab, name: &str, user_data: &str) -> (String, String) {
+    let path = |what: &str| lab.path().join(format!("{name}-{what}"));
+    disk::write_atomic(path("user-data"), user_data.as_bytes(), 0o600).unwrap();
+    disk::write_atomic(path("key.pub"), format!("{KEY}\n").as_bytes(), 0o644).unwrap();
+    (text(&path("user-data")), text(&path("key.pub")))
+}
+
+fn text(path: &Path) -> String {
+    path.to_str().unwrap().to_owned()
+}
+
+/// Rehearses; returns the exit status, the report and what was said besides.
+fn run(lab: &Lab, name: &str, cloud: &str, user_data: &str, more: &[&str]) -> (Option<i32>, Value, String) {
+    let (user_data, key) = files(lab, name, user_data);
+    let arguments = ["run", "cloud", "--direct", "--name", name, "--json", "--cloud", cloud, "--user-data", &user_data];
+    let ended = lab.rave(&[&arguments[..], &["--cloud-key", &key], more].concat());
+    let report = lines(&ended.stdout).into_iter().rfind(|line| line["stages"].is_array());
+    (ended.status, report.unwrap_or_else(|| panic!("{cloud}: {ended:?}")), ended.stderr)
+}
+
+fn rehearse(lab: &Lab, scene: &Scene) {
+    let Scene { cloud, user_data, says } = scene;
+    println!("{cloud}: the datasource is found, all stages are healthy");
+    let (status, report, _) = run(lab, cloud, cloud, user_data, &["--detach"]);
+    let bad: Vec<&Value> = checks(&report).into_iter().filter(|check| check["verdict"] == "unhealthy").collect();
+    assert_eq!(status, Some(0), "{cloud}: {bad:#?}");
+    assert_eq!(verdicts(&report).len(), 6);
+    assert!(with_verdict(&report, "healthy").contains("services.rehearsal.datasource"), "{cloud}");
+
+    println!("{cloud}: what user-data and the provider say is done");
+    for (command, expected) in *says {
+        let told = lab.root(cloud, command);
+        assert!(told.contains(expected), "{cloud}: {command}: {told}");
+    }
+    assert!(lab.root(cloud, "cat /run/rave/authorized_keys/agent").contains(KEY), "{cloud}: the provider's key");
+    if *cloud != "nocloud" {
+        println!("{cloud}: once it is over, nobody answers at the provider's address, and nothing else is reached");
+        let ask = "import socket; socket.create_connection(('169.254.169.254', 80), 10)";
+        assert!(lab.root(cloud, &format!("python3 -c \"{ask}\" 2>&1 || true")).contains("Error"), "{cloud}");
+    }
+    lab.good(&["vm", "rm", "--force", cloud]);
+}
+
+/// A service that fails is seen, and what it means is said.
+fn no_service(lab: &Lab) {
+    println!("a metadata service that fails is seen");
+    let (status, report, _) = run(lab, "broken", "gce", "#cloud-config\n{}\n", &["--cloud-fault", "error"]);
+    assert_eq!(status, Some(1));
+    let seen = checks(&report).into_iter().find(|check| check["id"] == "services.rehearsal.datasource").unwrap();
+    assert_eq!((&seen["verdict"], &seen["expected"]), (&"unhealthy".into(), &"gce".into()));
+    assert!(seen["observed"].as_str().unwrap().contains("metadata service"), "{seen}");
+}
+
+/// The same of user-data that the machine cannot follow: nothing is at the address that this example fetches from.
+fn failing(lab: &Lab, examples: &BTreeMap<String, String>) {
+    println!("user-data that fails is seen");
+    let (status, report, _) = run(lab, "failing", "openstack", &examples["cloud-config-run-cmds.txt"], &[]);
+    assert_eq!(status, Some(1));
+    assert!(with_verdict(&report, "healthy").contains("services.rehearsal.datasource"));
+    assert!(with_verdict(&report, "unhealthy").contains("services.rehearsal.cloud-init"), "{report}");
+}
+
+/// What makes no sense costs no boot and leaves nothing.
+fn refused(lab: &Lab) {
+    println!("what makes no sense is refused before anything starts");
+    let (good, key) = files(lab, "refused", "#cloud-config\nhostname: x\n");
+    let wrong = |name: &str, user_data: &str| files(lab, name, user_data).0;
+    let (broken, foreign) = (wrong("broken", "#cloud-config\na: [\n"), wrong("foreign", "hostname: x\n"));
+    let large = wrong("large", &format!("#!/bin/sh\n# {}\n", "x".repeat(20_000)));
+    for (arguments, status, said) in [
+        (&["cloud", "--cloud", "ec2", "--user-data", broken.as_str()][..], 1, "broken-user-data"),
+        (&["cloud", "--cloud", "ec2", "--user-data", foreign.as_str()], 1, "the first line must be #cloud-config"),
+        (&["cloud", "--cloud", "ec2", "--user-data", large.as_str()], 1, "at most"),
+        (&["cloud", "--cloud", "ec2", "--cloud-key", good.as_str()], 1, "is no public key"),
+        (&["cloud", "--cloud", "nocloud", "--cloud-fault", "hang"], 1, "no service that could fail"),
+        (&["minimal", "--cloud", "ec2", "--cloud-key", key.as_str()], 1, "cloud.enable: true"),
+    ] {
+        let ended = lab.rave(&[&["run"], arguments].concat());
+        assert_eq!(ended.status, Some(status), "{arguments:?}: {ended:?}");
+        assert!(ended.stderr.contains(said), "{arguments:?}: {ended:?}");
+        assert!(!ended.stderr.contains("xxxx"), "user-data is not printed");
+    }
+    assert!(lab.list().is_empty());
+}
