@@ -22,6 +22,7 @@ pub mod tool;
 // rooms
 pub mod check;
 pub mod debian;
+pub mod deploy;
 pub mod evidence;
 pub mod export;
 pub mod guest;
