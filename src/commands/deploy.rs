@@ -37,8 +37,8 @@ pub struct Wanted {
     pub manifest: Manifest,
     /// The digest that the programs are kept by.
     pub tools: Digest,
-    /// The store that keeps the pieces.
-    pub store: Store,
+    /// Keeps the pieces from `rave store gc`.
+    _store: Store,
 }
 
 /// What has to be done for one machine.
@@ -59,8 +59,11 @@ pub fn run(arguments: &cli::Deploy, context: &Context) -> Result<Status> {
     let prepared = build::prepare(context, asked, Manner::default())?;
     let wanted = wanted(context, &prepared)?;
     if wanted.manifest.expect.ssh.is_none() {
-        return Err(Failure::request(format!("{} lets nobody in by SSH, so that it could not be checked", arguments.image))
-            .hint("enable services.ssh"));
+        return Err(Failure::request(format!(
+            "{} lets nobody in by SSH, so that it could not be checked",
+            arguments.image
+        ))
+        .hint("enable services.ssh"));
     }
     let mut tasks = Vec::new();
     for machine in machines {
@@ -87,7 +90,8 @@ pub fn run(arguments: &cli::Deploy, context: &Context) -> Result<Status> {
         tell(context, task, &outcome);
         outcomes.push(json!({"machine": task.machine.name, "release": task.release.title(), "outcome": outcome}));
         if !is_well {
-            let left: Vec<String> = tasks.iter().skip(outcomes.len()).map(|task| task.machine.name.to_string()).collect();
+            let left: Vec<String> =
+                tasks.iter().skip(outcomes.len()).map(|task| task.machine.name.to_string()).collect();
             if !left.is_empty() {
                 context.ui.warn(format!("left as they are: {}", left.join(", ")));
             }
@@ -157,7 +161,7 @@ fn wanted(context: &Context, prepared: &Prepared) -> Result<Wanted> {
     let store = store::open(context)?;
     let bootable = of_image(context, &store, prepared)?;
     let manifest = build::read_manifest(&bootable.manifest)?;
-    Ok(Wanted { bootable, manifest, tools: tools_digest(prepared), store })
+    Ok(Wanted { bootable, manifest, tools: tools_digest(prepared), _store: store })
 }
 
 /// The digest of the programs that machines run with.
@@ -171,8 +175,11 @@ fn release(wanted: &Wanted, machine: &Machine, identity: bool) -> Result<Release
     let Wanted { manifest, tools, .. } = wanted;
     let sites: std::collections::BTreeSet<u16> = manifest.expect.https.values().map(|site| site.port).collect();
     if let Some(port) = sites.iter().find(|port| sites.len() > 1 && machine.port(**port) != **port) {
-        return Err(Failure::request(format!("{}: of an image with several sites, each is at its own port", machine.origin))
-            .hint(format!("remove the port {port} from `ports`")));
+        return Err(Failure::request(format!(
+            "{}: of an image with several sites, each is at its own port",
+            machine.origin
+        ))
+        .hint(format!("remove the port {port} from `ports`")));
     }
     let units = units::render(&Parts { declared: machine, manifest, tools, identity })?;
     Ok(Release {
@@ -263,7 +270,8 @@ fn show_commands(context: &Context, tasks: &[Task<'_>]) {
             });
         }
         if !task.actions.is_empty() {
-            let units = task.release.units.iter().map(|(name, text)| format!("\n# {}/{name}\n{text}", crate::deploy::UNITS));
+            let units =
+                task.release.units.iter().map(|(name, text)| format!("\n# {}/{name}\n{text}", crate::deploy::UNITS));
             lines.extend(units);
         }
         context.ui.print(lines.join("\n"));
@@ -278,7 +286,9 @@ fn tell(context: &Context, task: &Task<'_>, outcome: &Outcome) {
     context.ui.error(format!("{}: {} is not well\n{}", machine.name, release.title(), outcome.reason.trim_end()));
     match &outcome.instead {
         Some((title, true)) => context.ui.say(format!("{}: {title} runs again and is well", machine.name)),
-        Some((title, false)) => context.ui.error(format!("{}: {title} runs again, and is not well either", machine.name)),
+        Some((title, false)) => {
+            context.ui.error(format!("{}: {title} runs again, and is not well either", machine.name))
+        }
         None => context.ui.say(format!("{}: there was no version before it, and it does not run", machine.name)),
     }
 }

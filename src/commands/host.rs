@@ -11,8 +11,8 @@ use crate::cli;
 use crate::deploy::host::{self, Goods, Host, Manager};
 use crate::deploy::record::{Health, Order};
 use crate::deploy::{disk as machine_disk, units};
-use crate::disk;
 use crate::digest::Digest;
+use crate::disk;
 use crate::interrupt;
 use crate::name::ImageName;
 use crate::qemu::args::file;
@@ -83,7 +83,9 @@ fn parse(name: &str) -> Result<ImageName> {
 
 fn failed(error: host::Error) -> Failure {
     match error {
-        host::Error::Taken { .. } | host::Error::Unknown(_) | host::Error::Busy(_) => Failure::request(error.to_string()),
+        host::Error::Taken { .. } | host::Error::Unknown(_) | host::Error::Busy(_) => {
+            Failure::request(error.to_string())
+        }
         error => Failure::error(error),
     }
 }
@@ -127,8 +129,7 @@ fn look(context: &Context, machine: &ImageName, ssh: &str, https: Option<String>
     let directory = context.environment.credentials.as_deref();
     let key = directory.ok_or_else(|| Failure::request("there is no CREDENTIALS_DIRECTORY"))?.join(units::KEY);
     let host_key = disk::read_to_string(Path::new("/run/rave").join(machine.as_str()).join(units::HOST_KEY))?;
-    let way =
-        cli::Elsewhere { ssh: None, manifest: None, https, host_key: Some(host_key), ssh_key: Some(key) };
+    let way = cli::Elsewhere { ssh: None, manifest: None, https, host_key: Some(host_key), ssh_key: Some(key) };
     let skip: &[&str] = if full { &[] } else { &units::SELDOM };
     let report = check::over_ssh(context, manifest, &format!("{user}@{ssh}"), &way, skip)?;
     let status = check::end(&report, false);
@@ -149,7 +150,7 @@ struct Systemd;
 
 impl Manager for Systemd {
     fn systemctl(&self, words: &[&str]) -> std::result::Result<String, String> {
-        let tool = Tool::new("systemctl").args(["--no-ask-password", "--quiet"]).args(words);
+        let tool = Tool::new("systemctl").args(["--no-ask-password"]).args(words);
         let told = |error: crate::tool::Error| match error {
             crate::tool::Error::Failed { stderr, .. } => stderr,
             error => super::failure::chain(&error),
@@ -158,9 +159,13 @@ impl Manager for Systemd {
     }
 
     fn journal(&self, unit: &str) -> String {
-        let words = ["--no-pager", "--quiet", "--output=cat", "--all", "--lines", LINES, "--unit", unit];
-        let output = Tool::new("journalctl").args(words).output();
-        output.map_or_else(|e| super::failure::chain(&e), |text| String::from_utf8_lossy(&text).into_owned())
+        let text = |tool: Tool| tool.output().map(|text| String::from_utf8_lossy(&text).trim().to_owned());
+        let last = text(Tool::new("systemctl").args(["show", "--value", "--property=InvocationID", unit]));
+        let words = ["--no-pager", "--quiet", "--output=cat", "--all", "--lines", LINES];
+        // What the unit said this time, not what it said before.
+        let said =
+            last.and_then(|id| text(Tool::new("journalctl").args(words).arg(format!("_SYSTEMD_INVOCATION_ID={id}"))));
+        said.unwrap_or_else(|error| super::failure::chain(&error))
     }
 
     fn encrypt(&self, name: &str, plain: &[u8]) -> host::Result<Vec<u8>> {

@@ -46,10 +46,13 @@ pub fn run(arguments: &cli::Ps, context: &Context) -> Result<Status> {
         // Machines that the target no longer has, where it has others.
         for (host, facts) in &known {
             let Ok(Some(facts)) = facts else { continue };
-            let is_declared = |machine: &ImageName| target.machines.iter().any(|m| m.name == *machine && m.host == *host);
-            let left = facts.machines.iter().filter(|(machine, found)| found.record.target == name && !is_declared(machine));
+            let is_declared =
+                |machine: &ImageName| target.machines.iter().any(|m| m.name == *machine && m.host == *host);
+            let left =
+                facts.machines.iter().filter(|(machine, found)| found.record.target == name && !is_declared(machine));
             for (machine, found) in left {
-                let host = host.as_ref().map_or("this host".to_owned(), |place| format!("{}@{}", place.user, place.host));
+                let host =
+                    host.as_ref().map_or("this host".to_owned(), |place| format!("{}@{}", place.user, place.host));
                 let mut drift = drift(&name, found, None);
                 drift.insert(0, "no longer declared".to_owned());
                 let found = Ok(Some(found.clone()));
@@ -91,7 +94,13 @@ fn row(
         Ok(None) => differs.push("not deployed".to_owned()),
         Err(_) => {}
     }
-    Ok(Row { target: target.to_owned(), machine: machine.name.clone(), host: machine.host_name(), found, drift: differs })
+    Ok(Row {
+        target: target.to_owned(),
+        machine: machine.name.clone(),
+        host: machine.host_name(),
+        found,
+        drift: differs,
+    })
 }
 
 /// Another build of the image than the one that runs, if it is the newest here.
@@ -99,9 +108,9 @@ fn newer(context: &Context, store: &Store, found: &MachineFacts) -> Result<Optio
     let current = &found.record.current;
     let Ok((_, named)) = project::read(&context.project, current.image.as_str()) else { return Ok(None) };
     let newest = Generations::of(store, &named, &current.image).newest()?;
-    Ok(newest.filter(|newest| newest.disk.sha256 != current.disk).map(|newest| {
-        format!("{} {} (root hash {}) is built", newest.image, newest.version, newest.root_hash.short())
-    }))
+    Ok(newest
+        .filter(|newest| newest.disk.sha256 != current.disk)
+        .map(|newest| format!("{} {} (root hash {}) is built", newest.image, newest.version, newest.root_hash.short())))
 }
 
 /// The state of a machine in a word or two.

@@ -23,8 +23,12 @@ pub fn run(verb: &cli::Target, context: &Context) -> Result<Status> {
         own(&way, &target.name, machine)?;
         let (service, timer) = (units::service(&machine.name), units::timer(&machine.name));
         match verb {
-            cli::Target::Start(_) => drop(way.program_output(&["systemctl", "enable", "--quiet", "--now", &service, &timer])?),
-            cli::Target::Stop(_) => drop(way.program_output(&["systemctl", "disable", "--quiet", "--now", &timer, &service])?),
+            cli::Target::Start(_) => {
+                drop(way.program_output(&["systemctl", "enable", "--quiet", "--now", &service, &timer])?)
+            }
+            cli::Target::Stop(_) => {
+                drop(way.program_output(&["systemctl", "disable", "--quiet", "--now", &timer, &service])?)
+            }
             cli::Target::Restart(_) => drop(way.program_output(&["systemctl", "restart", &service])?),
             cli::Target::Check(_) => {
                 let answer = way.run(&["host", "verify", machine.name.as_str()])?;
@@ -38,7 +42,17 @@ pub fn run(verb: &cli::Target, context: &Context) -> Result<Status> {
             }
             cli::Target::Logs { lines, .. } => {
                 let lines = lines.to_string();
-                let words = ["journalctl", "--no-pager", "--quiet", "--all", "--output=short-iso", "--lines", &lines, "--unit", &service];
+                let words = [
+                    "journalctl",
+                    "--no-pager",
+                    "--quiet",
+                    "--all",
+                    "--output=short-iso",
+                    "--lines",
+                    &lines,
+                    "--unit",
+                    &service,
+                ];
                 context.ui.print_bytes(&way.program_output(&words)?);
             }
             cli::Target::Remove { purge, .. } => {
@@ -63,6 +77,7 @@ fn own(way: &Way, target: &str, machine: &Machine) -> Result<()> {
     if found.record.target == target {
         return Ok(());
     }
-    let text = format!("machine {} on {} belongs to target `{}`", machine.name, machine.host_name(), found.record.target);
+    let text =
+        format!("machine {} on {} belongs to target `{}`", machine.name, machine.host_name(), found.record.target);
     Err(Failure::request(text))
 }

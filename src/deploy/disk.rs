@@ -232,7 +232,11 @@ impl Switch<'_> {
         };
         let size = from.end - from.start;
         if size > to.end - to.start {
-            let reason = format!("its EFI system partition has {} MiB, the disk's has {}", size >> 20, (to.end - to.start) >> 20);
+            let reason = format!(
+                "its EFI system partition has {} MiB, the disk's has {}",
+                size >> 20,
+                (to.end - to.start) >> 20
+            );
             return Err(self.unfit(reason));
         }
         let file = disk::open_existing_rw(self.path)?;
@@ -244,7 +248,9 @@ impl Switch<'_> {
     fn content(&self, uuid: Uuid) -> Result<u64, Error> {
         let uuid = uuid.to_string();
         let found = self.manifest.partitions.iter().find(|partition| partition.uuid == uuid);
-        found.map(|partition| partition.content.size).ok_or_else(|| self.unfit("its manifest is of another image".to_owned()))
+        found
+            .map(|partition| partition.content.size)
+            .ok_or_else(|| self.unfit("its manifest is of another image".to_owned()))
     }
 
     fn unfit(&self, reason: String) -> Error {

@@ -10,7 +10,11 @@ const MIB: u64 = 1 << 20;
 fn image(directory: &Path, version: u8, size: u64) -> (PathBuf, Manifest) {
     let root_hash = Digest::of(&[version]);
     let (data, tree) = Uuid::of_root_hash(&root_hash);
-    let parts = [("esp", gpt::ESP, Uuid::from_u128(7), MIB), ("r", gpt::ROOT_X86_64, data, size), ("t", gpt::ROOT_X86_64_VERITY, tree, MIB)];
+    let parts = [
+        ("esp", gpt::ESP, Uuid::from_u128(7), MIB),
+        ("r", gpt::ROOT_X86_64, data, size),
+        ("t", gpt::ROOT_X86_64_VERITY, tree, MIB),
+    ];
     let mut manifest = Manifest { root_hash, disk_size: 16 * MIB, partitions: Vec::new(), ..fixture::manifest() };
     let made: Vec<Partition> = parts
         .into_iter()
@@ -20,7 +24,13 @@ fn image(directory: &Path, version: u8, size: u64) -> (PathBuf, Manifest) {
             let blob = manifest::Blob { sha256: Digest::of(b""), size };
             let label = format!("{label}_{version}");
             let (name, kind_name, id) = (label.clone(), kind.to_string(), uuid.to_string());
-            manifest.partitions.push(manifest::Partition { label: name, kind: kind_name, uuid: id, size, content: blob });
+            manifest.partitions.push(manifest::Partition {
+                label: name,
+                kind: kind_name,
+                uuid: id,
+                size,
+                content: blob,
+            });
             Partition { kind, uuid, label, size, attributes: READ_ONLY, content }
         })
         .collect();
@@ -34,7 +44,9 @@ fn first_boot(path: &Path) {
     let mut file = disk::open_existing_rw(path).unwrap();
     let mut table = GPT::find_from(&mut file).unwrap();
     table.header.update_from(&mut file, 512).unwrap();
-    for (label, kind, size) in [("_empty", gpt::ROOT_X86_64, 2), ("_empty", gpt::ROOT_X86_64_VERITY, 1), ("var", Uuid::from_u128(5), 1)] {
+    for (label, kind, size) in
+        [("_empty", gpt::ROOT_X86_64, 2), ("_empty", gpt::ROOT_X86_64_VERITY, 1), ("var", Uuid::from_u128(5), 1)]
+    {
         let number = table.iter().find(|(_, entry)| entry.is_unused()).unwrap().0;
         let sectors = size * MIB / 512;
         let starting_lba = table.find_first_place(sectors).unwrap();
@@ -54,7 +66,8 @@ fn first_boot(path: &Path) {
 
 fn find(path: &Path, label: &str) -> std::ops::Range<u64> {
     let table = read_table(path).unwrap();
-    let found = table.iter().find(|(_, entry)| entry.partition_name.as_str() == label).map(|(_, entry)| range(&table, entry));
+    let found =
+        table.iter().find(|(_, entry)| entry.partition_name.as_str() == label).map(|(_, entry)| range(&table, entry));
     found.unwrap_or_else(|| panic!("no partition {label}"))
 }
 
@@ -110,7 +123,14 @@ fn what_was_cut_short_is_done_again() {
     first_boot(&path);
     // A power cut while the EFI system partition was written: the note names no version.
     prepare(&path, &two.0, &two.1).unwrap();
-    let esp = read_table(&path).unwrap().iter().find(|(_, e)| e.partition_type_guid == guid(gpt::ESP)).unwrap().1.starting_lba * 512;
+    let esp = read_table(&path)
+        .unwrap()
+        .iter()
+        .find(|(_, e)| e.partition_type_guid == guid(gpt::ESP))
+        .unwrap()
+        .1
+        .starting_lba
+        * 512;
     disk::open_existing_rw(&path).unwrap().write_all_at(&[99; 512], esp).unwrap();
     Note { boots: None, before: Some(one.1.root_hash) }.write(&path).unwrap();
     assert_eq!(prepare(&path, &two.0, &two.1).unwrap(), Done::Switched);

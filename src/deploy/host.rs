@@ -290,7 +290,8 @@ impl<'a> Host<'a> {
         let directory = self.config(name).join(CREDENTIALS);
         disk::create_private_dir(&directory)?;
         if let Some(user) = &order.user {
-            let keys: Vec<&str> = std::iter::once(public.as_str()).chain(order.authorized_keys.iter().map(String::as_str)).collect();
+            let keys: Vec<&str> =
+                std::iter::once(public.as_str()).chain(order.authorized_keys.iter().map(String::as_str)).collect();
             let credential = units::authorized_keys(user);
             let text = qemu::ssh::smbios(&credential, (keys.join("\n") + "\n").as_bytes());
             disk::write_atomic(directory.join(credential), text.as_bytes(), 0o600)?;
@@ -347,7 +348,8 @@ impl<'a> Host<'a> {
     }
 
     fn expect(&self, words: &[&str]) -> Result<()> {
-        let failed = |said| disk::Error { verb: "have systemd follow", path: UNITS.into(), source: std::io::Error::other(said) };
+        let failed =
+            |said| disk::Error { verb: "have systemd follow", path: UNITS.into(), source: std::io::Error::other(said) };
         self.manage(words).map(drop).map_err(|said: String| failed(said).into())
     }
 }

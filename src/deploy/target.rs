@@ -98,10 +98,10 @@ impl Target {
             None => Vec::new(),
         };
         if machines.is_empty() && errors.is_empty() {
-            errors.push(
-                Diagnostic::error(&root.origin, "the target has no machines")
-                    .help("write `machines: { NAME: { host: root@HOST } }`, or `machines: { NAME: {} }` for this host"),
-            );
+            errors
+                .push(Diagnostic::error(&root.origin, "the target has no machines").help(
+                    "write `machines: { NAME: { host: root@HOST } }`, or `machines: { NAME: {} }` for this host",
+                ));
         }
         clashes(&machines, &mut errors);
         let target = Self { name: name.to_owned(), description, identity, authorized_keys, machines };
@@ -173,14 +173,18 @@ fn machine(name: &str, origin: &Origin, node: &Node, errors: &mut Vec<Diagnostic
     parse("listen", "write an address of IPv4: 127.0.0.1 for this host only, 0.0.0.0 for all", &mut |text| {
         text.parse().map(|address| listen = address).is_ok()
     });
-    parse("accelerator", "kvm, or tcg for software emulation, which is some ten times slower", &mut |text| match text {
-        "kvm" => true,
-        "tcg" => {
-            accelerator = Accelerator::Tcg;
-            true
-        }
-        _ => false,
-    });
+    parse(
+        "accelerator",
+        "kvm, or tcg for software emulation, which is some ten times slower",
+        &mut |text| match text {
+            "kvm" => true,
+            "tcg" => {
+                accelerator = Accelerator::Tcg;
+                true
+            }
+            _ => false,
+        },
+    );
     parse("health", "write a duration between 1m and 1d, such as 5m", &mut |text| {
         let asked = quantity::milliseconds(text).map(Duration::from_millis);
         asked.filter(|time| (SOONEST..=LATEST).contains(time)).map(|time| health = time).is_some()

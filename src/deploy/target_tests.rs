@@ -34,7 +34,9 @@ fn machines_of_one_host_share_no_port() {
     let two = |more: &str| read(&format!("kind: qemu\nmachines:\n  a: {{}}\n  b: {{{more}}}\n"));
     assert_eq!(
         two("").unwrap_err(),
-        ["targets/edge.yaml:4:3: port 2222 of this host is taken twice (give one of them another with `ports: { 22: 2223 }`)"]
+        [
+            "targets/edge.yaml:4:3: port 2222 of this host is taken twice (give one of them another with `ports: { 22: 2223 }`)"
+        ]
     );
     assert!(two("ports: { 22: 2223 }").is_ok());
     assert!(two("host: root@other").is_ok());
@@ -42,7 +44,9 @@ fn machines_of_one_host_share_no_port() {
 
 #[test]
 fn what_is_no_target_is_refused() {
-    for text in ["", "[]", "kind: qemu", "kind: qemu\nmachines: {}", "kind: qemu\nmachines: [a]", "machines: {a: {}}", "a: *b"] {
+    for text in
+        ["", "[]", "kind: qemu", "kind: qemu\nmachines: {}", "kind: qemu\nmachines: [a]", "machines: {a: {}}", "a: *b"]
+    {
         assert!(read(text).is_err(), "{text}");
     }
     let long = format!("kind: qemu\nmachines: {{ {}: {{}} }}", "a".repeat(NAME + 1));

@@ -177,7 +177,8 @@ fn look(parts: &Parts<'_>, full: bool) -> String {
     let sites: BTreeSet<u16> = parts.manifest.expect.https.values().map(|site| site.port).collect();
     // Several sites are tried at their own ports.
     let site = sites.first().filter(|_| sites.len() == 1);
-    let https = site.map(|site| format!(" --https https://{address}:{}", parts.declared.port(*site))).unwrap_or_default();
+    let https =
+        site.map(|site| format!(" --https https://{address}:{}", parts.declared.port(*site))).unwrap_or_default();
     let sandbox = sandbox(parts);
     let service = service(name);
     format!(
@@ -189,7 +190,6 @@ After={service}
 [Service]
 Type=oneshot
 ExecStart={RAVE} --quiet host look {name} --ssh {address}:{ssh}{https}{option}
-Environment=HOME=/root
 TimeoutStartSec={START}
 StateDirectory=rave-check/{name}
 StateDirectoryMode=0700
@@ -231,7 +231,8 @@ WantedBy=timers.target
 fn sandbox(parts: &Parts<'_>) -> String {
     let (tools, disk) = (parts.tools, parts.manifest.disk.sha256);
     format!(
-        "RootDirectory={STATE}/tools/{tools}
+        "Environment=HOME=/root
+RootDirectory={STATE}/tools/{tools}
 BindReadOnlyPaths={STATE}/images/{disk}:{IMAGE}
 MountAPIVFS=yes
 PrivateDevices=yes
@@ -268,11 +269,8 @@ UMask=0077
 /// The machine as QEMU's arguments are made of it.
 fn described(parts: &Parts<'_>) -> qemu::Result<Machine> {
     let Parts { declared, manifest, .. } = parts;
-    let profile = Profile {
-        memory: manifest.machine.memory,
-        vcpus: manifest.machine.vcpus,
-        ..Profile::of(manifest.mode)?
-    };
+    let profile =
+        Profile { memory: manifest.machine.memory, vcpus: manifest.machine.vcpus, ..Profile::of(manifest.mode)? };
     let mut guests: Vec<u16> = manifest.expect.https.values().map(|site| site.port).collect();
     guests.push(22);
     guests.extend(declared.ports.keys());

@@ -32,10 +32,11 @@ pub fn host_key(directory: &Path, key_file: &str) -> Result<String> {
 
 async fn answering(directory: &Path) -> Result<Agent> {
     loop {
-        // The socket appears a moment after the process, and the agent much later.
+        // The socket appears a moment after the process, one of an earlier process may be there, and the agent answers
+        // much later.
         match Agent::connect(directory).await {
             Ok(Some(agent)) if agent.ping(ANSWER).await.is_ok() => return Ok(agent),
-            Ok(_) | Err(Error::Link { .. }) => sleep(TICK).await,
+            Ok(_) | Err(Error::Link { .. } | Error::Disk(_)) => sleep(TICK).await,
             Err(error) => return Err(error),
         }
     }

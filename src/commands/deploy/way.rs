@@ -54,7 +54,8 @@ impl Way {
         let answer = match &self.place {
             None => self.ask(self.rave(&["host", "facts"]), b"")?,
             Some(_) => {
-                let script = "for rave in \"$@\"; do if [ -x \"$rave\" ]; then exec \"$rave\" host facts; fi; done; echo null";
+                let script =
+                    "for rave in \"$@\"; do if [ -x \"$rave\" ]; then exec \"$rave\" host facts; fi; done; echo null";
                 let known = format!("{STATE}/bin/rave");
                 self.ask(self.words(&["sh", "-c", script, "rave", &self.program(), &known]), b"")?
             }
@@ -69,13 +70,15 @@ impl Way {
             return Ok(());
         }
         let program = self.program();
-        let there = self.ask(self.words(&["sh", "-c", "if [ -x \"$1\" ]; then echo yes; fi", "rave", &program]), b"")?;
+        let there =
+            self.ask(self.words(&["sh", "-c", "if [ -x \"$1\" ]; then echo yes; fi", "rave", &program]), b"")?;
         if there == b"yes\n" {
             return Ok(());
         }
         let script = "set -e; umask 022; mkdir -p \"${1%/*}\"; trap 'rm -f \"$1.$$\"' EXIT; cat > \"$1.$$\"; \
                       chmod 755 \"$1.$$\"; mv -f \"$1.$$\" \"$1\"; ln -sfn \"${1##*/}\" \"${1%/*}/rave\"";
-        let write = |stdin: &mut dyn Write| io::copy(&mut disk::open(&self.rave).map_err(io::Error::other)?, stdin).map(drop);
+        let write =
+            |stdin: &mut dyn Write| io::copy(&mut disk::open(&self.rave).map_err(io::Error::other)?, stdin).map(drop);
         self.stream(self.words(&["sh", "-c", script, "rave", &program]), &write).map(drop)
     }
 
@@ -164,9 +167,16 @@ impl Way {
             let (program, rest) = words.split_first().unwrap_or((&"true", &[]));
             return Tool::new(program).args(rest);
         };
-        let sudo: &[&str] = if place.user == "root" { &["env", "HOME=/root"] } else { &["sudo", "-n", "--", "env", "HOME=/root"] };
+        let sudo: &[&str] =
+            if place.user == "root" { &["env", "HOME=/root"] } else { &["sudo", "-n", "--", "env", "HOME=/root"] };
         let line = sudo.iter().chain(words).map(|word| quote(word));
-        let options = ["BatchMode=yes", "ClearAllForwardings=yes", "ConnectTimeout=30", "LogLevel=ERROR", "ServerAliveInterval=15"];
+        let options = [
+            "BatchMode=yes",
+            "ClearAllForwardings=yes",
+            "ConnectTimeout=30",
+            "LogLevel=ERROR",
+            "ServerAliveInterval=15",
+        ];
         let options = options.iter().flat_map(|option| ["-o", *option]);
         let port = place.port.to_string();
         self.ssh.clone().arg("-T").args(options).args(["-p", &port, "-l", &place.user, "--", &place.host]).args(line)
@@ -185,9 +195,11 @@ impl Way {
         let mut child = command.spawn().map_err(broken)?;
         let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
         let (written, answer, said) = std::thread::scope(|scope| {
-            let read = |limit| move |pipe: Option<Box<dyn Read + Send>>| {
-                let mut bytes = Vec::new();
-                pipe.map_or(Ok(0), |pipe| pipe.take(limit).read_to_end(&mut bytes)).map(|_| bytes)
+            let read = |limit| {
+                move |pipe: Option<Box<dyn Read + Send>>| {
+                    let mut bytes = Vec::new();
+                    pipe.map_or(Ok(0), |pipe| pipe.take(limit).read_to_end(&mut bytes)).map(|_| bytes)
+                }
             };
             let stdout = stdout.map(|pipe| Box::new(pipe) as Box<dyn Read + Send>);
             let stderr = stderr.map(|pipe| Box::new(pipe) as Box<dyn Read + Send>);
@@ -210,7 +222,9 @@ impl Way {
         }
         let failure = Failure::error(format!("{}: {}", self.name(), self.reason(&said)));
         Err(match said.as_str() {
-            text if text.contains("Host key verification failed") => failure.hint("the key of the host must be in known_hosts"),
+            text if text.contains("Host key verification failed") => {
+                failure.hint("the key of the host must be in known_hosts")
+            }
             text if text.contains("Permission denied") => failure.hint("ssh must be able to log in without a question"),
             text if text.contains("sudo:") => failure.hint("the user must become root by sudo without a password"),
             _ => failure,

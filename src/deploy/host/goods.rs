@@ -91,10 +91,18 @@ impl Host<'_> {
         for goods in [Goods::Tools, Goods::Image] {
             for path in listed(&self.at(STATE).join(goods.directory()))? {
                 let is_needed = path.file_name().is_some_and(|name| needed.contains(&*name.to_string_lossy()));
-                let age = disk::metadata(&path)?.modified().ok().and_then(|time| time.elapsed().ok());
-                if !is_needed && age.is_some_and(|age| age > UNDER_WAY) {
+                if !is_needed && is_old(&path)? {
                     disk::remove_dir_all(path)?;
                 }
+            }
+        }
+        // The link is the newest rave, and a deployment that is under way has its own.
+        let bin = self.at(STATE).join("bin");
+        let newest = disk::read_link(bin.join("rave")).ok();
+        for path in listed(&bin)? {
+            let is_newest = path.file_name().map(Path::new) == newest.as_deref() || path.ends_with("rave");
+            if !is_newest && is_old(&path)? {
+                disk::remove_file(path)?;
             }
         }
         Ok(())
@@ -104,6 +112,12 @@ impl Host<'_> {
         let paths = listed(&self.at(STATE).join(goods.directory()))?;
         Ok(paths.iter().filter_map(|path| path.file_name()?.to_str()?.parse().ok()).collect())
     }
+}
+
+/// Whether no deployment that is under way has brought this.
+fn is_old(path: &Path) -> Result<bool> {
+    let age = disk::metadata(path)?.modified().ok().and_then(|time| time.elapsed().ok());
+    Ok(age.is_some_and(|age| age > UNDER_WAY))
 }
 
 /// Takes a disk and a manifest out of an archive.
