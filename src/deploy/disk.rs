@@ -188,9 +188,10 @@ impl Switch<'_> {
         }
         let file = disk::open_existing_rw(self.path)?;
         // What is half written must not be taken for the version that was there.
-        let unfinished = Uuid::from_digest(&Canonical::new("rave slot being written").finish());
         self.rename(&file, &chosen, |entry, _| {
-            entry.unique_partition_guid = guid(unfinished);
+            let mut unfinished = Canonical::new("rave slot being written");
+            let own = unfinished.field(entry.starting_lba.to_le_bytes()).finish();
+            entry.unique_partition_guid = guid(Uuid::from_digest(&own));
             entry.partition_name = "_empty".into();
         })?;
         for (_, from, start, size) in &chosen {

@@ -163,6 +163,10 @@ RuntimeDirectoryMode=0755
     // Loopback and the addresses of clients: the guest's own traffic leaves through QEMU as well.
     put(&mut text, format_args!("RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6"));
     put(&mut text, format_args!("CapabilityBoundingSet={capabilities}\nAmbientCapabilities={capabilities}"));
+    if !low {
+        // A port below 1024 is opened by the right to do so, which counts for nothing in a user namespace.
+        text.push_str("PrivateUsers=yes\n");
+    }
     text.push_str(&sandbox(parts));
     text.push_str("\n[Install]\nWantedBy=multi-user.target\n");
     Ok(text)
@@ -179,6 +183,7 @@ fn look(parts: &Parts<'_>, full: bool) -> String {
     let site = sites.first().filter(|_| sites.len() == 1);
     let https =
         site.map(|site| format!(" --https https://{address}:{}", parts.declared.port(*site))).unwrap_or_default();
+    let allowed = if address.is_loopback() { "localhost".to_owned() } else { address.to_string() };
     let sandbox = sandbox(parts);
     let service = service(name);
     format!(
@@ -202,8 +207,9 @@ LimitCORE=0
 MemoryDenyWriteExecute=yes
 RestrictAddressFamilies=AF_UNIX AF_INET
 IPAddressDeny=any
-IPAddressAllow={address}
+IPAddressAllow={allowed}
 CapabilityBoundingSet=
+PrivateUsers=yes
 {sandbox}"
     )
 }
