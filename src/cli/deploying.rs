@@ -63,12 +63,20 @@ pub struct Ps {
 #[derive(Debug, Subcommand)]
 pub enum Target {
     /// Start the machines of a target
+    #[command(after_help = "Example:
+  rave target start edge                  now, and whenever their hosts start")]
     Start(Machines),
     /// Shut them down; the next start of their host does not start them
+    #[command(after_help = "Example:
+  rave target stop edge --machine edge-1  one of them")]
     Stop(Machines),
     /// Shut them down and start them again
+    #[command(after_help = "Example:
+  rave target restart edge                one after the other")]
     Restart(Machines),
     /// Look at them from outside, as after a deployment
+    #[command(after_help = "Example:
+  rave target check edge                  exit status 1 if one is not well")]
     Check(Machines),
     /// Print what their consoles have shown and what was done to them
     #[command(after_help = "Example:

@@ -124,7 +124,7 @@ fn a_version_that_is_well_stays_and_the_one_before_is_kept() {
     assert!(host.apply(&order("1"), Some(b"AGE-SECRET-KEY-1")).unwrap().healthy);
     assert_eq!(world.record(), runs("1", None, true));
     let credentials = world.root.path().join("etc/rave/machines/a/credentials");
-    assert_eq!(disk::read_to_string(credentials.join("rave.identity")).unwrap(), "sealed rave.identity 71");
+    assert_eq!(disk::read_to_string(credentials.join("rave.identity")).unwrap(), "sealed rave.identity 67");
     let keys = disk::read_to_string(credentials.join("ssh.authorized_keys.agent")).unwrap();
     assert!(keys.starts_with("io.systemd.credential.binary:ssh.authorized_keys.agent="), "{keys}");
     assert!(host.apply(&order("2"), None).unwrap().healthy);
@@ -233,7 +233,7 @@ fn an_image_arrives_whole_or_not_at_all() {
         archive.into_inner().unwrap().finish().unwrap()
     };
     let whole = pack(&[("manifest.json", &manifest.to_json().unwrap()), ("disk.raw", &raw), ("stranger", b"x")]);
-    let mut receive = |bytes: &[u8]| host.receive(Goods::Image, &digest, bytes, Path::new("/proc/self/exe"));
+    let receive = |bytes: &[u8]| host.receive(Goods::Image, &digest, bytes, Path::new("/proc/self/exe"));
     let other = [raw.as_slice(), b"x"].concat();
     let damaged = pack(&[("manifest.json", &manifest.to_json().unwrap()), ("disk.raw", &other)]);
     assert!(matches!(receive(&damaged), Err(Error::Damaged { .. })));

@@ -13,13 +13,14 @@ use rave::cli::Cli;
 use super::world::{NOBODY, Ran, World, ran};
 
 const CONFIGURATION: &str = include_str!("../../docs/configuration.md");
+const DEPLOY: &str = include_str!("../../docs/deploy.md");
 const EXPORT: &str = include_str!("../../docs/export.md");
 const INSTALLATION: &str = include_str!("../../docs/installation.md");
 const HARDENING: &str = include_str!("../../docs/hardening.md");
 const OPERATION: &str = include_str!("../../docs/operation.md");
 const TROUBLESHOOTING: &str = include_str!("../../docs/troubleshooting.md");
 const UPGRADE: &str = include_str!("../../docs/upgrade.md");
-const GUIDES: [&str; 7] = [CONFIGURATION, EXPORT, HARDENING, INSTALLATION, OPERATION, TROUBLESHOOTING, UPGRADE];
+const GUIDES: [&str; 8] = [CONFIGURATION, DEPLOY, EXPORT, HARDENING, INSTALLATION, OPERATION, TROUBLESHOOTING, UPGRADE];
 
 /// The blocks of a guide: language and text.
 fn blocks(guide: &str) -> Vec<(&str, &str)> {
