@@ -5,6 +5,8 @@
 
 #[path = "cli/archive.rs"]
 mod archive;
+#[path = "cli/deploy.rs"]
+mod deploy;
 #[path = "cli/diff.rs"]
 mod diff;
 #[path = "cli/evidence.rs"]

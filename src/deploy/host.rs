@@ -155,6 +155,7 @@ impl<'a> Host<'a> {
             }
         }
         self.furnish(order, identity)?;
+        let released: Vec<Release> = before.iter().flat_map(Record::releases).chain([&order.release]).cloned().collect();
         let previous = match before {
             // What was never found well is nothing to go back to.
             Some(record) if record.confirmed && record.current != order.release => Some(record.current),
@@ -182,7 +183,7 @@ impl<'a> Host<'a> {
             self.write(name, &record)?;
             self.manage(&["enable", "--now", &units::timer(name)]).ok();
         }
-        self.collect()?;
+        self.collect(&released)?;
         Ok(outcome)
     }
 
@@ -254,7 +255,8 @@ impl<'a> Host<'a> {
                 disk::remove_dir_all(self.root.join(directory).join(name.as_str()))?;
             }
         }
-        self.collect()
+        let released: Vec<Release> = record.releases().cloned().collect();
+        self.collect(&released)
     }
 
     fn install(&self, name: &ImageName, release: &Release) -> Result<()> {

@@ -62,19 +62,29 @@ impl World {
     fn new() -> Self {
         let root = tempfile::tempdir().unwrap();
         disk::create_dir_all(root.path().join("etc/systemd/system")).unwrap();
-        for version in ["1", "2", "3"] {
-            let release = release(version);
-            for (goods, digest) in [("tools", release.tools), ("images", release.disk)] {
-                let place = root.path().join(STATE.trim_start_matches('/')).join(goods).join(digest.to_string());
-                disk::create_dir_all(place).unwrap();
-            }
+        let world = Self { root };
+        ["1", "2", "3"].iter().for_each(|version| world.bring(version));
+        world
+    }
+
+    fn bring(&self, version: &str) {
+        let release = release(version);
+        for (goods, digest) in [("tools", release.tools), ("images", release.disk)] {
+            let place = self.root.path().join(STATE.trim_start_matches('/')).join(goods).join(digest.to_string());
+            disk::create_dir_all(place).unwrap();
         }
-        Self { root }
     }
 
     fn fake(&self) -> Fake<'_> {
         let none = || RefCell::new(Vec::new());
         Fake { root: self.root.path(), unwell: none(), broken: none(), said: RefCell::default(), clock: Cell::new(0) }
+    }
+
+    /// The versions whose images are there.
+    fn kept(&self) -> Vec<&'static str> {
+        let images = self.root.path().join("var/lib/rave/images");
+        let is_there = |version: &&str| disk::exists(images.join(release(version).disk.to_string()));
+        ["1", "2", "3"].into_iter().filter(is_there).collect()
     }
 
     fn record(&self) -> Option<(String, Option<String>, bool)> {
@@ -133,7 +143,7 @@ fn a_version_that_is_well_stays_and_the_one_before_is_kept() {
     assert_eq!(fake.unit("rave-a.service"), "# version-2\n");
     // The same again keeps what there is to go back to.
     assert!(host.apply(&order("2"), None).unwrap().healthy);
-    assert_eq!(world.record(), runs("2", Some("1"), true));
+    assert_eq!((world.record(), world.kept()), (runs("2", Some("1"), true), vec!["1", "2", "3"]));
     let facts = host.facts().unwrap();
     let machine = facts.machines.values().next().unwrap();
     assert_eq!((machine.state.as_str(), &machine.changed[..]), ("active", &[][..]));
@@ -155,12 +165,14 @@ fn a_version_that_is_not_well_gives_way_to_the_one_before() {
     assert_eq!((world.record(), fake.unit("rave-a.service")), (runs("1", None, true), "# version-1\n".to_owned()));
     let refused = host.record(&"a".parse().unwrap()).unwrap().unwrap().failure.unwrap();
     assert_eq!((refused.release, refused.reason), (release("2").title(), outcome.reason));
+    assert_eq!(world.kept(), ["1", "3"]);
     fake.broken.borrow_mut().push("version-3");
     let outcome = host.apply(&order("3"), None).unwrap();
     assert!(outcome.reason.contains("it did not start: the control process failed\nthe journal of rave-a.service"));
     assert_eq!(world.record(), runs("1", None, true));
     // Both are not well: what was there is there, and nobody says that it is well.
     fake.unwell.borrow_mut().push("version-1");
+    world.bring("2");
     let outcome = host.apply(&order("2"), None).unwrap();
     assert_eq!(outcome.instead, Some((release("1").title(), false)));
     assert_eq!(world.record(), runs("1", None, false));
@@ -210,6 +222,8 @@ fn another_targets_machine_and_what_was_not_brought_are_refused() {
     assert!(matches!(host.remove(&"a".parse().unwrap(), "lab", true), Err(Error::Taken { .. })));
     assert_eq!(fake.said.borrow().len(), said);
     host.remove(&"a".parse().unwrap(), "edge", false).unwrap();
+    // What waits for another deployment stays.
+    assert_eq!(world.kept(), ["2", "3"]);
     assert!(matches!(host.remove(&"a".parse().unwrap(), "edge", false), Err(Error::Unknown(_))));
 }
 

@@ -56,6 +56,13 @@ pub struct Record {
     pub failure: Option<Refused>,
 }
 
+impl Record {
+    /// The versions whose images and programs the host keeps.
+    pub fn releases(&self) -> impl Iterator<Item = &Release> {
+        std::iter::once(&self.current).chain(&self.previous)
+    }
+}
+
 /// A version that was taken back.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::{Error, Host, Result, listed, read_json};
+use crate::deploy::record::Release;
 use crate::deploy::{STATE, units};
 use crate::digest::Digest;
 use crate::disk;
@@ -78,20 +79,22 @@ impl Host<'_> {
         Ok(disk::sync(&parent)?)
     }
 
-    /// Removes images and programs that no machine needs, and what broke off.
-    pub(super) fn collect(&self) -> Result<()> {
+    /// Removes images and programs that no machine needs: those of versions that were `released`, and what broke off.
+    pub(super) fn collect(&self, released: &[Release]) -> Result<()> {
+        let released: BTreeSet<String> =
+            released.iter().flat_map(|release| [release.disk, release.tools]).map(|digest| digest.to_string()).collect();
         let mut needed = BTreeSet::new();
         for name in self.names()? {
             if let Some(record) = self.record(&name)? {
-                for release in std::iter::once(&record.current).chain(&record.previous) {
+                for release in record.releases() {
                     needed.extend([release.disk, release.tools].map(|digest| digest.to_string()));
                 }
             }
         }
         for goods in [Goods::Tools, Goods::Image] {
             for path in listed(&self.at(STATE).join(goods.directory()))? {
-                let is_needed = path.file_name().is_some_and(|name| needed.contains(&*name.to_string_lossy()));
-                if !is_needed && is_old(&path)? {
+                let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+                if !needed.contains(&name) && (released.contains(&name) || is_old(&path)?) {
                     disk::remove_dir_all(path)?;
                 }
             }
