@@ -3,6 +3,7 @@
 mod goods;
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::record::{FORMAT, Facts, Health, MachineFacts, Order, Record, Refused, Release};
 use super::{CONFIG, UNITS, units};
@@ -18,6 +19,12 @@ const RECORD: &str = "record.json";
 const CREDENTIALS: &str = "credentials";
 /// The longest record or report that is read, in bytes.
 const LIMIT: u64 = 64 << 20;
+
+/// What is measured regularly is there some time after a start, later on a busy host: how often it is looked at again, and
+/// after which time.
+const MEASURED: &str = "monitoring.";
+const AGAIN: u32 = 2;
+const SETTLE: Duration = Duration::from_secs(60);
 
 /// Why a host could not do what it was asked for.
 #[derive(Debug, thiserror::Error)]
@@ -83,6 +90,8 @@ pub trait Manager {
     fn systemctl(&self, words: &[&str]) -> std::result::Result<String, String>;
     /// The last lines that a unit has written.
     fn journal(&self, unit: &str) -> String;
+    /// Waits.
+    fn pause(&self, time: Duration);
     /// Encrypts a credential for this host (systemd-creds(1)).
     fn encrypt(&self, name: &str, plain: &[u8]) -> Result<Vec<u8>>;
 }
@@ -155,7 +164,8 @@ impl<'a> Host<'a> {
             }
         }
         self.furnish(order, identity)?;
-        let released: Vec<Release> = before.iter().flat_map(Record::releases).chain([&order.release]).cloned().collect();
+        let released: Vec<Release> =
+            before.iter().flat_map(Record::releases).chain([&order.release]).cloned().collect();
         let previous = match before {
             // What was never found well is nothing to go back to.
             Some(record) if record.confirmed && record.current != order.release => Some(record.current),
@@ -218,20 +228,31 @@ impl<'a> Host<'a> {
         if let Err(said) = self.manage(&["restart", &service]) {
             return Err(format!("it did not start: {said}\n{}", self.manager.journal(&service)));
         }
-        self.verify(name).map_err(told)?.map_or(Ok(()), Err)
+        let mut again = AGAIN;
+        loop {
+            let troubles = self.verify(name).map_err(told)?;
+            let is_measured = |trouble: &String| trouble.starts_with(MEASURED);
+            if troubles.is_empty() {
+                return Ok(());
+            } else if again == 0 || !troubles.iter().all(is_measured) {
+                return Err(troubles.join("\n"));
+            }
+            again -= 1;
+            self.manager.pause(SETTLE);
+        }
     }
 
-    /// Looks at a machine from outside, all six stages; what is not well, if something is not.
-    fn verify(&self, name: &ImageName) -> Result<Option<String>> {
+    /// Looks at a machine from outside, all six stages; what is not well.
+    fn verify(&self, name: &ImageName) -> Result<Vec<String>> {
         let verify = units::verify(name);
         disk::remove_file(self.report(name))?;
         let started = self.manage(&["start", &verify]);
         Ok(match (self.health(name)?, started) {
-            (Some(health), Ok(_)) if health.healthy => None,
-            (Some(health), _) if !health.healthy => Some(health.troubles.join("\n")),
+            (Some(health), Ok(_)) if health.healthy => Vec::new(),
+            (Some(health), _) if !health.healthy && !health.troubles.is_empty() => health.troubles,
             (_, started) => {
                 let said = started.err().unwrap_or_default();
-                Some(format!("it could not be checked: {said}\n{}", self.manager.journal(&verify)))
+                vec![format!("it could not be checked: {said}\n{}", self.manager.journal(&verify))]
             }
         })
     }
@@ -239,7 +260,8 @@ impl<'a> Host<'a> {
     /// Looks at a machine from outside, as after a deployment; what is not well, if something is not.
     pub fn look(&self, name: &ImageName) -> Result<Option<String>> {
         self.record(name)?.ok_or_else(|| Error::Unknown(name.clone()))?;
-        self.verify(name)
+        let troubles = self.verify(name)?;
+        Ok((!troubles.is_empty()).then(|| troubles.join("\n")))
     }
 
     /// Takes a machine away. What it wrote stays, unless `purge`.

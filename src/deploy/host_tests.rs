@@ -13,6 +13,8 @@ struct Fake<'a> {
     broken: RefCell<Vec<&'static str>>,
     said: RefCell<Vec<String>>,
     clock: Cell<i64>,
+    /// How many pauses it takes until everything has been measured.
+    slow: Cell<u32>,
 }
 
 impl Fake<'_> {
@@ -30,9 +32,12 @@ impl Manager for Fake<'_> {
         match words {
             ["restart", unit] if is(&self.broken, unit) => Err("the control process failed".to_owned()),
             ["start", unit] if unit.ends_with("-verify.service") => {
-                let healthy = !is(&self.unwell, unit);
                 self.clock.set(self.clock.get() + 1);
-                let troubles = if healthy { vec![] } else { vec!["https.page: expected 200, observed 500".to_owned()] };
+                let trouble = |is: bool, text: &str| is.then(|| text.to_owned());
+                let unwell = trouble(is(&self.unwell, unit), "https.page: expected 200, observed 500");
+                let early = trouble(self.slow.get() > 0, "monitoring.dashboards.data: expected data, observed none");
+                let troubles: Vec<String> = unwell.into_iter().chain(early).collect();
+                let healthy = troubles.is_empty();
                 let health = Health { healthy, time: self.clock.get(), troubles };
                 let place = self.root.join("var/lib/rave-check/a/report.json");
                 disk::create_dir_all(place.parent().unwrap()).unwrap();
@@ -46,6 +51,10 @@ impl Manager for Fake<'_> {
 
     fn journal(&self, unit: &str) -> String {
         format!("the journal of {unit}")
+    }
+
+    fn pause(&self, _: Duration) {
+        self.slow.set(self.slow.get().saturating_sub(1));
     }
 
     fn encrypt(&self, name: &str, plain: &[u8]) -> Result<Vec<u8>> {
@@ -77,7 +86,14 @@ impl World {
 
     fn fake(&self) -> Fake<'_> {
         let none = || RefCell::new(Vec::new());
-        Fake { root: self.root.path(), unwell: none(), broken: none(), said: RefCell::default(), clock: Cell::new(0) }
+        Fake {
+            root: self.root.path(),
+            unwell: none(),
+            broken: none(),
+            said: RefCell::default(),
+            clock: Cell::new(0),
+            slow: Cell::new(0),
+        }
     }
 
     /// The versions whose images are there.
@@ -176,6 +192,24 @@ fn a_version_that_is_not_well_gives_way_to_the_one_before() {
     let outcome = host.apply(&order("2"), None).unwrap();
     assert_eq!(outcome.instead, Some((release("1").title(), false)));
     assert_eq!(world.record(), runs("1", None, false));
+}
+
+#[test]
+fn what_is_measured_regularly_is_given_time() {
+    let world = World::new();
+    let fake = world.fake();
+    let host = Host::new(world.root.path(), &fake);
+    fake.slow.set(2);
+    assert!(host.apply(&order("1"), None).unwrap().healthy);
+    assert_eq!(fake.clock.get(), 3, "looked at three times");
+    fake.slow.set(3);
+    let outcome = host.apply(&order("2"), None).unwrap();
+    assert!(!outcome.healthy && outcome.reason.starts_with("monitoring.dashboards.data"));
+    // With anything else wrong, nothing is waited for.
+    (fake.slow.set(2), fake.clock.set(0), world.bring("2"));
+    fake.unwell.borrow_mut().push("version-2");
+    host.apply(&order("2"), None).unwrap();
+    assert_eq!(fake.clock.get(), 1 + 3, "version 2 once, and version 1 again until all is measured");
 }
 
 #[test]

@@ -21,7 +21,11 @@ fn a_target_that_is_not_there_is_told_with_those_that_are() {
     for verb in [&["deploy", "minimal", "--to", "egde"][..], &["ps", "egde"], &["target", "stop", "egde"]] {
         let ran = world.run(verb);
         assert_eq!(ran.status, 1, "{verb:?}");
-        assert!(ran.stderr.contains("there is no target `egde`") && ran.stderr.contains("there are: edge"), "{}", ran.stderr);
+        assert!(
+            ran.stderr.contains("there is no target `egde`") && ran.stderr.contains("there are: edge"),
+            "{}",
+            ran.stderr
+        );
     }
     let ran = world.run(&["deploy", "minimal", "--to", "../edge"]);
     assert!(ran.status == 1 && ran.stderr.contains("there is no target `../edge`"), "{}", ran.stderr);
@@ -53,7 +57,10 @@ fn a_host_that_does_not_answer_is_not_well() {
     let ran = with_ssh(&world, &["ps", "--json", "--exit-code"]);
     assert_eq!(ran.status, 1);
     let rows = ran.json();
-    assert_eq!((&rows[0]["machine"], &rows[0]["reachable"], &rows[0]["deployed"]), (&"edge-1".into(), &false.into(), &().into()));
+    assert_eq!(
+        (&rows[0]["machine"], &rows[0]["reachable"], &rows[0]["deployed"]),
+        (&"edge-1".into(), &false.into(), &().into())
+    );
     let ran = with_ssh(&world, &["target", "restart", "edge"]);
     assert!(ran.status == 2 && ran.stderr.contains("ops@127.0.0.1: ssh: connect to host"), "{ran:?}");
 }

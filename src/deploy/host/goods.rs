@@ -81,8 +81,11 @@ impl Host<'_> {
 
     /// Removes images and programs that no machine needs: those of versions that were `released`, and what broke off.
     pub(super) fn collect(&self, released: &[Release]) -> Result<()> {
-        let released: BTreeSet<String> =
-            released.iter().flat_map(|release| [release.disk, release.tools]).map(|digest| digest.to_string()).collect();
+        let released: BTreeSet<String> = released
+            .iter()
+            .flat_map(|release| [release.disk, release.tools])
+            .map(|digest| digest.to_string())
+            .collect();
         let mut needed = BTreeSet::new();
         for name in self.names()? {
             if let Some(record) = self.record(&name)? {
