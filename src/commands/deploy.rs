@@ -69,6 +69,10 @@ pub fn run(arguments: &cli::Deploy, context: &Context) -> Result<Status> {
     for machine in machines {
         let release = release(&wanted, machine, identity.is_some())?;
         let way = Way::to(context, machine.host.as_ref())?;
+        if !arguments.plan && !arguments.dry_run {
+            // Only the same rave is sure to understand what is asked.
+            way.install()?;
+        }
         let facts = way.facts()?.unwrap_or_default();
         let actions = plan(&target.name, &machine.name, &release, &facts).map_err(|clash| {
             Failure::request(format!("{}: {clash}", machine.host_name()))
@@ -205,7 +209,6 @@ fn perform(
     if actions.is_empty() {
         return Ok(Outcome { healthy: true, reason: String::new(), instead: None });
     }
-    way.install()?;
     // What an earlier machine of this deployment has brought to the host is there.
     let facts: Facts = way.facts()?.unwrap_or_default();
     if !facts.tools.contains(&release.tools) {

@@ -260,8 +260,25 @@ impl Switch<'_> {
     }
 }
 
+/// The partition table of a disk. The guest may have written any: what has more entries than can be is refused before
+/// they are read, and so is a partition that lies outside.
 fn read_table(path: &Path) -> Result<GPT, Error> {
-    GPT::find_from(&mut disk::open(path)?).map_err(|error| refused(path, &error))
+    let mut file = disk::open(path)?;
+    let length = disk::context("examine", path, file.metadata())?.len();
+    let wrong = |reason: String| Error::Table { path: path.to_owned(), reason };
+    let mut sector = vec![0; 512];
+    disk::context("read", path, file.read_exact_at(&mut sector, 512))?;
+    rave_init::gpt::header(&sector, 512).map_err(|error| wrong(error.to_string()))?;
+    // The sizes of header and entry that all programs write, and the only ones that gptman writes.
+    let sizes = [(12, 92_u32), (84, 128)];
+    if !sizes.iter().all(|(at, size)| sector.get(*at..at + 4) == Some(&size.to_le_bytes()[..])) {
+        return Err(wrong("it is of an unusual form".to_owned()));
+    }
+    let table = GPT::find_from(&mut file).map_err(|error| refused(path, &error))?;
+    match table.iter().find(|(_, entry)| entry.is_used() && range(&table, entry).end > length) {
+        Some((number, _)) => Err(wrong(format!("partition {number} lies outside the disk"))),
+        None => Ok(table),
+    }
 }
 
 fn refused(path: &Path, error: &gptman::Error) -> Error {

@@ -156,6 +156,47 @@ fn what_does_not_fit_changes_nothing() {
 }
 
 #[test]
+fn what_a_guest_has_made_of_its_table_harms_no_host() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("disk.raw");
+    let (one, two) = (image(dir.path(), 1, 2 * MIB), image(dir.path(), 2, 2 * MIB));
+    prepare(&path, &one.0, &one.1).unwrap();
+    first_boot(&path);
+    let whole = disk::read(&path).unwrap();
+    // A slot far behind the end, which would fill the host's disk.
+    let mut file = disk::open_existing_rw(&path).unwrap();
+    let mut table = GPT::find_from(&mut file).unwrap();
+    table.header.last_usable_lba = 1 << 40;
+    let far = table.iter().find(|(_, entry)| entry.partition_name.as_str() == "_empty").unwrap().0;
+    (table[far].starting_lba, table[far].ending_lba) = (1 << 39, (1 << 39) + 9999);
+    let entries: Vec<GPTPartitionEntry> = table.iter().map(|(_, entry)| entry.clone()).collect();
+    table.header.write_into(&mut file, 512, &entries).unwrap();
+    let error = prepare(&path, &two.0, &two.1).unwrap_err().to_string();
+    assert!(error.contains("lies outside the disk"), "{error}");
+    // More entries than any table has.
+    let mut many = whole.clone();
+    many[512 + 80..512 + 84].copy_from_slice(&u32::MAX.to_le_bytes());
+    disk::write(&path, &many, 0o600).unwrap();
+    assert!(matches!(prepare(&path, &two.0, &two.1), Err(Error::Table { .. })));
+    // Entries of another size, with checksums that fit: gptman would end the program.
+    let mut wide = whole.clone();
+    wide[512 + 84..512 + 88].copy_from_slice(&256_u32.to_le_bytes());
+    let crc = |bytes: &[u8]| {
+        let step = |crc: u32, _| crc >> 1 ^ if crc & 1 == 1 { 0xedb8_8320 } else { 0 };
+        !bytes.iter().fold(u32::MAX, |crc, byte| (0..8).fold(crc ^ u32::from(*byte), step))
+    };
+    let entries = crc(&wide[1024..1024 + 128 * 256]);
+    wide[512 + 88..512 + 92].copy_from_slice(&entries.to_le_bytes());
+    wide[512 + 16..512 + 20].fill(0);
+    let header = crc(&wide[512..512 + 92]);
+    wide[512 + 16..512 + 20].copy_from_slice(&header.to_le_bytes());
+    disk::write(&path, &wide, 0o600).unwrap();
+    let error = prepare(&path, &two.0, &two.1).unwrap_err().to_string();
+    assert!(error.contains("unusual form"), "{error}");
+    assert_eq!(prepare(&path, &one.0, &one.1).unwrap(), Done::Nothing);
+}
+
+#[test]
 fn a_disk_that_is_none_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("disk.raw");
