@@ -266,6 +266,9 @@ fn read_table(path: &Path) -> Result<GPT, Error> {
     let mut file = disk::open(path)?;
     let length = disk::context("examine", path, file.metadata())?.len();
     let wrong = |reason: String| Error::Table { path: path.to_owned(), reason };
+    if length < 1024 {
+        return Err(wrong("there is none".to_owned()));
+    }
     let mut sector = vec![0; 512];
     disk::context("read", path, file.read_exact_at(&mut sector, 512))?;
     rave_init::gpt::header(&sector, 512).map_err(|error| wrong(error.to_string()))?;
@@ -275,8 +278,10 @@ fn read_table(path: &Path) -> Result<GPT, Error> {
         return Err(wrong("it is of an unusual form".to_owned()));
     }
     let table = GPT::find_from(&mut file).map_err(|error| refused(path, &error))?;
-    match table.iter().find(|(_, entry)| entry.is_used() && range(&table, entry).end > length) {
-        Some((number, _)) => Err(wrong(format!("partition {number} lies outside the disk"))),
+    let is_outside = |entry: &GPTPartitionEntry| entry.is_used() && range(&table, entry).end > length;
+    let outside = table.iter().find(|(_, entry)| is_outside(entry)).map(|(number, _)| number);
+    match outside {
+        Some(number) => Err(wrong(format!("partition {number} lies outside the disk"))),
         None => Ok(table),
     }
 }
