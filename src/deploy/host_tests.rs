@@ -206,7 +206,9 @@ fn what_is_measured_regularly_is_given_time() {
     let outcome = host.apply(&order("2"), None).unwrap();
     assert!(!outcome.healthy && outcome.reason.starts_with("monitoring.dashboards.data"));
     // With anything else wrong, nothing is waited for.
-    (fake.slow.set(2), fake.clock.set(0), world.bring("2"));
+    fake.slow.set(2);
+    fake.clock.set(0);
+    world.bring("2");
     fake.unwell.borrow_mut().push("version-2");
     host.apply(&order("2"), None).unwrap();
     assert_eq!(fake.clock.get(), 1 + 3, "version 2 once, and version 1 again until all is measured");
