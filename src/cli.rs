@@ -3,6 +3,7 @@
 mod authoring;
 mod building;
 mod checking;
+mod deploying;
 mod exporting;
 pub mod fault;
 mod guest;
@@ -21,6 +22,7 @@ use crate::system::{Cloud, Mode};
 pub use authoring::{Authoring, Diff, Eval, Explain, Fmt, Lint, New, Options, Schema, SchemaKind};
 pub use building::{Build, DiskFormat, Lock, Variant};
 pub use checking::{Check, Elsewhere, Reports, Times, Verify};
+pub use deploying::{Deploy, Goods, Host as HostVerb, Machines, Ps, Target};
 pub use exporting::{Export, ExportFormat, SectorSize};
 pub use guest::{DeadLetters, Guest, Which};
 pub use provisioning::{CloudInit, RenderUserData, SeedFiles, ValidateUserData, WriteSeed};
@@ -99,6 +101,16 @@ pub enum Command {
     Build(Build),
     /// Write a built image in the formats that clouds, hypervisors and registries take
     Export(Export),
+    /// Have an image run on the machines of a target, and go back if it is not well there
+    Deploy(Deploy),
+    /// Show what runs where, with version, mode, health and drift
+    Ps(Ps),
+    /// Start, stop and take away the machines of a target
+    #[command(subcommand)]
+    #[command(after_help = "Examples:
+  rave target restart edge                shut all machines of targets/edge.yaml down and start them again
+  rave target logs edge --machine edge-1  what the console of one has shown")]
+    Target(Target),
     /// Boot an image or a disk in QEMU
     Run(Run),
     /// List, enter and end virtual machines
@@ -154,6 +166,9 @@ pub enum Command {
     /// What rave does inside a machine
     #[command(subcommand, hide = true)]
     Guest(Guest),
+    /// What rave does on a host of deployed machines
+    #[command(subcommand, hide = true)]
+    Host(HostVerb),
 }
 
 /// `rave up`.

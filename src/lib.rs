@@ -23,6 +23,7 @@ pub mod tool;
 pub mod check;
 pub mod cloud;
 pub mod debian;
+pub mod deploy;
 pub mod evidence;
 pub mod export;
 pub mod guest;

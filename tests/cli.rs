@@ -10,6 +10,8 @@ mod cloud;
 #[path = "support/deb.rs"]
 #[expect(dead_code, reason = "other tests make more of packages")]
 mod deb;
+#[path = "cli/deploy.rs"]
+mod deploy;
 #[path = "cli/diff.rs"]
 mod diff;
 #[path = "cli/evidence.rs"]

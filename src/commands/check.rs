@@ -32,6 +32,8 @@ use remote::Remote;
 pub use show::show;
 use suites::{Programs, Suites};
 
+/// How long a machine that was just deployed may take to come to the end of its start.
+const SETTLE: Duration = Duration::from_secs(120);
 /// Between two looks at a machine that still starts.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -74,7 +76,7 @@ pub fn run(arguments: &cli::Check, context: &Context) -> Result<Status> {
             let subject = subject(&vm)?;
             round.expect(&subject.manifest)?;
             let key = round.key()?;
-            round.await_start(&subject);
+            await_start(context, &subject, round.wait());
             watch::rounds(&round, &subject, key.as_ref())
         }
         _ => round.booted(name),
@@ -111,7 +113,7 @@ impl Round<'_> {
         remote.greet()?;
         let key = self.key()?;
         let subject = Subject { name: remote.name(), inside: Inside::Ssh(&remote), manifest };
-        self.await_start(&subject);
+        await_start(self.context, &subject, self.wait());
         watch::rounds(self, &subject, key.as_ref())
     }
 
@@ -132,23 +134,47 @@ impl Round<'_> {
         result
     }
 
-    /// Waits until nothing more starts in the machine; what state that ended in is for the checks.
-    fn await_start(&self, subject: &Subject<'_>) {
-        let until = Instant::now() + Duration::from_secs(self.arguments.times.wait);
-        let mut told = String::new();
-        while let Some(left) = until.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
-            let answers = asking::inside(&subject.inside, &[Probe::SystemState], left, None);
-            let progress = answers.first().map(|answered| check::progress(&answered.answer));
-            let Some(check::Progress::Waiting(reason)) = progress.filter(|_| !interrupt::heard()) else { return };
-            if reason != told {
-                self.context.ui.say(format!("waiting: {reason}"));
-                told = reason;
-            }
-            if interrupt::pause(LOOK) {
-                return;
-            }
+    /// How long a machine may take to come to the end of its start.
+    fn wait(&self) -> Duration {
+        Duration::from_secs(self.arguments.times.wait)
+    }
+}
+
+/// Waits until nothing more starts in the machine; what state that ended in is for the checks.
+fn await_start(context: &Context, subject: &Subject<'_>, wait: Duration) {
+    let until = Instant::now() + wait;
+    let mut told = String::new();
+    while let Some(left) = until.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
+        let answers = asking::inside(&subject.inside, &[Probe::SystemState], left, None);
+        let progress = answers.first().map(|answered| check::progress(&answered.answer));
+        let Some(check::Progress::Waiting(reason)) = progress.filter(|_| !interrupt::heard()) else { return };
+        if reason != told {
+            context.ui.say(format!("waiting: {reason}"));
+            told = reason;
+        }
+        if interrupt::pause(LOOK) {
+            return;
         }
     }
+}
+
+/// Checks all of a machine that is reached by SSH at `place`, but for `skip`: ids, of which those that the image has no
+/// check of are nothing.
+pub fn over_ssh(
+    context: &Context,
+    manifest: Manifest,
+    place: &str,
+    way: &cli::Elsewhere,
+    skip: &[&str],
+) -> Result<Report> {
+    let target = target(&manifest, Vec::new());
+    let known = |id: &&&str| Wanted { skip: vec![(**id).to_owned()], ..Wanted::default() }.unknown(&target).is_empty();
+    let skip = skip.iter().filter(known).map(|id| (*id).to_owned()).collect();
+    let remote = Remote::new(place, &manifest, way, context)?;
+    remote.greet()?;
+    let subject = Subject { name: remote.name(), inside: Inside::Ssh(&remote), manifest };
+    await_start(context, &subject, SETTLE);
+    check(context, &subject, &Wanted { skip, ..Wanted::default() }, &Programs::default(), Limits::default())
 }
 
 /// What a report means for the exit status.

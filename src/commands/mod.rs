@@ -6,6 +6,7 @@ mod check;
 mod cloud_init;
 mod completions;
 mod context;
+mod deploy;
 mod diff;
 mod eval;
 mod explain;
@@ -15,6 +16,7 @@ mod fault;
 mod fmt;
 mod generations;
 mod guest;
+mod host;
 mod lint;
 mod lock;
 mod locking;
@@ -22,6 +24,7 @@ mod looking;
 mod new;
 mod options;
 mod project;
+mod ps;
 mod push;
 mod rehearse;
 mod run;
@@ -29,6 +32,7 @@ mod running;
 mod schema;
 mod secrets;
 mod store;
+mod target;
 mod up;
 mod verify;
 mod vm;
@@ -98,6 +102,10 @@ fn dispatch(command: Command, context: &Context) -> Result<Status> {
         Command::Lock(arguments) => lock::run(&arguments, context),
         Command::Store(verb) => store::run(&verb, context),
         Command::Guest(verb) => guest::run(&verb, &context.environment, &context.ui),
+        Command::Host(verb) => host::run(&verb, context),
+        Command::Deploy(arguments) => deploy::run(&arguments, context),
+        Command::Ps(arguments) => ps::run(&arguments, context),
+        Command::Target(verb) => target::run(&verb, context),
         Command::Man { dir } => completions::man(dir.as_deref(), context),
         Command::Up(arguments) => up::run(&arguments, context),
         Command::Run(arguments) => run::run(&arguments, context),

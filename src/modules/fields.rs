@@ -4,7 +4,7 @@ use super::yaml::{Key, Kind, Node, Style, shorten};
 use crate::origin::{Diagnostic, Origin};
 
 /// The entries of a map of which only `known` keys are allowed; nothing but a map is accepted.
-pub(super) fn entries<'a>(
+pub(crate) fn entries<'a>(
     node: &'a Node,
     what: &str,
     known: &[&str],
@@ -20,7 +20,7 @@ pub(super) fn entries<'a>(
 }
 
 /// The entries of a map with any keys.
-pub(super) fn map<'a>(node: &'a Node, what: &str, errors: &mut Vec<Diagnostic>) -> &'a [(Key, Node)] {
+pub(crate) fn map<'a>(node: &'a Node, what: &str, errors: &mut Vec<Diagnostic>) -> &'a [(Key, Node)] {
     match &node.kind {
         Kind::Map(entries) => entries,
         _ => {
@@ -39,14 +39,14 @@ fn unknown_key(origin: &Origin, key: &str, what: &str, known: &[&str]) -> Diagno
 }
 
 /// The known word nearest to `word`, if it is near enough to be a slip.
-pub(super) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let limit = (word.chars().count() / 3).clamp(1, 3);
     let measured = known.into_iter().map(|other| (strsim::damerau_levenshtein(word, other), other));
     measured.filter(|(distance, _)| (1..=limit).contains(distance)).min().map(|(_, other)| other)
 }
 
 /// A text of any style, also a number; not a list, a map or nothing.
-pub(super) fn text(node: &Node, what: &str, errors: &mut Vec<Diagnostic>) -> Option<String> {
+pub(crate) fn text(node: &Node, what: &str, errors: &mut Vec<Diagnostic>) -> Option<String> {
     match &node.kind {
         Kind::Scalar { text, .. } if !node.is_null() => Some(text.clone()),
         _ => {
@@ -57,7 +57,7 @@ pub(super) fn text(node: &Node, what: &str, errors: &mut Vec<Diagnostic>) -> Opt
 }
 
 /// A text that some type of name accepts.
-pub(super) fn name<T>(node: &Node, what: &str, errors: &mut Vec<Diagnostic>) -> Option<T>
+pub(crate) fn name<T>(node: &Node, what: &str, errors: &mut Vec<Diagnostic>) -> Option<T>
 where
     T: std::str::FromStr,
     T::Err: std::fmt::Display,
@@ -72,7 +72,7 @@ where
 }
 
 /// The items of a list.
-pub(super) fn list<'a>(node: &'a Node, what: &str, errors: &mut Vec<Diagnostic>) -> &'a [Node] {
+pub(crate) fn list<'a>(node: &'a Node, what: &str, errors: &mut Vec<Diagnostic>) -> &'a [Node] {
     match &node.kind {
         Kind::List(items) => items,
         _ => {
@@ -84,7 +84,7 @@ pub(super) fn list<'a>(node: &'a Node, what: &str, errors: &mut Vec<Diagnostic>)
 }
 
 /// A list of texts, each with its place.
-pub(super) fn texts(node: &Node, what: &str, errors: &mut Vec<Diagnostic>) -> Vec<(String, Origin)> {
+pub(crate) fn texts(node: &Node, what: &str, errors: &mut Vec<Diagnostic>) -> Vec<(String, Origin)> {
     let items = list(node, what, errors);
     items
         .iter()
@@ -93,7 +93,7 @@ pub(super) fn texts(node: &Node, what: &str, errors: &mut Vec<Diagnostic>) -> Ve
 }
 
 /// `true` or `false`.
-pub(super) fn flag(node: &Node, what: &str, errors: &mut Vec<Diagnostic>) -> Option<bool> {
+pub(crate) fn flag(node: &Node, what: &str, errors: &mut Vec<Diagnostic>) -> Option<bool> {
     match truth(node) {
         Ok(flag) => Some(flag),
         Err(help) => {
@@ -109,7 +109,7 @@ pub(super) fn flag(node: &Node, what: &str, errors: &mut Vec<Diagnostic>) -> Opt
 }
 
 /// A boolean, or a hint why the node is none.
-pub(super) fn truth(node: &Node) -> Result<bool, Option<String>> {
+pub(crate) fn truth(node: &Node) -> Result<bool, Option<String>> {
     let Kind::Scalar { text, style } = &node.kind else { return Err(None) };
     match (text.as_str(), style) {
         ("true", Style::Plain | Style::Rendered) => Ok(true),
@@ -124,7 +124,7 @@ pub(super) fn truth(node: &Node) -> Result<bool, Option<String>> {
 }
 
 /// The value of a key among the entries of a map.
-pub(super) fn find<'a>(entries: &'a [(Key, Node)], key: &str) -> Option<&'a Node> {
+pub(crate) fn find<'a>(entries: &'a [(Key, Node)], key: &str) -> Option<&'a Node> {
     entries.iter().find(|(k, _)| k.text == key).map(|(_, node)| node)
 }
 

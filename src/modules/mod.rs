@@ -5,7 +5,7 @@ mod calendar;
 mod compare;
 mod declare;
 mod escape;
-mod fields;
+pub(crate) mod fields;
 mod format;
 mod gathered;
 mod image;
@@ -26,7 +26,7 @@ mod template;
 mod types;
 mod value;
 mod write;
-mod yaml;
+pub(crate) mod yaml;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, OnceLock};

@@ -17,7 +17,7 @@ const MAX_DEPTH: usize = 48;
 
 /// One value of a YAML text.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Node {
+pub(crate) struct Node {
     pub kind: Kind,
     /// Where the value stands; of a list or map from its first to its last entry.
     pub origin: Origin,
@@ -26,7 +26,7 @@ pub(super) struct Node {
 
 /// What a [`Node`] holds.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     Scalar { text: String, style: Style },
     List(Vec<Node>),
     Map(Vec<(Key, Node)>),
@@ -34,7 +34,7 @@ pub(super) enum Kind {
 
 /// How a scalar is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Style {
+pub(crate) enum Style {
     /// Without quotes.
     Plain,
     /// In single or double quotes, or as a block.
@@ -45,14 +45,14 @@ pub(super) enum Style {
 
 /// One key of a map.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Key {
+pub(crate) struct Key {
     pub text: String,
     pub origin: Origin,
 }
 
 /// The tags that change how strong a definition is, or where the entries of a list stand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Tag {
+pub(crate) enum Tag {
     Default,
     Force,
     Before,
@@ -118,7 +118,7 @@ impl Node {
 }
 
 /// The first characters of a text that may be long.
-pub(super) fn shorten(text: &str) -> String {
+pub(crate) fn shorten(text: &str) -> String {
     match text.char_indices().nth(60) {
         Some((at, _)) => format!("{}…", &text[..at]),
         None => text.to_owned(),
@@ -126,12 +126,12 @@ pub(super) fn shorten(text: &str) -> String {
 }
 
 /// Reads the whole of `source`.
-pub(super) fn parse(source: &Arc<Source>) -> Result<Node, Vec<Diagnostic>> {
+pub(crate) fn parse(source: &Arc<Source>) -> Result<Node, Vec<Diagnostic>> {
     parse_part(source, 0..source.text.len())
 }
 
 /// Reads the bytes `part` of `source`; places are those of the whole.
-pub(super) fn parse_part(source: &Arc<Source>, part: Range<usize>) -> Result<Node, Vec<Diagnostic>> {
+pub(crate) fn parse_part(source: &Arc<Source>, part: Range<usize>) -> Result<Node, Vec<Diagnostic>> {
     let offset = part.start;
     let text = source.text.get(part).unwrap_or("");
     if text.len() > MAX_BYTES {

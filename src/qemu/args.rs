@@ -2,6 +2,7 @@
 //! to 10; qemu(1) is the reference. No argument holds a secret: credentials are named by their files.
 
 use std::ffi::OsString;
+use std::net::Ipv4Addr;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 
@@ -89,10 +90,41 @@ pub fn arguments(machine: &Machine, decided: &Decided, paths: &Paths) -> Vec<OsS
         accelerator(machine, decided.accelerator),
         boot(machine, paths),
         disk(machine, paths),
-        network(machine, &decided.forwards),
+        network(machine, Ipv4Addr::LOCALHOST, &decided.forwards),
         channels(paths),
-        smbios(machine, paths),
+        smbios(machine, &within(paths, file::CREDENTIALS), &paths.credentials),
         debug(machine, paths),
+    ]
+    .concat()
+}
+
+/// What a service of a host needs besides, which owns its disk and has no rave beside it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hosted<'a> {
+    /// The host's address at which ports that lead into the guest are open.
+    pub listen: Ipv4Addr,
+    /// The directory that holds a file for each of `credentials`.
+    pub directory: &'a Path,
+    /// Names of credentials; each file has the whole SMBIOS string.
+    pub credentials: &'a [String],
+}
+
+/// The argument list of a machine that is a service of its host: the disk of `paths` is its own and is written to, and
+/// the console is the standard output. Such a machine boots by firmware.
+pub fn hosted(machine: &Machine, decided: &Decided, paths: &Paths, hosted: &Hosted<'_>) -> Vec<OsString> {
+    let mut channels = Vec::new();
+    channels.extend(socket("control", &within(paths, file::CONTROL), ""));
+    channels.extend(words("-mon chardev=control,mode=control"));
+    channels.extend(agent(paths));
+    channels.extend(words("-chardev stdio,id=console,signal=off -serial chardev:console"));
+    [
+        base(machine, decided),
+        accelerator(machine, decided.accelerator),
+        boot(machine, paths),
+        own_disk(paths),
+        network(machine, hosted.listen, &decided.forwards),
+        channels,
+        smbios(machine, hosted.directory, hosted.credentials),
     ]
     .concat()
 }
@@ -174,6 +206,9 @@ fn flash(code: &Path) -> Vec<OsString> {
     vec![word("-drive"), option("if=pflash,unit=0,format=raw,readonly=on,file=", code, "")]
 }
 
+/// The device of a disk where no provider has another, and what it can.
+const VIRTIO_BLK: (&str, &str) = ("-device virtio-blk-pci", ",discard=on");
+
 fn disk(machine: &Machine, paths: &Paths) -> Vec<OsString> {
     // Flushes of a machine that nobody will see again need not reach the platter.
     let cache = json!({ "direct": false, "no-flush": !machine.persist });
@@ -192,13 +227,26 @@ fn disk(machine: &Machine, paths: &Paths) -> Vec<OsString> {
         list.extend([word("-blockdev"), word(&node.to_string())]);
     }
     let (device, more) = match machine.provider().map_or(Disk::VirtioBlk, |provider| provider.disk) {
-        Disk::VirtioBlk => ("-device virtio-blk-pci", ",discard=on"),
+        Disk::VirtioBlk => VIRTIO_BLK,
         Disk::VirtioScsi => ("-device virtio-scsi-pci,id=scsi0 -device scsi-hd,bus=scsi0.0", ""),
         Disk::Nvme => ("-device nvme", ""),
     };
-    list.extend(words(&format!("{device},id=disk0,drive={DISK},bootindex=1{more},serial=rave")));
+    list.extend(drive(device, more));
     list.extend(seed(machine, paths));
     list
+}
+
+/// A disk that is a file of the machine's own. What the guest flushes is on the platter.
+fn own_disk(paths: &Paths) -> Vec<OsString> {
+    let node = json!({
+        "driver": "raw", "node-name": DISK, "discard": "unmap",
+        "file": { "driver": "file", "filename": text(&paths.disk), "discard": "unmap" },
+    });
+    [vec![word("-blockdev"), word(&node.to_string())], drive(VIRTIO_BLK.0, VIRTIO_BLK.1)].concat()
+}
+
+fn drive(device: &str, more: &str) -> Vec<OsString> {
+    words(&format!("{device},id=disk0,drive={DISK},bootindex=1{more},serial=rave"))
 }
 
 fn seed(machine: &Machine, paths: &Paths) -> Vec<OsString> {
@@ -222,13 +270,13 @@ pub fn is_wired(machine: &Machine) -> bool {
     machine.provider().is_some_and(|provider| provider.network.is_some())
 }
 
-fn network(machine: &Machine, forwards: &[Forward]) -> Vec<OsString> {
+fn network(machine: &Machine, listen: Ipv4Addr, forwards: &[Forward]) -> Vec<OsString> {
     let mut netdev = format!("user,id={NETDEV}");
     if !machine.outbound() {
         netdev.push_str(",restrict=on");
     }
     for forward in forwards {
-        netdev.push_str(&format!(",hostfwd=tcp:127.0.0.1:{}-:{}", forward.host, forward.guest));
+        netdev.push_str(&format!(",hostfwd=tcp:{listen}:{}-:{}", forward.host, forward.guest));
     }
     let mut list = vec![word("-netdev"), word(&netdev)];
     match machine.provider().map_or(Card::VirtioNet, |provider| provider.card) {
@@ -245,24 +293,28 @@ fn channels(paths: &Paths) -> Vec<OsString> {
         list.extend(socket(id, &within(paths, name), ""));
         list.extend(words(&format!("-mon chardev={id},mode=control")));
     }
-    list.extend(socket("agent", &within(paths, file::AGENT), ""));
-    list.extend(words("-device virtio-serial-pci"));
-    list.extend(words("-device virtserialport,chardev=agent,name=org.qemu.guest_agent.0"));
+    list.extend(agent(paths));
     list.extend(socket("console", &within(paths, file::CONSOLE), log));
     list.extend(words("-serial chardev:console"));
     list
 }
 
-fn smbios(machine: &Machine, paths: &Paths) -> Vec<OsString> {
+fn agent(paths: &Paths) -> Vec<OsString> {
+    let mut list = socket("agent", &within(paths, file::AGENT), "");
+    list.extend(words("-device virtio-serial-pci"));
+    list.extend(words("-device virtserialport,chardev=agent,name=org.qemu.guest_agent.0"));
+    list
+}
+
+fn smbios(machine: &Machine, directory: &Path, credentials: &[String]) -> Vec<OsString> {
     let uuid = machine.uuid();
     let options = match machine.provider() {
         Some(provider) => provider.smbios.options(&uuid),
         None => vec![format!("type=1,product=rave,uuid={uuid}")],
     };
     let mut list: Vec<OsString> = options.iter().flat_map(|option| [word("-smbios"), word(option)]).collect();
-    for name in &paths.credentials {
-        let path = within(paths, file::CREDENTIALS).join(name);
-        list.extend([word("-smbios"), option("type=11,path=", &path, "")]);
+    for name in credentials {
+        list.extend([word("-smbios"), option("type=11,path=", &directory.join(name), "")]);
     }
     list
 }

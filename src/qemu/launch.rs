@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 
 use std::time::Duration;
 
-use base64::Engine as _;
 use tokio::time::Instant;
 
 use crate::disk;
@@ -19,6 +18,7 @@ use crate::qemu::process::{self, Guarded, Process};
 use crate::qemu::program::{QemuProgram, View};
 use crate::qemu::qcow2;
 use crate::qemu::qmp::Qmp;
+use crate::qemu::ssh;
 use crate::qemu::state::Base;
 use crate::qemu::wire::Wire;
 use crate::tool::Tool;
@@ -69,9 +69,7 @@ fn furnish_credentials(machine: &Machine, directory: &Path, public_key: &str) ->
     let ssh = machine.ssh_credential.as_ref().map(|name| (name.as_str(), public_key.as_bytes()));
     let given = machine.credentials.0.iter().map(|(name, value)| (name.as_str(), value.as_slice()));
     for (name, value) in given.chain(ssh) {
-        let value = base64::prelude::BASE64_STANDARD.encode(value);
-        let text = format!("io.systemd.credential.binary:{name}={value}");
-        disk::write_atomic(directory.join(name), text.as_bytes(), 0o600)?;
+        disk::write_atomic(directory.join(name), ssh::smbios(name, value).as_bytes(), 0o600)?;
     }
     Ok(())
 }

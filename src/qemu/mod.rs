@@ -10,6 +10,7 @@ pub mod agent;
 pub mod args;
 pub mod console;
 pub mod fault;
+pub mod hosted;
 pub mod journal;
 pub mod machine;
 pub mod machines;

@@ -154,7 +154,7 @@ impl Waiting<'_> {
 }
 
 /// Waits until systemd has no more jobs to start; returns its state. The caller limits the time.
-async fn settled(agent: &Agent) -> Result<String> {
+pub(super) async fn settled(agent: &Agent) -> Result<String> {
     // systemctl waits in the guest: asking again and again would take processor time from what is waited for.
     let patience = Duration::from_secs(120);
     loop {

@@ -13,6 +13,17 @@ pub fn private_key(directory: &Path) -> PathBuf {
     directory.join(keys::PRIVATE)
 }
 
+/// The public half of the key in `directory`, in authorized_keys format; the pair is made if there is none.
+pub fn ensure_key(directory: &Path, comment: &str) -> Result<String> {
+    keys::ensure(directory, comment)
+}
+
+/// The SMBIOS string that delivers a credential (systemd.system-credentials(7)).
+pub fn smbios(name: &str, value: &[u8]) -> String {
+    use base64::Engine as _;
+    format!("io.systemd.credential.binary:{name}={}", base64::prelude::BASE64_STANDARD.encode(value))
+}
+
 /// Writes down the host key that a guest reports, as its public key file has it, and returns it on one line
 /// without a comment. It is the only one that [`client`] accepts.
 pub fn trust(directory: &Path, alias: &str, reported: &[u8]) -> Result<String> {

@@ -14,6 +14,7 @@ use super::world::{NOBODY, Ran, World, ran};
 
 const CLOUD: &str = include_str!("../../docs/cloud.md");
 const CONFIGURATION: &str = include_str!("../../docs/configuration.md");
+const DEPLOY: &str = include_str!("../../docs/deploy.md");
 const EXPORT: &str = include_str!("../../docs/export.md");
 const INSTALLATION: &str = include_str!("../../docs/installation.md");
 const HARDENING: &str = include_str!("../../docs/hardening.md");
@@ -21,8 +22,8 @@ const OPERATION: &str = include_str!("../../docs/operation.md");
 const REHEARSAL: &str = include_str!("../../docs/rehearsal.md");
 const TROUBLESHOOTING: &str = include_str!("../../docs/troubleshooting.md");
 const UPGRADE: &str = include_str!("../../docs/upgrade.md");
-const GUIDES: [&str; 9] =
-    [CLOUD, CONFIGURATION, EXPORT, HARDENING, INSTALLATION, OPERATION, REHEARSAL, TROUBLESHOOTING, UPGRADE];
+const GUIDES: [&str; 10] =
+    [CLOUD, CONFIGURATION, DEPLOY, EXPORT, HARDENING, INSTALLATION, OPERATION, REHEARSAL, TROUBLESHOOTING, UPGRADE];
 
 /// The blocks of a guide: language and text.
 fn blocks(guide: &str) -> Vec<(&str, &str)> {

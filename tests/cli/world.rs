@@ -23,6 +23,7 @@ pub struct World {
 }
 
 /// How a command ended.
+#[derive(Debug)]
 pub struct Ran {
     pub status: i32,
     pub stdout: String,

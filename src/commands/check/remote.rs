@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::cli;
+use crate::deploy::Place;
 use crate::disk;
 use crate::images::Manifest;
 use crate::interrupt;
@@ -14,8 +15,6 @@ use crate::tool::{Tool, quote};
 use super::super::generations::Generations;
 use super::super::{Context, Failure, Result, locking, store};
 
-/// The port of SSH (RFC 4253, 4.1).
-const PORT: u16 = 22;
 /// That of HTTPS (RFC 9110, 4.2.2).
 const HTTPS: u16 = 443;
 /// The longest output of a program that is taken, and the longest manifest, in bytes.
@@ -36,14 +35,6 @@ pub struct Remote {
     known: Option<tempfile::TempDir>,
     /// Host and port of its site, if that is reached elsewhere.
     web: Option<(String, u16)>,
-}
-
-/// User, host and port.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Place {
-    user: String,
-    host: String,
-    port: u16,
 }
 
 /// The manifest that a machine elsewhere is held against.
@@ -222,69 +213,9 @@ fn quoted(path: &Path) -> String {
     format!("\"{}\"", path.display().to_string().replace('%', "%%"))
 }
 
-impl Place {
-    fn parse(text: &str, image_user: Option<&str>) -> std::result::Result<Self, String> {
-        let text = text.strip_prefix("ssh://").unwrap_or(text);
-        let (user, rest) = match text.rsplit_once('@') {
-            Some((user, rest)) => (user, rest),
-            None => (image_user.ok_or("its image lets no user in, so that one has to be named: USER@HOST")?, text),
-        };
-        let (host, port) = match rest.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-            Some((host, port)) => (host, port.strip_prefix(':').or(port.is_empty().then_some(""))),
-            // More than one colon is an address of IPv6 by itself.
-            None if rest.matches(':').count() == 1 => rest.split_once(':').map_or((rest, None), |(h, p)| (h, Some(p))),
-            None => (rest, Some("")),
-        };
-        let port = match port {
-            Some("") if !rest.ends_with(':') => PORT,
-            port => port.and_then(|port| port.parse().ok()).filter(|port| *port > 0).ok_or("the port is no number")?,
-        };
-        let is_name = |text: &str, more: &str| {
-            text.starts_with(|c: char| c.is_ascii_alphanumeric() || "_:".contains(c))
-                && text.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c) || more.contains(c))
-        };
-        if !is_name(user, "") || !is_name(host, ":%") {
-            return Err("it is not USER@HOST or USER@HOST:PORT".to_owned());
-        }
-        Ok(Self { user: user.to_owned(), host: host.to_owned(), port })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_place_is_user_host_and_port() {
-        let place = |text: &str| Place::parse(text, Some("agent")).map(|p| format!("{} {} {}", p.user, p.host, p.port));
-        for (text, told) in [
-            ("ops@web.example.org", "ops web.example.org 22"),
-            ("ops@10.0.0.5:2222", "ops 10.0.0.5 2222"),
-            ("ssh://ops@web:22", "ops web 22"),
-            ("web", "agent web 22"),
-            ("ops@[fe80::1%eth0]:2222", "ops fe80::1%eth0 2222"),
-            ("ops@::1", "ops ::1 22"),
-            ("ops@[::1]", "ops ::1 22"),
-        ] {
-            assert_eq!(place(text).as_deref(), Ok(told), "{text}");
-        }
-        for text in [
-            "",
-            "@web",
-            "ops@",
-            "-oProxyCommand=x",
-            "ops@-x",
-            "o ps@web",
-            "ops@web:",
-            "ops@web:0",
-            "ops@web:x",
-            "ops@a b",
-            "ops@[::1]x",
-        ] {
-            assert!(place(text).is_err(), "{text}");
-        }
-        assert!(Place::parse("web", None).is_err());
-    }
 
     #[test]
     fn a_site_is_at_a_host_and_a_port() {

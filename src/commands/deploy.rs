@@ -1,0 +1,297 @@
+//! `rave deploy`: brings an image to the machines of a target.
+
+pub mod way;
+
+use serde_json::json;
+
+use crate::cli;
+use crate::deploy::host::{Goods, Outcome};
+use crate::deploy::record::{FORMAT, Order};
+use crate::deploy::target::Machine;
+use crate::deploy::units::{self, Parts};
+use crate::deploy::{Action, Facts, Release, Target, plan};
+use crate::digest::{Canonical, Digest};
+use crate::disk;
+use crate::images::Manifest;
+use crate::origin::Source;
+use crate::secrets::identity::Identity;
+use crate::store::Store;
+
+use super::building::{Manner, Prepared};
+use super::run::of_image;
+use super::running::Bootable;
+use super::{Context, Failure, Result, Status, build, locking, project, store};
+
+use way::Way;
+
+/// The directory of targets in a project.
+const TARGETS: &str = "targets";
+/// Changes whenever the same programs are brought in another form.
+const TOOLS_FORMAT: &str = "rave deployed tools 1";
+
+/// What is to run on machines.
+pub struct Wanted {
+    /// The pieces.
+    pub bootable: Bootable,
+    /// The image.
+    pub manifest: Manifest,
+    /// The digest that the programs are kept by.
+    pub tools: Digest,
+    /// Keeps the pieces from `rave store gc`.
+    _store: Store,
+}
+
+/// What has to be done for one machine.
+struct Task<'a> {
+    machine: &'a Machine,
+    way: Way,
+    release: Release,
+    actions: Vec<Action>,
+}
+
+/// Deploys, or shows what that would do.
+pub fn run(arguments: &cli::Deploy, context: &Context) -> Result<Status> {
+    let target = read(context, &arguments.to)?;
+    let machines = chosen(&target, &arguments.machine)?;
+    let identity = identity(context, &target)?;
+    let variant = &arguments.variant;
+    let asked = locking::evaluate(context, &arguments.image, &variant.set, variant.mode)?;
+    let prepared = build::prepare(context, asked, Manner::default())?;
+    let wanted = wanted(context, &prepared)?;
+    if wanted.manifest.expect.ssh.is_none() {
+        return Err(Failure::request(format!(
+            "{} lets nobody in by SSH, so that it could not be checked",
+            arguments.image
+        ))
+        .hint("enable services.ssh"));
+    }
+    let mut tasks = Vec::new();
+    for machine in machines {
+        let release = release(&wanted, machine, identity.is_some())?;
+        let way = Way::to(context, machine.host.as_ref())?;
+        if !arguments.plan && !arguments.dry_run {
+            // Only the same rave is sure to understand what is asked.
+            way.install()?;
+        }
+        let facts = way.facts()?.unwrap_or_default();
+        let actions = plan(&target.name, &machine.name, &release, &facts).map_err(|clash| {
+            Failure::request(format!("{}: {clash}", machine.host_name()))
+                .hint(format!("{}: give the machine another name there", machine.origin))
+        })?;
+        tasks.push(Task { machine, way, release, actions });
+    }
+    if arguments.plan {
+        return Ok(show_plan(context, &tasks, arguments.exit_code));
+    }
+    if arguments.dry_run {
+        show_commands(context, &tasks);
+        return Ok(Status::Done);
+    }
+    let mut outcomes = Vec::new();
+    for task in &tasks {
+        let outcome = perform(context, &target, task, &wanted, identity.as_ref())?;
+        let is_well = outcome.healthy;
+        tell(context, task, &outcome);
+        outcomes.push(json!({"machine": task.machine.name, "release": task.release.title(), "outcome": outcome}));
+        if !is_well {
+            let left: Vec<String> =
+                tasks.iter().skip(outcomes.len()).map(|task| task.machine.name.to_string()).collect();
+            if !left.is_empty() {
+                context.ui.warn(format!("left as they are: {}", left.join(", ")));
+            }
+            break;
+        }
+    }
+    let all = outcomes.len() == tasks.len() && outcomes.iter().all(|outcome| outcome["outcome"]["healthy"] == true);
+    if context.ui.is_json() {
+        context.ui.print_json(&json!({"event": "result", "target": target.name, "machines": outcomes}));
+    }
+    Ok(if all { Status::Done } else { Status::Unwell })
+}
+
+/// Reads a target of the project.
+pub fn read(context: &Context, name: &str) -> Result<Target> {
+    let path = context.project.join(TARGETS).join(format!("{name}.yaml"));
+    let is_name = name.parse::<crate::name::ImageName>().is_ok();
+    if !is_name || !disk::exists(&path) {
+        let names: Vec<String> = names(context)?;
+        let hint = match names.is_empty() {
+            true => "targets are files such as targets/edge.yaml".to_owned(),
+            false => format!("there are: {}", names.join(", ")),
+        };
+        let text = format!("there is no target `{name}` in {}", context.project.join(TARGETS).display());
+        return Err(Failure::request(text).hint(hint));
+    }
+    let shown = format!("{TARGETS}/{name}.yaml");
+    let text = String::from_utf8(project::read_limited(&path)?);
+    let text = text.map_err(|_| Failure::request(format!("{shown} is not UTF-8 text")))?;
+    Ok(Target::parse(name, &Source::new(shown, text))?)
+}
+
+/// The names of all targets of the project.
+pub fn names(context: &Context) -> Result<Vec<String>> {
+    let paths = match disk::list(context.project.join(TARGETS)) {
+        Err(error) if error.is_not_found() => return Ok(Vec::new()),
+        paths => paths?,
+    };
+    let name = |path: &std::path::PathBuf| Some(path.file_name()?.to_str()?.strip_suffix(".yaml")?.to_owned());
+    Ok(paths.iter().filter_map(name).filter(|name| name.parse::<crate::name::ImageName>().is_ok()).collect())
+}
+
+/// The machines of a target that were asked for; all, if none was named.
+pub fn chosen<'a>(target: &'a Target, names: &[String]) -> Result<Vec<&'a Machine>> {
+    let is = |machine: &&Machine, name: &String| machine.name.as_str() == name.as_str();
+    if let Some(name) = names.iter().find(|name| !target.machines.iter().any(|machine| is(&machine, name))) {
+        let known: Vec<&str> = target.machines.iter().map(|machine| machine.name.as_str()).collect();
+        return Err(Failure::request(format!("target `{}` has no machine `{name}`", target.name))
+            .hint(format!("there are: {}", known.join(", "))));
+    }
+    let wanted = |machine: &&Machine| names.is_empty() || names.iter().any(|name| is(machine, name));
+    Ok(target.machines.iter().filter(wanted).collect())
+}
+
+/// The identity that a target names.
+fn identity(context: &Context, target: &Target) -> Result<Option<Identity>> {
+    let Some(path) = &target.identity else { return Ok(None) };
+    let identity = Identity::read(&context.project.join(path)).map_err(|error| {
+        Failure::request(format!("targets/{}.yaml: identity: {}", target.name, super::failure::chain(&error)))
+            .hint("`rave secrets keygen --output FILE` makes one")
+    })?;
+    Ok(Some(identity))
+}
+
+/// Builds what shall run, as far as it is not built.
+fn wanted(context: &Context, prepared: &Prepared) -> Result<Wanted> {
+    let store = store::open(context)?;
+    let bootable = of_image(context, &store, prepared)?;
+    let manifest = build::read_manifest(&bootable.manifest)?;
+    Ok(Wanted { bootable, manifest, tools: tools_digest(prepared), _store: store })
+}
+
+/// The digest of the programs that machines run with.
+pub fn tools_digest(prepared: &Prepared) -> Digest {
+    let mut digest = Canonical::new(TOOLS_FORMAT);
+    digest.field(prepared.inputs.tools.as_bytes()).field(prepared.inputs.rave.as_bytes()).finish()
+}
+
+/// The version of a machine that is wanted.
+fn release(wanted: &Wanted, machine: &Machine, identity: bool) -> Result<Release> {
+    let Wanted { manifest, tools, .. } = wanted;
+    let sites: std::collections::BTreeSet<u16> = manifest.expect.https.values().map(|site| site.port).collect();
+    if let Some(port) = sites.iter().find(|port| sites.len() > 1 && machine.port(**port) != **port) {
+        return Err(Failure::request(format!(
+            "{}: of an image with several sites, each is at its own port",
+            machine.origin
+        ))
+        .hint(format!("remove the port {port} from `ports`")));
+    }
+    let units = units::render(&Parts { declared: machine, manifest, tools, identity })?;
+    Ok(Release {
+        image: manifest.image.clone(),
+        version: manifest.version.clone(),
+        mode: manifest.mode,
+        root_hash: manifest.root_hash,
+        disk: manifest.disk.sha256,
+        tools: *tools,
+        units,
+    })
+}
+
+/// Does what one machine needs.
+fn perform(
+    context: &Context,
+    target: &Target,
+    task: &Task<'_>,
+    wanted: &Wanted,
+    identity: Option<&Identity>,
+) -> Result<Outcome> {
+    let Task { machine, way, release, actions } = task;
+    if actions.is_empty() {
+        return Ok(Outcome { healthy: true, reason: String::new(), instead: None });
+    }
+    // What an earlier machine of this deployment has brought to the host is there.
+    let facts: Facts = way.facts()?.unwrap_or_default();
+    if !facts.tools.contains(&release.tools) {
+        way.send(context, Goods::Tools, &release.tools, &wanted.bootable)?;
+    }
+    if !facts.images.contains(&release.disk) {
+        way.send(context, Goods::Image, &release.disk, &wanted.bootable)?;
+    }
+    let order = Order {
+        format: FORMAT,
+        target: target.name.clone(),
+        machine: machine.name.clone(),
+        release: release.clone(),
+        user: wanted.manifest.expect.ssh.as_ref().map(|ssh| ssh.user.clone()),
+        authorized_keys: target.authorized_keys.clone(),
+    };
+    way.apply(context, &order, identity.map(Identity::expose))
+}
+
+fn show_plan(context: &Context, tasks: &[Task<'_>], exit_code: bool) -> Status {
+    let changes = tasks.iter().any(|task| !task.actions.is_empty());
+    if context.ui.is_json() {
+        let told = tasks.iter().map(|task| {
+            json!({
+                "machine": task.machine.name,
+                "host": task.machine.host_name(),
+                "release": task.release.title(),
+                "actions": task.actions,
+            })
+        });
+        context.ui.print_json(&told.collect::<Vec<_>>());
+    } else {
+        for task in tasks {
+            let lines: Vec<String> = task.actions.iter().map(|action| format!("  {}", words(action))).collect();
+            let lines = if lines.is_empty() { "  nothing to do".to_owned() } else { lines.join("\n") };
+            context.ui.print(format!("{} on {}\n{lines}", task.machine.name, task.machine.host_name()));
+        }
+    }
+    if changes && exit_code { Status::Unwell } else { Status::Done }
+}
+
+fn words(action: &Action) -> String {
+    match action {
+        Action::SendTools => "send the programs that run it".to_owned(),
+        Action::SendImage => "send the image".to_owned(),
+        Action::Create { to } => format!("make the machine, start {to}, check it"),
+        Action::Upgrade { from, to } => format!("shut {from} down, start {to}, check it"),
+        Action::Restart { units } if units.is_empty() => "start it, check it".to_owned(),
+        Action::Restart { units } => format!("write {} anew, restart it, check it", units.join(", ")),
+        Action::Check => "end the deployment that was cut short: start it, check it".to_owned(),
+    }
+}
+
+fn show_commands(context: &Context, tasks: &[Task<'_>]) {
+    for task in tasks {
+        let mut lines = vec![format!("# {} on {}", task.machine.name, task.machine.host_name())];
+        for action in &task.actions {
+            lines.push(match action {
+                Action::SendTools => task.way.shown(&["host", "receive", "tools", &task.release.tools.to_string()]),
+                Action::SendImage => task.way.shown(&["host", "receive", "image", &task.release.disk.to_string()]),
+                _ => task.way.shown(&["host", "apply"]),
+            });
+        }
+        if !task.actions.is_empty() {
+            let units =
+                task.release.units.iter().map(|(name, text)| format!("\n# {}/{name}\n{text}", crate::deploy::UNITS));
+            lines.extend(units);
+        }
+        context.ui.print(lines.join("\n"));
+    }
+}
+
+fn tell(context: &Context, task: &Task<'_>, outcome: &Outcome) {
+    let Task { machine, release, .. } = task;
+    if outcome.healthy {
+        return context.ui.say(format!("{}: {} runs and is well", machine.name, release.title()));
+    }
+    context.ui.error(format!("{}: {} is not well\n{}", machine.name, release.title(), outcome.reason.trim_end()));
+    match &outcome.instead {
+        Some((title, true)) => context.ui.say(format!("{}: {title} runs again and is well", machine.name)),
+        Some((title, false)) => {
+            context.ui.error(format!("{}: {title} runs again, and is not well either", machine.name))
+        }
+        None => context.ui.say(format!("{}: there was no version before it, and it does not run", machine.name)),
+    }
+}

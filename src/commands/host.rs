@@ -1,0 +1,179 @@
+//! `rave host`: what the rave on a host does for deployments, and in the units of deployed machines.
+
+use std::io::Read as _;
+use std::path::Path;
+use std::time::Duration;
+
+use zeroize::Zeroizing;
+
+use crate::check::{Verdict, trouble_rows};
+use crate::cli;
+use crate::deploy::host::{self, Goods, Host, Manager};
+use crate::deploy::record::{Health, Order};
+use crate::deploy::{disk as machine_disk, units};
+use crate::digest::Digest;
+use crate::disk;
+use crate::interrupt;
+use crate::name::ImageName;
+use crate::qemu::args::file;
+use crate::qemu::hosted;
+use crate::tool::Tool;
+
+use super::{Context, Failure, Result, Status, build, check};
+
+/// The longest order that is read, in bytes.
+const ORDER: u64 = 16 << 20;
+/// How long a guest may take to shut down, within what its unit allows.
+const POWER_OFF: Duration = Duration::from_secs(100);
+/// The template of UEFI variables in the tree of tools.
+const VARS: &str = "/usr/share/OVMF/OVMF_VARS_4M.fd";
+/// How many lines of a journal tell why something failed.
+const LINES: &str = "15";
+
+/// Runs one of the verbs.
+pub fn run(verb: &cli::HostVerb, context: &Context) -> Result<Status> {
+    let host = Host::new(Path::new("/"), &Systemd);
+    match verb {
+        cli::HostVerb::Facts => context.ui.print_json(&host.facts().map_err(failed)?),
+        cli::HostVerb::Receive { goods, digest } => {
+            let goods = match goods {
+                cli::Goods::Tools => Goods::Tools,
+                cli::Goods::Image => Goods::Image,
+            };
+            let digest: Digest = digest.parse().map_err(|_| Failure::request(format!("{digest} is no digest")))?;
+            let rave = disk::canonical("/proc/self/exe")?;
+            host.receive(goods, &digest, std::io::stdin().lock(), &rave).map_err(failed)?;
+        }
+        cli::HostVerb::Apply => {
+            // Whoever asked may go away: what was begun comes to its end.
+            let _left = interrupt::leave_to_machine();
+            let mut text = Zeroizing::new(Vec::new());
+            disk::context("read", "standard input", std::io::stdin().lock().take(ORDER).read_to_end(&mut text))?;
+            // The order is one line; what follows is the identity.
+            let end = text.iter().position(|byte| *byte == b'\n').unwrap_or(text.len());
+            let (order, rest) = text.split_at(end);
+            let order: Order = serde_json::from_slice(order)?;
+            let identity = rest.get(1..).filter(|identity| !identity.is_empty());
+            context.ui.print_json(&host.apply(&order, identity).map_err(failed)?);
+        }
+        cli::HostVerb::Verify { machine } => {
+            let trouble = host.look(&parse(machine)?).map_err(failed)?;
+            context.ui.print_json(&trouble);
+        }
+        cli::HostVerb::Remove { machine, target, purge } => {
+            host.remove(&parse(machine)?, target, *purge).map_err(failed)?;
+        }
+        cli::HostVerb::Disk { machine } => prepare(context, &parse(machine)?)?,
+        cli::HostVerb::Await { machine } => await_start(&parse(machine)?)?,
+        cli::HostVerb::PowerOff { machine } => {
+            if !hosted::power_off(&units::directory(&parse(machine)?), POWER_OFF)? {
+                context.ui.warn("the guest did not shut down in time");
+            }
+        }
+        cli::HostVerb::Look { machine, ssh, https, full } => {
+            return look(context, &parse(machine)?, ssh, https.clone(), *full);
+        }
+    }
+    Ok(Status::Done)
+}
+
+fn parse(name: &str) -> Result<ImageName> {
+    name.parse().map_err(|e: crate::name::BadName| Failure::request(e.to_string()))
+}
+
+fn failed(error: host::Error) -> Failure {
+    match error {
+        host::Error::Taken { .. } | host::Error::Unknown(_) | host::Error::Busy(_) => {
+            Failure::request(error.to_string())
+        }
+        error => Failure::error(error),
+    }
+}
+
+/// What a unit's sandbox shows of the image.
+fn image(name: &str) -> std::path::PathBuf {
+    Path::new(units::IMAGE).join(name)
+}
+
+fn prepare(context: &Context, machine: &ImageName) -> Result<()> {
+    let own = units::directory(machine);
+    let manifest = build::read_manifest(&image("manifest.json"))?;
+    let done = machine_disk::prepare(&own.join(units::DISK), &image("disk.raw"), &manifest).map_err(Failure::error)?;
+    let vars = own.join(file::VARS);
+    if !disk::exists(&vars) {
+        disk::write_atomic(&vars, &disk::read(VARS)?, 0o600)?;
+    }
+    let title = format!("{} {}", manifest.image, manifest.version);
+    context.ui.say(match done {
+        machine_disk::Done::Nothing => format!("the disk boots {title}"),
+        machine_disk::Done::Made => format!("made a disk that boots {title}"),
+        machine_disk::Done::Written => format!("wrote {title} into the free slot"),
+        machine_disk::Done::Switched => format!("the disk boots {title} again"),
+    });
+    Ok(())
+}
+
+fn await_start(machine: &ImageName) -> Result<()> {
+    let manifest = build::read_manifest(&image("manifest.json"))?;
+    let ssh = manifest.expect.ssh.ok_or_else(|| Failure::request("the image has no SSH"))?;
+    let key = hosted::host_key(&units::directory(machine), ssh.host_key_file.as_str())?;
+    let path = Path::new("/run/rave").join(machine.as_str()).join(units::HOST_KEY);
+    Ok(disk::write_atomic(path, key.as_bytes(), 0o644)?)
+}
+
+/// Asks a machine what `rave check` asks, and writes down what came of it.
+fn look(context: &Context, machine: &ImageName, ssh: &str, https: Option<String>, full: bool) -> Result<Status> {
+    let manifest = build::read_manifest(&image("manifest.json"))?;
+    let user = manifest.expect.ssh.as_ref().map(|ssh| ssh.user.clone());
+    let user = user.ok_or_else(|| Failure::request("the image has no SSH"))?;
+    let directory = context.environment.credentials.as_deref();
+    let key = directory.ok_or_else(|| Failure::request("there is no CREDENTIALS_DIRECTORY"))?.join(units::KEY);
+    let host_key = disk::read_to_string(Path::new("/run/rave").join(machine.as_str()).join(units::HOST_KEY))?;
+    let way = cli::Elsewhere { ssh: None, manifest: None, https, host_key: Some(host_key), ssh_key: Some(key) };
+    let skip: &[&str] = if full { &[] } else { &units::SELDOM };
+    let report = check::over_ssh(context, manifest, &format!("{user}@{ssh}"), &way, skip)?;
+    let status = check::end(&report, false);
+    let healthy = matches!(status, Ok(Status::Done));
+    let rows = trouble_rows(&report).into_iter().filter(|row| row.verdict > Verdict::Warning);
+    let told = rows.map(|row| format!("{}: expected {}, observed {}", row.id, row.expected, row.observed));
+    let health = Health { healthy, time: jiff::Timestamp::now().as_second(), troubles: told.collect() };
+    for trouble in &health.troubles {
+        context.ui.warn(trouble);
+    }
+    let place = Path::new("/var/lib/rave-check").join(machine.as_str()).join(units::REPORT);
+    disk::write_atomic(place, &serde_json::to_vec(&health)?, 0o600)?;
+    status
+}
+
+/// systemd, by its own programs.
+struct Systemd;
+
+impl Manager for Systemd {
+    fn systemctl(&self, words: &[&str]) -> std::result::Result<String, String> {
+        let tool = Tool::new("systemctl").args(["--no-ask-password"]).args(words);
+        let told = |error: crate::tool::Error| match error {
+            crate::tool::Error::Failed { stderr, .. } => stderr,
+            error => super::failure::chain(&error),
+        };
+        tool.output().map(|output| String::from_utf8_lossy(&output).into_owned()).map_err(told)
+    }
+
+    fn journal(&self, unit: &str) -> String {
+        let text = |tool: Tool| tool.output().map(|text| String::from_utf8_lossy(&text).trim().to_owned());
+        let last = text(Tool::new("systemctl").args(["show", "--value", "--property=InvocationID", unit]));
+        let words = ["--no-pager", "--quiet", "--output=cat", "--all", "--lines", LINES];
+        // What the unit said this time, not what it said before.
+        let said =
+            last.and_then(|id| text(Tool::new("journalctl").args(words).arg(format!("_SYSTEMD_INVOCATION_ID={id}"))));
+        said.unwrap_or_else(|error| super::failure::chain(&error))
+    }
+
+    fn pause(&self, time: Duration) {
+        std::thread::sleep(time);
+    }
+
+    fn encrypt(&self, name: &str, plain: &[u8]) -> host::Result<Vec<u8>> {
+        let tool = Tool::new("systemd-creds").args(["encrypt", &format!("--name={name}"), "-", "-"]);
+        Ok(tool.output_with_input(plain)?)
+    }
+}

@@ -1,0 +1,186 @@
+//! `rave ps`: what runs where.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde_json::json;
+
+use crate::cli;
+use crate::deploy::plan::drift;
+use crate::deploy::record::{Health, MachineFacts};
+use crate::deploy::target::Machine;
+use crate::deploy::{Facts, Place};
+use crate::name::ImageName;
+use crate::store::Store;
+use crate::ui::Tone;
+
+use super::deploy::way::Way;
+use super::deploy::{names, read};
+use super::generations::Generations;
+use super::{Context, Result, Status, failure, project, store};
+
+/// One machine that is declared, or that is on a host of a target without being declared.
+struct Row {
+    target: String,
+    machine: ImageName,
+    host: String,
+    found: std::result::Result<Option<MachineFacts>, String>,
+    drift: Vec<String>,
+}
+
+/// Asks all hosts.
+pub fn run(arguments: &cli::Ps, context: &Context) -> Result<Status> {
+    let targets = match &arguments.target {
+        Some(name) => vec![name.clone()],
+        None => names(context)?,
+    };
+    let store = store::open(context)?;
+    let mut known: BTreeMap<Option<Place>, std::result::Result<Option<Facts>, String>> = BTreeMap::new();
+    let mut rows = Vec::new();
+    for name in targets {
+        let target = read(context, &name)?;
+        for machine in &target.machines {
+            let facts = known.entry(machine.host.clone()).or_insert_with(|| facts(context, machine));
+            rows.push(row(context, &store, &name, machine, facts)?);
+        }
+        // Machines that the target no longer has, where it has others.
+        for (host, facts) in &known {
+            let Ok(Some(facts)) = facts else { continue };
+            let is_declared =
+                |machine: &ImageName| target.machines.iter().any(|m| m.name == *machine && m.host == *host);
+            let left =
+                facts.machines.iter().filter(|(machine, found)| found.record.target == name && !is_declared(machine));
+            for (machine, found) in left {
+                let host =
+                    host.as_ref().map_or("this host".to_owned(), |place| format!("{}@{}", place.user, place.host));
+                let mut drift = drift(&name, found, None);
+                drift.insert(0, "no longer declared".to_owned());
+                let found = Ok(Some(found.clone()));
+                rows.push(Row { target: name.clone(), machine: machine.clone(), host, found, drift });
+            }
+        }
+    }
+    show(context, &rows);
+    let is_well = rows.iter().all(|row| row.drift.is_empty() && verdict(row).1 == Tone::Good);
+    Ok(if arguments.exit_code && !is_well { Status::Unwell } else { Status::Done })
+}
+
+fn facts(context: &Context, machine: &Machine) -> std::result::Result<Option<Facts>, String> {
+    let asked = Way::to(context, machine.host.as_ref()).and_then(|way| way.facts());
+    asked.map_err(|error| match error {
+        super::Failure::Error { error, .. } => failure::chain(error.as_ref()),
+        super::Failure::Request { message, .. } => message,
+        other => format!("{other:?}"),
+    })
+}
+
+fn row(
+    context: &Context,
+    store: &Store,
+    target: &str,
+    machine: &Machine,
+    facts: &std::result::Result<Option<Facts>, String>,
+) -> Result<Row> {
+    let found = facts.as_ref().map(|facts| facts.as_ref().and_then(|facts| facts.machines.get(&machine.name)).cloned());
+    let found = found.map_err(Clone::clone);
+    let mut differs = Vec::new();
+    match &found {
+        Ok(Some(found)) => {
+            differs = drift(target, found, None);
+            if let Some(newer) = newer(context, store, found)? {
+                differs.insert(0, newer);
+            }
+        }
+        Ok(None) => differs.push("not deployed".to_owned()),
+        Err(_) => {}
+    }
+    Ok(Row {
+        target: target.to_owned(),
+        machine: machine.name.clone(),
+        host: machine.host_name(),
+        found,
+        drift: differs,
+    })
+}
+
+/// Another build of the image than the one that runs, if it is the newest here.
+fn newer(context: &Context, store: &Store, found: &MachineFacts) -> Result<Option<String>> {
+    let current = &found.record.current;
+    let Ok((_, named)) = project::read(&context.project, current.image.as_str()) else { return Ok(None) };
+    let newest = Generations::of(store, &named, &current.image).newest()?;
+    Ok(newest
+        .filter(|newest| newest.disk.sha256 != current.disk)
+        .map(|newest| format!("{} {} (root hash {}) is built", newest.image, newest.version, newest.root_hash.short())))
+}
+
+/// The state of a machine in a word or two.
+fn verdict(row: &Row) -> (String, Tone) {
+    match &row.found {
+        Err(_) => ("host does not answer".to_owned(), Tone::Bad),
+        Ok(None) => ("absent".to_owned(), Tone::Dim),
+        Ok(Some(found)) if found.state != "active" => (found.state.clone(), Tone::Bad),
+        Ok(Some(found)) => match &found.health {
+            Some(Health { healthy: true, .. }) => ("healthy".to_owned(), Tone::Good),
+            Some(health) => (format!("unhealthy: {}", health.troubles.len()), Tone::Bad),
+            None => ("unknown".to_owned(), Tone::Warn),
+        },
+    }
+}
+
+fn show(context: &Context, rows: &[Row]) {
+    if context.ui.is_json() {
+        let told = rows.iter().map(|row| {
+            json!({
+                "target": row.target,
+                "machine": row.machine,
+                "host": row.host,
+                "reachable": row.found.is_ok(),
+                "error": row.found.as_ref().err(),
+                "deployed": row.found.as_ref().ok().and_then(Option::as_ref).map(|found| {
+                    let current = &found.record.current;
+                    json!({
+                        "image": current.image,
+                        "version": current.version,
+                        "mode": current.mode,
+                        "root_hash": current.root_hash,
+                        "previous": found.record.previous.as_ref().map(|previous| previous.version.clone()),
+                        "confirmed": found.record.confirmed,
+                        "refused": found.record.failure,
+                        "state": found.state,
+                        "health": found.health,
+                    })
+                }),
+                "drift": row.drift,
+            })
+        });
+        return context.ui.print_json(&told.collect::<Vec<_>>());
+    }
+    let cells = |row: &Row| {
+        let current = row.found.as_ref().ok().and_then(Option::as_ref).map(|found| &found.record.current);
+        let text = |text: Option<String>| (text.unwrap_or_else(|| "-".to_owned()), Tone::Plain);
+        let drift = if row.drift.is_empty() { "none".to_owned() } else { row.drift.join("; ") };
+        vec![
+            (row.target.clone(), Tone::Plain),
+            (row.machine.to_string(), Tone::Plain),
+            (row.host.clone(), Tone::Dim),
+            text(current.map(|current| format!("{} {}", current.image, current.version))),
+            text(current.map(|current| current.mode.to_string())),
+            (format!("{}{}", verdict(row).0, age(row)), verdict(row).1),
+            (drift, if row.drift.is_empty() { Tone::Dim } else { Tone::Warn }),
+        ]
+    };
+    let header = ["TARGET", "MACHINE", "HOST", "IMAGE", "MODE", "HEALTH", "DRIFT"];
+    context.ui.table(&header, &rows.iter().map(cells).collect::<Vec<_>>());
+    for row in rows {
+        if let Err(error) = &row.found {
+            context.ui.warn(format!("{}: {error}", row.machine));
+        }
+    }
+}
+
+/// How long ago it was looked at.
+fn age(row: &Row) -> String {
+    let Ok(Some(MachineFacts { health: Some(health), .. })) = &row.found else { return String::new() };
+    let seconds = Timestamp::now().as_second().saturating_sub(health.time).max(0);
+    if seconds < 120 { format!(", {seconds} s ago") } else { format!(", {} min ago", seconds / 60) }
+}

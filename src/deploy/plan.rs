@@ -1,0 +1,121 @@
+//! From what is declared and what runs to what has to be done. Pure.
+
+use serde::Serialize;
+
+use super::record::{Facts, MachineFacts, Release};
+use crate::name::ImageName;
+
+/// One thing that has to be done for a machine, in order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "action", rename_all = "kebab-case")]
+pub enum Action {
+    /// The host gets the programs.
+    SendTools,
+    /// The host gets the image.
+    SendImage,
+    /// The machine is made, started and checked.
+    Create {
+        /// What it shall run.
+        to: String,
+    },
+    /// The machine stops, starts with another version and is checked.
+    Upgrade {
+        /// What it runs.
+        from: String,
+        /// What it shall run.
+        to: String,
+    },
+    /// The machine stops, starts with other settings and is checked.
+    Restart {
+        /// Units that differ.
+        units: Vec<String>,
+    },
+    /// The machine runs what it shall run, but nobody knows yet whether it is well.
+    Check,
+}
+
+/// Why a machine cannot be had.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Clash {
+    /// The host has one of that name already.
+    #[error("there is a machine {machine} already, of target `{target}`")]
+    Name {
+        /// The machine.
+        machine: ImageName,
+        /// Whose it is.
+        target: String,
+    },
+    /// The machine that is there is of another image.
+    #[error("machine {machine} runs the image {image}, whose state another image would not know")]
+    Image {
+        /// The machine.
+        machine: ImageName,
+        /// The image.
+        image: ImageName,
+    },
+}
+
+/// What has to be done so that `machine` of `target` runs `wanted`; nothing if it does and is well.
+///
+/// # Errors
+/// The name is taken by another target or image.
+pub fn plan(target: &str, machine: &ImageName, wanted: &Release, facts: &Facts) -> Result<Vec<Action>, Clash> {
+    let known = facts.machines.get(machine);
+    if let Some(MachineFacts { record, .. }) = known {
+        if record.target != target {
+            return Err(Clash::Name { machine: machine.clone(), target: record.target.clone() });
+        }
+        if record.current.image != wanted.image {
+            return Err(Clash::Image { machine: machine.clone(), image: record.current.image.clone() });
+        }
+    }
+    let mut actions = Vec::new();
+    if !facts.tools.contains(&wanted.tools) {
+        actions.push(Action::SendTools);
+    }
+    if !facts.images.contains(&wanted.disk) {
+        actions.push(Action::SendImage);
+    }
+    let Some(MachineFacts { record, state, changed, .. }) = known else {
+        actions.push(Action::Create { to: wanted.title() });
+        return Ok(actions);
+    };
+    let current = &record.current;
+    if current.disk != wanted.disk {
+        actions.push(Action::Upgrade { from: current.title(), to: wanted.title() });
+    } else if current.units != wanted.units || !changed.is_empty() || state != "active" {
+        let differs = |(name, text): &(&String, &String)| current.units.get(*name) != Some(*text);
+        let mut units: Vec<String> = wanted.units.iter().filter(differs).map(|(name, _)| name.clone()).collect();
+        units.extend(changed.iter().filter(|name| !units.contains(name)).cloned().collect::<Vec<_>>());
+        actions.push(Action::Restart { units });
+    } else if !record.confirmed {
+        actions.push(Action::Check);
+    }
+    Ok(actions)
+}
+
+/// How what runs differs from what is declared, in words; nothing if it does not. `wanted`: what the project would
+/// deploy now, if that is built.
+pub fn drift(target: &str, known: &MachineFacts, wanted: Option<&Release>) -> Vec<String> {
+    let record = &known.record;
+    let mut drift = Vec::new();
+    if record.target != target {
+        drift.push(format!("belongs to target `{}`", record.target));
+    }
+    if let Some(wanted) = wanted {
+        if wanted.disk != record.current.disk {
+            drift.push(format!("{} is built", wanted.title()));
+        } else if wanted.units != record.current.units {
+            drift.push("the target or rave has changed".to_owned());
+        }
+    }
+    drift.extend(known.changed.iter().map(|unit| format!("{unit} was changed on the host")));
+    if !record.confirmed {
+        drift.push("its deployment has not come to its end".to_owned());
+    }
+    drift
+}
+
+#[cfg(test)]
+#[path = "plan_tests.rs"]
+mod tests;

@@ -1,0 +1,93 @@
+use super::*;
+use crate::deploy::record::{FORMAT, Record};
+use crate::digest::Digest;
+
+fn release(version: &str) -> Release {
+    Release {
+        image: "shop".parse().unwrap(),
+        version: version.parse().unwrap(),
+        mode: crate::system::Mode::Safe,
+        root_hash: Digest::of(version.as_bytes()),
+        disk: Digest::of(format!("disk {version}").as_bytes()),
+        tools: Digest::of(b"tools"),
+        units: [("rave-a.service".to_owned(), format!("runs {version}"))].into(),
+    }
+}
+
+fn facts(version: &str) -> Facts {
+    let record = Record {
+        format: FORMAT,
+        target: "edge".to_owned(),
+        current: release(version),
+        previous: None,
+        confirmed: true,
+        failure: None,
+    };
+    let machine = MachineFacts { record, state: "active".to_owned(), changed: vec![], health: None };
+    Facts {
+        format: FORMAT,
+        tools: [release(version).tools].into(),
+        images: [release(version).disk].into(),
+        machines: [("a".parse().unwrap(), machine)].into(),
+    }
+}
+
+fn planned(facts: &Facts, version: &str) -> Vec<&'static str> {
+    let word = |action: &Action| match action {
+        Action::SendTools => "tools",
+        Action::SendImage => "image",
+        Action::Create { .. } => "create",
+        Action::Upgrade { .. } => "upgrade",
+        Action::Restart { .. } => "restart",
+        Action::Check => "check",
+    };
+    plan("edge", &"a".parse().unwrap(), &release(version), facts).unwrap().iter().map(word).collect()
+}
+
+#[test]
+fn only_what_is_missing_is_done() {
+    assert_eq!(planned(&Facts::default(), "1"), ["tools", "image", "create"]);
+    assert_eq!(planned(&facts("1"), "1"), [""; 0]);
+    assert_eq!(planned(&facts("1"), "2"), ["image", "upgrade"]);
+    let mut sent = facts("1");
+    sent.images.insert(release("2").disk);
+    assert_eq!(planned(&sent, "2"), ["upgrade"]);
+}
+
+#[test]
+fn a_machine_that_was_changed_stopped_or_left_half_done_is_seen_to() {
+    let with = |change: &dyn Fn(&mut MachineFacts)| {
+        let mut facts = facts("1");
+        facts.machines.values_mut().for_each(change);
+        planned(&facts, "1")
+    };
+    assert_eq!(with(&|machine| machine.changed = vec!["rave-a.service".to_owned()]), ["restart"]);
+    assert_eq!(with(&|machine| machine.state = "failed".to_owned()), ["restart"]);
+    assert_eq!(with(&|machine| machine.record.current.units.clear()), ["restart"]);
+    assert_eq!(with(&|machine| machine.record.confirmed = false), ["check"]);
+}
+
+#[test]
+fn nobody_elses_machine_is_touched() {
+    let mut other = facts("1");
+    other.machines.values_mut().for_each(|machine| machine.record.target = "lab".to_owned());
+    let wanted = |release: &Release| plan("edge", &"a".parse().unwrap(), release, &other).unwrap_err().to_string();
+    assert_eq!(wanted(&release("1")), "there is a machine a already, of target `lab`");
+    let mail = Release { image: "mail".parse().unwrap(), ..release("1") };
+    let error = plan("edge", &"a".parse().unwrap(), &mail, &facts("1")).unwrap_err();
+    assert!(matches!(error, Clash::Image { .. }), "{error}");
+}
+
+#[test]
+fn drift_is_told_in_words() {
+    let mut facts = facts("1");
+    let told = |facts: &Facts, wanted: Option<&Release>| drift("edge", facts.machines.values().next().unwrap(), wanted);
+    assert_eq!(told(&facts, Some(&release("1"))), [""; 0]);
+    assert_eq!(told(&facts, Some(&release("2"))), [format!("{} is built", release("2").title())]);
+    let machine = facts.machines.values_mut().next().unwrap();
+    (machine.record.confirmed, machine.changed) = (false, vec!["rave-a.service".to_owned()]);
+    assert_eq!(
+        told(&facts, None),
+        ["rave-a.service was changed on the host", "its deployment has not come to its end"]
+    );
+}

@@ -1,0 +1,236 @@
+//! Targets: YAML files that say where an image runs. Read strictly, and all that is wrong is told at once.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Place;
+use crate::modules::fields::{self, nearest};
+use crate::modules::yaml::{self, Node};
+use crate::name::ImageName;
+use crate::origin::{Diagnostic, Origin, Source};
+use crate::qemu::machine::Accelerator;
+use crate::quantity;
+
+const KEYS: [&str; 5] = ["description", "kind", "identity", "authorized-keys", "machines"];
+const MACHINE: [&str; 5] = ["host", "listen", "ports", "accelerator", "health"];
+const KINDS: [&str; 1] = ["qemu"];
+/// Where the guest's SSH is reached unless the target says otherwise.
+const SSH: (u16, u16) = (22, 2222);
+/// Who logs in on a host unless the target names somebody.
+const USER: &str = "root";
+/// How often a machine is looked at, and the bounds of that.
+const HEALTH: Duration = Duration::from_secs(300);
+const SOONEST: Duration = Duration::from_secs(60);
+const LATEST: Duration = Duration::from_secs(24 * 3600);
+/// The longest name of a machine, which is also a part of the names of its units and of its user.
+const NAME: usize = 24;
+
+/// Where an image is to run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Target {
+    /// Its name: that of its file.
+    pub name: String,
+    /// What it is for.
+    pub description: String,
+    /// File of the age identity that its machines open their secrets with.
+    pub identity: Option<String>,
+    /// Public keys of people who may log in, as OpenSSH writes them.
+    pub authorized_keys: Vec<String>,
+    /// Its machines, in the order of their roll-out.
+    pub machines: Vec<Machine>,
+}
+
+/// One machine of a target: a service of a host that runs QEMU.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Machine {
+    /// Its name; one machine of a name is on a host at a time.
+    pub name: ImageName,
+    /// Where it is declared.
+    pub origin: Origin,
+    /// The host, if it is another one.
+    pub host: Option<Place>,
+    /// The host's address at which its ports are open.
+    pub listen: Ipv4Addr,
+    /// Ports of the host by ports of the guest, where they differ from what is usual.
+    pub ports: BTreeMap<u16, u16>,
+    /// What runs the guest's instructions.
+    pub accelerator: Accelerator,
+    /// How often it is looked at from outside.
+    pub health: Duration,
+}
+
+impl Machine {
+    /// The host's port that leads to a port of the guest.
+    pub fn port(&self, guest: u16) -> u16 {
+        let usual = if guest == SSH.0 { SSH.1 } else { guest };
+        self.ports.get(&guest).copied().unwrap_or(usual)
+    }
+
+    /// The host, for people.
+    pub fn host_name(&self) -> String {
+        self.host.as_ref().map_or_else(|| "this host".to_owned(), |host| format!("{}@{}", host.user, host.host))
+    }
+}
+
+impl Target {
+    /// Reads a target; `name` is that of its file without `.yaml`.
+    ///
+    /// # Errors
+    /// All that is wrong with the text, each with its place and a remedy.
+    pub fn parse(name: &str, source: &Arc<Source>) -> Result<Self, Vec<Diagnostic>> {
+        let root = yaml::parse(source)?;
+        let mut errors = Vec::new();
+        fields::entries(&root, "a target", &KEYS, &mut errors);
+        kind(&root, &mut errors);
+        let text = |key: &str, errors: &mut Vec<Diagnostic>| {
+            root.get(key).and_then(|node| fields::text(node, &format!("`{key}`"), errors))
+        };
+        let description = text("description", &mut errors).unwrap_or_default();
+        let identity = text("identity", &mut errors);
+        let authorized_keys = root.get("authorized-keys").map(|node| keys(node, &mut errors)).unwrap_or_default();
+        let machines: Vec<Machine> = match root.get("machines") {
+            Some(node) => fields::map(node, "`machines`", &mut errors)
+                .iter()
+                .filter_map(|(key, node)| machine(&key.text, &key.origin, node, &mut errors))
+                .collect(),
+            None => Vec::new(),
+        };
+        if machines.is_empty() && errors.is_empty() {
+            errors
+                .push(Diagnostic::error(&root.origin, "the target has no machines").help(
+                    "write `machines: { NAME: { host: root@HOST } }`, or `machines: { NAME: {} }` for this host",
+                ));
+        }
+        clashes(&machines, &mut errors);
+        let target = Self { name: name.to_owned(), description, identity, authorized_keys, machines };
+        if errors.is_empty() { Ok(target) } else { Err(errors) }
+    }
+}
+
+/// Holds the key `kind` against the kinds that there are.
+fn kind(root: &Node, errors: &mut Vec<Diagnostic>) {
+    let Some(node) = root.get("kind") else {
+        let missing = Diagnostic::error(&root.origin, "the target has no `kind`");
+        return errors.push(missing.help(format!("the kinds are {}", KINDS.join(", "))));
+    };
+    let Some(text) = fields::text(node, "`kind`", errors) else { return };
+    if !KINDS.contains(&text.as_str()) {
+        let unknown = Diagnostic::error(&node.origin, format!("unknown kind `{}` of target", yaml::shorten(&text)));
+        errors.push(match nearest(&text, KINDS) {
+            Some(near) => unknown.help(format!("did you mean `{near}`?")),
+            None => unknown.help(format!("the kinds are {}", KINDS.join(", "))),
+        });
+    }
+}
+
+fn keys(node: &Node, errors: &mut Vec<Diagnostic>) -> Vec<String> {
+    let mut keys = Vec::new();
+    for (text, origin) in fields::texts(node, "`authorized-keys`", errors) {
+        match ssh_key::PublicKey::from_openssh(text.trim()).and_then(|key| key.to_openssh()) {
+            Ok(key) => keys.push(key),
+            Err(error) => errors.push(
+                Diagnostic::error(&origin, format!("this is no public key: {error}"))
+                    .help("it is a line of a .pub file, such as `ssh-ed25519 AAAAC3... ana`"),
+            ),
+        }
+    }
+    keys
+}
+
+fn machine(name: &str, origin: &Origin, node: &Node, errors: &mut Vec<Diagnostic>) -> Option<Machine> {
+    let before = errors.len();
+    if !node.is_null() {
+        fields::entries(node, "a machine", &MACHINE, errors);
+    }
+    let name = match name.parse::<ImageName>() {
+        Ok(name) if name.as_str().len() <= NAME => Some(name),
+        Ok(_) => {
+            let long = Diagnostic::error(origin, format!("the name of a machine has at most {NAME} letters"));
+            errors.push(long.help("names of units and users are made of it"));
+            None
+        }
+        Err(error) => {
+            errors.push(Diagnostic::error(origin, error.to_string()));
+            None
+        }
+    };
+    let mut parse = |key: &str, wanted: &str, read: &mut dyn FnMut(&str) -> bool| {
+        let Some(node) = node.get(key) else { return };
+        let Some(text) = fields::text(node, &format!("`{key}`"), errors) else { return };
+        if !read(&text) {
+            let wrong = Diagnostic::error(&node.origin, format!("`{key}` must not be `{}`", yaml::shorten(&text)));
+            errors.push(wrong.help(wanted));
+        }
+    };
+    let (mut host, mut listen, mut health) = (None, Ipv4Addr::LOCALHOST, HEALTH);
+    let mut accelerator = Accelerator::Kvm;
+    parse("host", "write USER@HOST or USER@HOST:PORT, as ssh takes it", &mut |text| {
+        host = Place::parse(text, Some(USER)).ok();
+        host.is_some()
+    });
+    parse("listen", "write an address of IPv4: 127.0.0.1 for this host only, 0.0.0.0 for all", &mut |text| {
+        text.parse().map(|address| listen = address).is_ok()
+    });
+    parse(
+        "accelerator",
+        "kvm, or tcg for software emulation, which is some ten times slower",
+        &mut |text| match text {
+            "kvm" => true,
+            "tcg" => {
+                accelerator = Accelerator::Tcg;
+                true
+            }
+            _ => false,
+        },
+    );
+    parse("health", "write a duration between 1m and 1d, such as 5m", &mut |text| {
+        let asked = quantity::milliseconds(text).map(Duration::from_millis);
+        asked.filter(|time| (SOONEST..=LATEST).contains(time)).map(|time| health = time).is_some()
+    });
+    let ports = node.get("ports").map(|node| ports(node, errors)).unwrap_or_default();
+    (errors.len() == before).then_some(())?;
+    Some(Machine { name: name?, origin: origin.clone(), host, listen, ports, accelerator, health })
+}
+
+fn ports(node: &Node, errors: &mut Vec<Diagnostic>) -> BTreeMap<u16, u16> {
+    let port = |text: &str| text.parse::<u16>().ok().filter(|port| *port > 0);
+    let mut ports = BTreeMap::new();
+    for (key, value) in fields::map(node, "`ports`", errors) {
+        let Some(text) = fields::text(value, "a port", errors) else { continue };
+        match (port(&key.text), port(&text)) {
+            (Some(guest), Some(host)) => drop(ports.insert(guest, host)),
+            _ => errors.push(
+                Diagnostic::error(&key.origin, "a port is a number from 1 to 65535")
+                    .help("write `PORT-OF-THE-MACHINE: PORT-OF-THE-HOST`, such as `3002: 443`"),
+            ),
+        }
+    }
+    ports
+}
+
+/// Two machines of one host that want the same port.
+fn clashes(machines: &[Machine], errors: &mut Vec<Diagnostic>) {
+    let mut taken: BTreeMap<(Option<&Place>, u16), &Machine> = BTreeMap::new();
+    for machine in machines {
+        let mut own: Vec<u16> = machine.ports.values().copied().collect();
+        own.push(machine.port(SSH.0));
+        own.sort_unstable();
+        own.dedup();
+        for port in own {
+            if let Some(other) = taken.insert((machine.host.as_ref(), port), machine) {
+                let clash = format!("port {port} of {} is taken twice", machine.host_name());
+                errors.push(
+                    Diagnostic::error(&machine.origin, clash)
+                        .label(&other.origin, "first here")
+                        .help("give one of them another with `ports: { 22: 2223 }`"),
+                );
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "target_tests.rs"]
+mod tests;

@@ -1,0 +1,64 @@
+use super::*;
+use crate::deploy::Target;
+use crate::images::fixture;
+use crate::origin::Source;
+use crate::system::Https;
+
+fn target(text: &str) -> Target {
+    Target::parse("edge", &Source::new("targets/edge.yaml", text)).unwrap()
+}
+
+fn manifest() -> Manifest {
+    let mut manifest = fixture::manifest();
+    manifest.expect.ssh = Some(crate::system::Ssh {
+        user: "agent".to_owned(),
+        kex: vec![],
+        host_keys: vec![],
+        ciphers: vec![],
+        macs: vec![],
+        host_key_file: "/var/lib/sshd/key.pub".parse().unwrap(),
+        option: "services.ssh.enable".parse().unwrap(),
+    });
+    manifest
+}
+
+fn site(port: u16) -> Https {
+    let text = format!(
+        r#"{{"port":{port},"hosts":[],"certificate":"/etc/c.pem","headers":{{}},"csp":"","pages":{{}},"webhooks":{{}},"option":"a.b"}}"#
+    );
+    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn rendered(text: &str, manifest: &Manifest, identity: bool) -> BTreeMap<String, String> {
+    let target = target(text);
+    let parts = Parts { declared: &target.machines[0], manifest, tools: &Digest::of(b"tools"), identity };
+    render(&parts).unwrap()
+}
+
+#[test]
+fn units_of_a_machine() {
+    let mut manifest = manifest();
+    manifest.expect.https.insert("main".to_owned(), site(3002));
+    let text = "kind: qemu\nmachines: { edge-1: { listen: 0.0.0.0, ports: { 3002: 443 }, health: 10m } }";
+    let units = rendered(text, &manifest, true);
+    let all: Vec<String> = units.iter().map(|(name, text)| format!("## {name}\n{text}")).collect();
+    insta::assert_snapshot!(all.join("\n"));
+}
+
+#[test]
+fn software_emulation_needs_no_device_and_makes_code() {
+    let units = rendered("kind: qemu\nmachines: { a: { accelerator: tcg } }", &manifest(), false);
+    let service = &units["rave-a.service"];
+    assert!(!service.contains("kvm") && !service.contains("MemoryDenyWriteExecute"), "{service}");
+    assert!(service.contains("CapabilityBoundingSet=\n") && service.contains("hostfwd=tcp:127.0.0.1:2222-:22"));
+    // The guest's 2048 MiB, 256 MiB of translated code, and QEMU's own.
+    assert!(service.contains("MemoryMax=2816M\nCPUQuota=300%\n"), "{service}");
+    assert!(!service.contains("LoadCredentialEncrypted"));
+}
+
+#[test]
+fn nothing_is_expanded_in_a_word() {
+    assert_eq!(quoted("-m"), "-m");
+    assert_eq!(quoted("a b\"c\\d%e$f\n"), r#""a b\"c\\d%%e$$f\x0a""#);
+    assert_eq!(quoted(""), "\"\"");
+}

@@ -1,0 +1,72 @@
+//! Targets and what is told of their machines, as far as that needs no host that answers.
+
+use super::world::{Ran, World, ran};
+
+/// A target with one machine on a host where nobody listens: port 1 of loopback is tcpmux, which nothing serves.
+const AWAY: &str = "kind: qemu\nmachines:\n  edge-1: { host: \"ops@127.0.0.1:1\" }\n";
+
+fn world(target: &str) -> World {
+    let world = World::new();
+    world.write("project/targets/edge.yaml", target);
+    world
+}
+
+fn with_ssh(world: &World, arguments: &[&str]) -> Ran {
+    ran(world.rave().env("PATH", "/usr/bin:/bin").args(arguments))
+}
+
+#[test]
+fn a_target_that_is_not_there_is_told_with_those_that_are() {
+    let world = world(AWAY);
+    for verb in [&["deploy", "minimal", "--to", "egde"][..], &["ps", "egde"], &["target", "stop", "egde"]] {
+        let ran = world.run(verb);
+        assert_eq!(ran.status, 1, "{verb:?}");
+        assert!(
+            ran.stderr.contains("there is no target `egde`") && ran.stderr.contains("there are: edge"),
+            "{}",
+            ran.stderr
+        );
+    }
+    let ran = world.run(&["deploy", "minimal", "--to", "../edge"]);
+    assert!(ran.status == 1 && ran.stderr.contains("there is no target `../edge`"), "{}", ran.stderr);
+    let ran = world.run(&["deploy", "minimal", "--to", "edge", "--machine", "edge-2"]);
+    assert!(ran.status == 1 && ran.stderr.contains("there are: edge-1"), "{}", ran.stderr);
+}
+
+#[test]
+fn a_wrong_target_is_told_with_its_place_before_anything_is_done() {
+    let world = world("kind: qemu\nmachines:\n  edge-1: { hots: root@edge }\n");
+    let before = world.files();
+    let ran = world.run(&["deploy", "minimal", "--to", "edge"]);
+    assert_eq!(ran.status, 1);
+    for part in ["targets/edge.yaml:3:13", "unknown key `hots` in a machine", "did you mean `host`?"] {
+        assert!(ran.stderr.contains(part), "{part}: {}", ran.stderr);
+    }
+    assert_eq!(world.files(), before);
+    let world = self::world(&format!("identity: nowhere.txt\n{AWAY}"));
+    let ran = world.run(&["deploy", "minimal", "--to", "edge"]);
+    assert!(ran.status == 1 && ran.stderr.contains("targets/edge.yaml: identity: "), "{}", ran.stderr);
+}
+
+#[test]
+fn a_host_that_does_not_answer_is_not_well() {
+    let world = world(AWAY);
+    let ran = with_ssh(&world, &["ps"]);
+    assert_eq!(ran.status, 0);
+    assert!(ran.stdout.contains("host does not answer") && ran.stderr.contains("Connection refused"), "{ran:?}");
+    let ran = with_ssh(&world, &["ps", "--json", "--exit-code"]);
+    assert_eq!(ran.status, 1);
+    let rows = ran.json();
+    assert_eq!(
+        (&rows[0]["machine"], &rows[0]["reachable"], &rows[0]["deployed"]),
+        (&"edge-1".into(), &false.into(), &().into())
+    );
+    let ran = with_ssh(&world, &["target", "restart", "edge"]);
+    assert!(ran.status == 2 && ran.stderr.contains("ops@127.0.0.1: ssh: connect to host"), "{ran:?}");
+}
+
+#[test]
+fn a_project_without_targets_has_no_machines() {
+    let ran = World::new().run(&["ps", "--json", "--exit-code"]);
+    assert_eq!((ran.status, ran.stdout.as_str()), (0, "[]\n"));
+}
