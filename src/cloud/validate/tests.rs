@@ -82,7 +82,7 @@ fn mistakes_have_place_cause_and_remedy() {
              yes, no, on, off and digits as something else)",
         ),
         ("write_files: [{path: a, encoding: x}]", "u.yaml:2:25: `encoding` must be one of \"b64\", \"gz\""),
-        ("[a]", "u.yaml:2:1: user-data must be a map, not a list"),
+        ("[a]", "u.yaml:1:1: user-data must be a map, not a list"),
         (
             "packages: [jq]",
             "u.yaml:2:1: `packages` does nothing: web does not run cloud-init's package_update_upgrade_install (packages are part of the image: system.packages)",
