@@ -29,10 +29,10 @@ pub fn image(seed: &Seed) -> Result<Vec<u8>, iso::Error> {
     iso::image(LABEL, &files)
 }
 
-/// The meta-data of a machine: its id and its host name, none of which may have a line break or a quote.
+/// The meta-data of a machine: its id and its host name.
 ///
 /// # Errors
-/// A text that is none of [`is_plain`]'s.
+/// A text with other characters than letters, digits, `.`, `_` and `-`.
 pub fn meta_data(instance: &str, hostname: Option<&str>) -> Result<Vec<u8>, BadName> {
     let plain = |text: &str| if is_plain(text) { Ok(()) } else { Err(BadName(text.to_owned())) };
     plain(instance)?;

@@ -78,7 +78,7 @@ fn mistakes_have_place_cause_and_remedy() {
         ("runcmd:\n  - {a: b}", "u.yaml:3:5: an entry of `runcmd` must be a list or a text or nothing, not a map"),
         (
             "runcmd:\n  - [chmod, 0644]",
-            "u.yaml:3:13: an entry of `runcmd` must be a text, not a whole number (put it in quotes: without them YAML reads \
+            "u.yaml:3:13: an entry of `runcmd` must be a text, not a number (put it in quotes: without them YAML reads \
              yes, no, on, off and digits as something else)",
         ),
         ("write_files: [{path: a, encoding: x}]", "u.yaml:2:25: `encoding` must be one of \"b64\", \"gz\""),
