@@ -46,8 +46,8 @@ fn what_is_acknowledged_survives_power_cuts() {
     // The last number of each cut under load, by its file.
     let mut acknowledged = BTreeMap::new();
     for cut in 1..=cuts {
-        // One of three is under load, for which the machine has to come up; the others are while it does.
-        if cut % 3 == 1 {
+        // One of four is under load, for which the machine has to come up; the others are while it does.
+        if cut % 4 == 1 {
             wait_for("the machine", || (lab.list()[0]["condition"] == "running").then_some(()));
             let file = format!("count-{cut}");
             let last = write_until_cut(&lab, &file, moments.next(Duration::from_secs(3)));
@@ -63,7 +63,7 @@ fn what_is_acknowledged_survives_power_cuts() {
             starting.wait().unwrap();
             println!("    cut {cut}: {:.1} s after its start", begin.elapsed().as_secs_f32());
         }
-        if cut % 3 == 0 {
+        if cut % 4 == 0 {
             lab.good(&RUN);
             verify(&lab, &acknowledged);
         }

@@ -288,7 +288,7 @@ fn bans(scene: &Scene) {
 
     println!("a ban is felt by whoever has the address, here the host that scans, and it ends");
     let scan = || scene.lab.check(&["production", "--only", "security.scan.tcp4"]).1;
-    scene.root("fail2ban-client set sshd bantime 40; fail2ban-client set sshd attempt 10.0.2.100 1 1 1 1");
+    scene.root("fail2ban-client set sshd bantime 20; fail2ban-client set sshd attempt 10.0.2.100 1 1 1 1");
     wait_for("the ban", || banned().contains("10.0.2.100").then_some(()));
     let report = scan();
     assert_eq!(with_verdict(&report, "unhealthy"), ["security.scan.tcp4"].into(), "{report}");

@@ -9,7 +9,7 @@ use rave::disk;
 use serde_yaml::Value;
 
 use crate::lab::Fault;
-use crate::{debug, faults, https, library, production, scan, secrets, up};
+use crate::{clouds, debug, faults, https, library, production, scan, secrets, up};
 
 /// What no scenario breaks in a machine that it could ask afterwards.
 const UNSEEN: [(&str, &str); 9] = [
@@ -25,12 +25,11 @@ const UNSEEN: [(&str, &str); 9] = [
 ];
 
 /// The same for probes of modules.
-const UNSEEN_PROBES: [(&str, &str); 6] = [
+const UNSEEN_PROBES: [(&str, &str); 5] = [
     ("monitoring.grafana.health", "Grafana is in none of the images: Debian does not have it"),
     ("security.audit.enabled", "the rules are locked until the next start"),
     ("security.audit.lost", "records are lost only under a load that nothing here makes"),
     ("security.audit.rules", "the rules are locked until the next start"),
-    ("services.cloud.provisioned", "a rehearsal that goes wrong is told before: `clouds` sees that"),
     ("services.health.result", "a look that is killed is followed by the next: its age is what is seen to fail"),
 ];
 
@@ -46,7 +45,7 @@ fn seen() -> BTreeSet<&'static str> {
         &https::WRONG,
         &https::LONELY,
     ];
-    let probed = library::PROBED.iter().map(|(_, fault)| fault);
+    let probed = library::PROBED.iter().map(|(_, fault)| fault).chain([&clouds::FAULT]);
     let listed = tables.into_iter().flatten().chain(probed).flat_map(|fault| fault.seen_by);
     let others = [&faults::SEEN[..], &production::FULL, &secrets::READABLE, &up::CLOSED, &debug::SEEN];
     listed.chain(others.into_iter().flatten()).copied().collect()
