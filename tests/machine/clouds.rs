@@ -34,6 +34,7 @@ fn a_machine_finds_itself_in_each_cloud_and_does_as_it_is_told() {
     lab.good(&["build", "cloud", "--output", lab.path().join("cloud").to_str().unwrap()]);
     let examples = examples();
     refused(&lab);
+    exported(&lab, &examples["seed/user-data"]);
     let scenes = scenes(&examples);
     // Some of it is waiting, so two machines at a time.
     for pair in scenes.chunks(2) {
@@ -121,6 +122,21 @@ fn scenes(examples: &BTreeMap<String, String>) -> [Scene; 5] {
             says: &[("stat -c %F /run/mydir", "directory"), ("journalctl -b -o cat", "hello world")],
         },
     ]
+}
+
+/// The disk and the seed in one archive, for programs of other people.
+fn exported(lab: &Lab, user_data: &str) {
+    println!("a disk and its seed are exported together");
+    let (folder, user_data) = (lab.path().join("export"), files(lab, "export", user_data).0);
+    let output = text(&folder);
+    lab.good(&["export", "cloud", "--format", "nocloud,qcow2", "--user-data", &user_data, "--output", &output]);
+    let tar = |arguments: &[&str]| lab.tool("tar").args(arguments).current_dir(&folder).output().unwrap();
+    assert_eq!(tar(&["-tf", "cloud_1.0.0.nocloud.tar"]), b"cloud_1.0.0.qcow2\nseed.iso\n");
+    let disk_inside = tar(&["-xOf", "cloud_1.0.0.nocloud.tar", "cloud_1.0.0.qcow2"]);
+    assert!(disk_inside == disk::read(folder.join("cloud_1.0.0.qcow2")).unwrap());
+    disk::write_atomic(folder.join("seed.iso"), &tar(&["-xOf", "cloud_1.0.0.nocloud.tar", "seed.iso"]), 0o600).unwrap();
+    let label = lab.tool("blkid").args(["-p", "-o", "value", "-s", "LABEL", "-s", "TYPE"]).arg(folder.join("seed.iso"));
+    assert_eq!(label.output().unwrap(), b"cidata\niso9660\n");
 }
 
 /// Writes user-data and the public key; returns their paths.
