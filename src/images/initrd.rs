@@ -5,7 +5,7 @@
 //! | /init | the program of `src/init`, which is a part of rave; see [`INIT`] |
 //! | /lib/modules/RELEASE/... | modules, decompressed, with their signatures |
 //! | /bin/busybox | a shell, where one is asked for |
-//! | /modules.list | their paths, one per line, in the order of loading |
+//! | /modules.list | their paths, one per line, in the order of loading; after each the paths of those that it needs |
 //! | /dev/console, /dev/null | for the time before devtmpfs is mounted |
 
 use std::collections::BTreeSet;
@@ -93,15 +93,19 @@ pub fn build(request: &Request<'_>, read: ReadFile<'_>) -> Result<Vec<u8>, Error
     let wanted: Vec<&str> = WANTED.into_iter().chain(request.modules.iter().map(String::as_str)).collect();
 
     let mut archive = Archive::default();
+    let target = |path: &str| {
+        let stem = path.find(".ko").map_or(path, |at| &path[..at]);
+        format!("lib/modules/{}/{stem}.ko", request.kernel)
+    };
     let mut list = String::new();
     for path in index.order(&wanted, &OPTIONAL)? {
         let source = format!("{directory}/{path}");
         let packed = get(&source)?.ok_or_else(|| Error::Missing(source.clone()))?;
         let content = decompress(path, &packed).map_err(|error| Error::Decompress { path: source, source: error })?;
-        let stem = path.find(".ko").map_or(path, |at| &path[..at]);
-        let target = format!("lib/modules/{}/{stem}.ko", request.kernel);
-        archive.add(&target, Node::File { mode: 0o644, content })?;
-        list.push_str(&format!("/{target}\n"));
+        archive.add(&target(path), Node::File { mode: 0o644, content })?;
+        let line: Vec<String> =
+            [path].into_iter().chain(index.needs(path)).map(|path| format!("/{}", target(path))).collect();
+        list.push_str(&format!("{}\n", line.join(" ")));
     }
     archive.add(MODULES.trim_start_matches('/'), Node::File { mode: 0o644, content: list.into_bytes() })?;
     archive.add("init", Node::File { mode: 0o755, content: request.init.to_vec() })?;
@@ -185,7 +189,7 @@ mod tests {
         let text = String::from_utf8_lossy(&bytes);
         assert!(text.contains(
             "/lib/modules/6.12/kernel/fs/erofs.ko\n/lib/modules/6.12/kernel/dm-mod.ko\n\
-             /lib/modules/6.12/kernel/dm-verity.ko\n/lib/modules/6.12/kernel/nvme.ko\n"
+             /lib/modules/6.12/kernel/dm-verity.ko /lib/modules/6.12/kernel/dm-mod.ko\n/lib/modules/6.12/kernel/nvme.ko\n"
         ));
         for content in ["erofs module~Module signature appended~\n", "verity module", "nvme module", "static binary"] {
             assert!(text.contains(content), "{content}");

@@ -126,6 +126,11 @@ impl<'a> Index<'a> {
         Ok(order)
     }
 
+    /// Paths of the loadable modules without which the one at `path` does not load.
+    pub fn needs(&self, path: &str) -> impl Iterator<Item = &'a str> {
+        self.needs.get(&normal(path)).into_iter().flatten().filter_map(|need| self.paths.get(need).copied())
+    }
+
     /// The loadable modules that a normalised name or alias stands for.
     fn resolve(&self, name: &str) -> Vec<String> {
         if self.paths.contains_key(name) {

@@ -2,6 +2,7 @@
 //! over to its init. What it cannot do it says, and then it restarts the machine: boot counting takes it to
 //! the other version. It opens a shell in images for debugging only; see [`shell`].
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::thread::sleep;
 use std::time::Duration;
@@ -77,21 +78,31 @@ fn boot(log: &mut Log) -> Result<Infallible, Error> {
 /// is not there may fail; if it matters the root file system is not found.
 fn load_modules(log: &mut Log) -> Result<Vec<String>, Error> {
     let list = disk::read_to_string(MODULES)?;
-    let mut failed = Vec::new();
-    for path in paths(&list) {
+    let mut failed = BTreeMap::new();
+    for (path, needs) in modules(&list) {
+        // The kernel would say of each symbol that it does not know it.
+        if let Some(missing) = needs.iter().find(|need| failed.contains_key(*need)) {
+            failed.insert(path, format!("without {missing}"));
+            continue;
+        }
         match finit_module(disk::open(path)?, c"", 0) {
             Ok(()) | Err(Errno::EXIST) => {}
-            Err(error) => failed.push(format!("{path} ({error})")),
+            Err(error) => drop(failed.insert(path, error.to_string())),
         }
     }
+    let failed: Vec<String> = failed.iter().map(|(path, reason)| format!("{path} ({reason})")).collect();
     if !failed.is_empty() {
         log.information(&format!("kernel modules not loaded: {}", failed.join(", ")));
     }
     Ok(failed)
 }
 
-fn paths(list: &str) -> impl Iterator<Item = &str> {
-    list.lines().map(str::trim).filter(|line| line.starts_with('/'))
+/// The modules of the list, each with those that it needs.
+fn modules(list: &str) -> impl Iterator<Item = (&str, Vec<&str>)> {
+    list.lines().filter(|line| line.trim_start().starts_with('/')).filter_map(|line| {
+        let mut words = line.split_whitespace();
+        Some((words.next()?, words.collect()))
+    })
 }
 
 fn after(modules: &[String]) -> String {
@@ -106,8 +117,9 @@ mod tests {
 
     #[test]
     fn the_list_of_modules_is_read_leniently() {
-        let list = "/lib/a.ko\n\n  /lib/b.ko \r\n# remark\n\0\nrelative.ko";
-        assert_eq!(paths(list).collect::<Vec<_>>(), ["/lib/a.ko", "/lib/b.ko"]);
+        let list = "/lib/a.ko\n\n  /lib/b.ko /lib/a.ko \r\n# remark\n\0\nrelative.ko";
+        let expected = [("/lib/a.ko", vec![]), ("/lib/b.ko", vec!["/lib/a.ko"])];
+        assert_eq!(modules(list).collect::<Vec<_>>(), expected);
     }
 
     #[test]

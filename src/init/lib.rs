@@ -10,7 +10,8 @@ pub mod gpt;
 pub mod uuid;
 pub mod verity;
 
-/// Where the initrd lists its kernel modules: absolute paths, one per line, in the order of loading.
+/// Where the initrd lists its kernel modules: one per line by its absolute path, in the order of loading, and after a
+/// blank each those that it needs.
 pub const MODULES: &str = "/modules.list";
 
 /// Where the initrd of an image for debugging has its shell, a busybox that is linked statically.
