@@ -3,6 +3,7 @@
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use age::secrecy::ExposeSecret as _;
 use base64::Engine as _;
@@ -24,8 +25,12 @@ fn a_persistent_machine_keeps_its_state_and_its_secrets() {
     disk::write_atomic(&identity, text.as_bytes(), 0o600).unwrap();
 
     println!("a busy port moves on, and is told");
-    // Held by somebody else is as good.
-    let busy = TcpListener::bind((Ipv4Addr::LOCALHOST, 2222));
+    // Who holds it now may be about to let it go; somebody who stays there is as good.
+    let patience = Instant::now() + Duration::from_secs(60);
+    let busy = wait_for("port 2222", || match TcpListener::bind((Ipv4Addr::LOCALHOST, 2222)) {
+        Err(_) if Instant::now() < patience => None,
+        held => Some(held),
+    });
     let told = lines(&lab.good(&[&RUN[..], &["--identity", identity.to_str().unwrap()]].concat()));
     let port = told.last().unwrap()["ssh"].as_u64().unwrap();
     assert!(port > 2222);
