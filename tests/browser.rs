@@ -33,7 +33,8 @@ const PANELS: &str = "[...document.querySelectorAll('.panel')].map((panel) => {
         }
     }
     const text = panel.querySelector('.body').innerText;
-    return { title: panel.querySelector('h2').textContent, state: panel.dataset.state, picture: canvas !== null, coloured, text };
+    const values = [...panel.querySelectorAll('.legend tbody td')].map((cell) => cell.innerText);
+    return { title: panel.querySelector('h2').textContent, state: panel.dataset.state, picture: canvas !== null, coloured, text, values };
 })";
 
 const SETTLED: &str =
@@ -42,6 +43,13 @@ const SETTLED: &str =
 fn keep(name: &str, png: &[u8]) {
     disk::create_dir_all(tree::shared("pictures")).unwrap();
     disk::write_atomic(tree::shared("pictures").join(format!("{name}.png")), png, 0o644).unwrap();
+}
+
+/// Whether a panel has values, and all of them are 0.
+fn is_idle(panel: &Value) -> bool {
+    let values = panel["values"].as_array().unwrap();
+    let is_nothing = |value: &Value| !value.as_str().unwrap().contains(|c: char| ('1'..='9').contains(&c));
+    !values.is_empty() && values.iter().all(is_nothing)
 }
 
 fn no_complaints(page: &mut Page, at: &str) {
@@ -79,6 +87,8 @@ fn dashboards_and_status_in_a_browser() {
         let (mut drawn, mut empty) = (0, 0);
         for panel in panels {
             match panel["state"].as_str() {
+                // Many lines at nothing lie upon each other, and the last of many is grey.
+                Some("ready") if panel["picture"] == true && is_idle(panel) => {}
                 Some("ready") if panel["picture"] == true => {
                     // A line of two points is short; one that is not drawn has none.
                     assert_ne!(panel["coloured"], 0, "{board}: {panel}");
