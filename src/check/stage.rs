@@ -133,9 +133,15 @@ impl StageReport {
 
     /// A machine whose start ended less than this ago may not have measured everything twice: targets are scraped every
     /// 30 s in SAFE.
-    pub const YOUNG: Duration = Duration::from_secs(90);
+    const YOUNG: Duration = Duration::from_secs(90);
     /// How long to wait before what may settle in such a machine is asked again.
     pub const PAUSE: Duration = Duration::from_secs(5);
+
+    /// Whether a machine whose clock is at `now` may still settle after a start that ended at `finish`, both since the
+    /// kernel started; 0: it has not ended. A host that took long for the start takes long for what comes after it, too.
+    pub fn is_young(finish: Duration, now: Duration) -> bool {
+        finish.is_zero() || now.saturating_sub(finish) < Self::YOUNG.max(finish.saturating_mul(2))
+    }
 
     /// Whether all that is wrong may come right as a machine settles: what is measured regularly, and services that
     /// listen and answer some time after systemd counts them as started.
@@ -202,6 +208,9 @@ mod tests {
         };
         let sockets = || check("security.sockets", Verdict::Unhealthy);
         let other = || check("security.verity", Verdict::Unhealthy);
+        let young = |finish, now| StageReport::is_young(Duration::from_secs(finish), Duration::from_secs(now));
+        assert!(young(0, 1000) && young(10, 99) && young(10, 1) && young(100, 299));
+        assert!(!young(10, 100) && !young(100, 300));
         let may = |stage, checks| StageReport::new(stage, checks).may_settle();
         assert!(may(Stage::Security, vec![sockets(), check("security.mounts", Verdict::Healthy)]));
         assert!(may(Stage::Monitoring, vec![check("monitoring.targets", Verdict::Skipped)]));

@@ -234,7 +234,7 @@ fn check(
             let early = report.may_settle()
                 && until.saturating_duration_since(Instant::now()) > StageReport::PAUSE
                 && !interrupt::heard()
-                && age(&subject.inside).is_some_and(|age| age < StageReport::YOUNG);
+                && is_young(&subject.inside);
             if early {
                 context.ui.say(format!("{}: the machine is young, and this may settle; asking again", report.stage));
                 interrupt::pause(StageReport::PAUSE);
@@ -248,14 +248,16 @@ fn check(
     if interrupt::heard() { Err(Failure::Interrupted) } else { Ok(report) }
 }
 
-/// How long ago a machine came to the end of its start, by its own clock.
-fn age(inside: &Inside<'_>) -> Option<Duration> {
+/// Whether a machine may still settle after its start, by its own clock. Of one that does not tell it is not known.
+fn is_young(inside: &Inside<'_>) -> bool {
     let script = "cut -d' ' -f1 /proc/uptime; systemctl show --value --property=FinishTimestampMonotonic";
-    let told = inside.run(&["/bin/sh", "-c", script], b"", LOOK * 30).ok()?;
-    let told = String::from_utf8(told).ok()?;
-    let (now, finish) = told.trim().split_once('\n')?;
-    let now = Duration::try_from_secs_f64(now.parse().ok()?).ok()?;
-    now.checked_sub(Duration::from_micros(finish.parse().ok()?))
+    let times = || {
+        let told = String::from_utf8(inside.run(&["/bin/sh", "-c", script], b"", LOOK * 30).ok()?).ok()?;
+        let (now, finish) = told.trim().split_once('\n')?;
+        let now = Duration::try_from_secs_f64(now.parse().ok()?).ok()?;
+        Some((Duration::from_micros(finish.parse().ok()?), now))
+    };
+    times().is_some_and(|(finish, now)| StageReport::is_young(finish, now))
 }
 
 fn target(manifest: &Manifest, suites: Vec<Suite>) -> Target {

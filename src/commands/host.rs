@@ -168,10 +168,6 @@ impl Manager for Systemd {
         said.unwrap_or_else(|error| super::failure::chain(&error))
     }
 
-    fn pause(&self, time: Duration) {
-        std::thread::sleep(time);
-    }
-
     fn encrypt(&self, name: &str, plain: &[u8]) -> host::Result<Vec<u8>> {
         let tool = Tool::new("systemd-creds").args(["encrypt", &format!("--name={name}"), "-", "-"]);
         Ok(tool.output_with_input(plain)?)

@@ -13,8 +13,8 @@ struct Fake<'a> {
     broken: RefCell<Vec<&'static str>>,
     said: RefCell<Vec<String>>,
     clock: Cell<i64>,
-    /// How many pauses it takes until everything has been measured.
-    slow: Cell<u32>,
+    /// What is refused, by how it begins.
+    refused: RefCell<Vec<&'static str>>,
 }
 
 impl Fake<'_> {
@@ -33,16 +33,17 @@ impl Manager for Fake<'_> {
             ["restart", unit] if is(&self.broken, unit) => Err("the control process failed".to_owned()),
             ["start", unit] if unit.ends_with("-verify.service") => {
                 self.clock.set(self.clock.get() + 1);
-                let trouble = |is: bool, text: &str| is.then(|| text.to_owned());
-                let unwell = trouble(is(&self.unwell, unit), "https.page: expected 200, observed 500");
-                let early = trouble(self.slow.get() > 0, "monitoring.dashboards.data: expected data, observed none");
-                let troubles: Vec<String> = unwell.into_iter().chain(early).collect();
+                let unwell = is(&self.unwell, unit).then(|| "https.page: expected 200, observed 500".to_owned());
+                let troubles: Vec<String> = unwell.into_iter().collect();
                 let healthy = troubles.is_empty();
                 let health = Health { healthy, time: self.clock.get(), troubles };
                 let place = self.root.join("var/lib/rave-check/a/report.json");
                 disk::create_dir_all(place.parent().unwrap()).unwrap();
                 disk::write_atomic(place, &serde_json::to_vec(&health).unwrap(), 0o600).unwrap();
                 if healthy { Ok(String::new()) } else { Err("it failed".to_owned()) }
+            }
+            words if self.refused.borrow().iter().any(|refused| words.join(" ").starts_with(refused)) => {
+                Err("refused".to_owned())
             }
             ["show", ..] => Ok("active\n".to_owned()),
             _ => Ok(String::new()),
@@ -51,10 +52,6 @@ impl Manager for Fake<'_> {
 
     fn journal(&self, unit: &str) -> String {
         format!("the journal of {unit}")
-    }
-
-    fn pause(&self, _: Duration) {
-        self.slow.set(self.slow.get().saturating_sub(1));
     }
 
     fn encrypt(&self, name: &str, plain: &[u8]) -> Result<Vec<u8>> {
@@ -92,7 +89,7 @@ impl World {
             broken: none(),
             said: RefCell::default(),
             clock: Cell::new(0),
-            slow: Cell::new(0),
+            refused: none(),
         }
     }
 
@@ -195,23 +192,14 @@ fn a_version_that_is_not_well_gives_way_to_the_one_before() {
 }
 
 #[test]
-fn what_is_measured_regularly_is_given_time() {
+fn a_timer_that_does_not_start_is_told() {
     let world = World::new();
     let fake = world.fake();
-    let host = Host::new(world.root.path(), &fake);
-    fake.slow.set(2);
-    assert!(host.apply(&order("1"), None).unwrap().healthy);
-    assert_eq!(fake.clock.get(), 3, "looked at three times");
-    fake.slow.set(3);
-    let outcome = host.apply(&order("2"), None).unwrap();
-    assert!(!outcome.healthy && outcome.reason.starts_with("monitoring.dashboards.data"));
-    // With anything else wrong, nothing is waited for.
-    fake.slow.set(2);
-    fake.clock.set(0);
-    world.bring("2");
-    fake.unwell.borrow_mut().push("version-2");
-    host.apply(&order("2"), None).unwrap();
-    assert_eq!(fake.clock.get(), 1 + 3, "version 2 once, and version 1 again until all is measured");
+    fake.refused.borrow_mut().push("enable --now");
+    let error = Host::new(world.root.path(), &fake).apply(&order("1"), None).unwrap_err();
+    assert!(crate::origin::chain(&error).contains("refused"), "{error}");
+    // The machine runs and is well; the next deployment has only the timer to mend.
+    assert_eq!(world.record(), runs("1", None, true));
 }
 
 #[test]
