@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
-use crate::qemu::machine::{Accelerator, Debug, Forward, Machine};
+use crate::qemu::machine::{Accelerator, Forward, Machine};
 use crate::qemu::provider::{Card, Disk};
 
 /// Names of the files in a machine's private directory.
@@ -194,7 +194,7 @@ fn boot(machine: &Machine, paths: &Paths) -> Vec<OsString> {
             list
         }
         Boot::Direct(kernel, initrd, cmdline) => {
-            let extra = machine.debug.map(|debug| format!(" {}", words_of(debug))).unwrap_or_default();
+            let extra = if stops(machine) { format!(" {}", rave_init::BREAK) } else { String::new() };
             let mut list = vec![word("-kernel"), kernel.into(), word("-initrd"), initrd.into()];
             list.extend([word("-append"), word(&format!("{cmdline}{extra}"))]);
             list
@@ -319,24 +319,24 @@ fn smbios(machine: &Machine, directory: &Path, credentials: &[String]) -> Vec<Os
     list
 }
 
-/// Appended to the kernel command line of a machine that is looked into. What is said last about consoles is the one
-/// that init talks to.
-fn words_of(debug: Debug) -> String {
-    let stop = if debug.stops { rave_init::BREAK } else { "" };
-    format!("console=tty0 console=ttyS0 {stop}").trim_end().to_owned()
+/// Whether the initrd is told to stop before the root file system takes over.
+fn stops(machine: &Machine) -> bool {
+    machine.debug.is_some_and(|debug| debug.stops)
 }
 
 fn debug(machine: &Machine, paths: &Paths) -> Vec<OsString> {
-    let Some(debug) = machine.debug else { return Vec::new() };
+    if machine.debug.is_none() {
+        return Vec::new();
+    }
     let mut list = words("-d guest_errors,cpu_reset -device VGA,romfile=");
     list.push(word("-chardev"));
     list.push(option("file,id=journal,append=on,path=", &within(paths, file::JOURNAL), ""));
     list.extend(words("-device virtserialport,chardev=journal,name=rave.journal"));
     list.extend(socket("gdb", &within(paths, file::GDB), ""));
     list.extend(words("-gdb chardev:gdb"));
-    if let Boot::Uefi(_) = paths.boot {
+    if let (Boot::Uefi(_), true) = (&paths.boot, stops(machine)) {
         // systemd-stub(7)
-        let extra = format!("type=11,value=io.systemd.stub.kernel-cmdline-extra={}", words_of(debug));
+        let extra = format!("type=11,value=io.systemd.stub.kernel-cmdline-extra={}", rave_init::BREAK);
         list.extend([word("-smbios"), word(&extra)]);
     }
     list

@@ -105,7 +105,7 @@ fn direct_boot_with_kvm_persistent_and_isolated_and_debugged() {
     -cpu host
     -kernel /k
     -initrd /i
-    -append roothash=00 quiet console=tty0 console=ttyS0 rave.break
+    -append roothash=00 quiet rave.break
     -blockdev {"driver":"raw","node-name":"base","read-only":true,"file":{"driver":"file","filename":"/images/a,b.raw","read-only":true}}
     -blockdev {"driver":"qcow2","node-name":"disk","discard":"unmap","cache":{"direct":false,"no-flush":false},"backing":"base","file":{"driver":"file","filename":"/vm/overlay.qcow2","discard":"unmap","cache":{"direct":false,"no-flush":false}}}
     -device virtio-blk-pci,id=disk0,drive=disk,bootindex=1,discard=on,serial=rave
