@@ -60,6 +60,7 @@ pub fn run(arguments: &cli::Export, context: &Context) -> Result<Status> {
     let wanted: Vec<PathBuf> = formats.iter().map(place).collect();
     wanted.iter().try_for_each(|path| expect_free(path))?;
     disk::create_dir_all(&arguments.output)?;
+    let _one = tidy(&arguments.output)?;
     let staging = disk::temp_dir_named(&arguments.output, UNFINISHED)?;
     let path = staging.path().to_owned();
     // Nobody is left to tell when the program is being interrupted.
@@ -171,6 +172,20 @@ fn expect_free(path: &Path) -> Result<()> {
         }
         _ => Ok(()),
     }
+}
+
+/// Takes away what an export that was killed has left in a directory. While the lock is held, no other one writes there.
+fn tidy(output: &Path) -> Result<disk::Lock> {
+    let lock = disk::Lock::try_existing(output)?.ok_or_else(|| {
+        Failure::request(format!("another rave export is writing to {}", output.display()))
+            .hint("wait for it, or choose another directory with --output")
+    })?;
+    for path in disk::list(output)? {
+        if path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(UNFINISHED)) {
+            disk::remove_dir_all(path)?;
+        }
+    }
+    Ok(lock)
 }
 
 fn failed(error: export::Error, output: &Path) -> Failure {

@@ -109,7 +109,7 @@ fn exported_forms_hold_what_was_built_for_programs_of_other_people() {
 }
 
 #[test]
-fn a_damaged_disk_is_not_exported() {
+fn a_damaged_disk_is_not_exported_and_what_a_killed_export_left_goes() {
     let lab = built();
     let kept = lab.path("kept");
     disk::create_dir_all(&kept).unwrap();
@@ -124,6 +124,15 @@ fn a_damaged_disk_is_not_exported() {
         command
     };
     good(export("qcow2"));
+    println!("what a killed export has left goes, and only one at a time writes to a directory");
+    let dead = kept.join("out/.rave-export-dead");
+    disk::create_dir_all(dead.join("half")).unwrap();
+    let one = disk::Lock::existing(kept.join("out")).unwrap();
+    let output = export("qcow2").output().unwrap();
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(1) && told.contains("another rave export is writing"), "{told}");
+    assert!(disk::exists(&dead));
+    drop(one);
     let file = disk::open_existing_rw(&disk_path).unwrap();
     file.write_all_at(b"rot", (1 << 20) + 3).unwrap();
     let output = export("vmdk,raw").output().unwrap();
