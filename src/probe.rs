@@ -14,8 +14,8 @@ use serde::{Deserialize, Serialize};
 use crate::name::GuestPath;
 
 pub use answer::{
-    Answer, Answered, Burst, Cgroup, Delivered, Ended, FileSystem, HttpReply, JournalEntry, Mount, Ports, Pressure,
-    Resources, Scan, SecretFile, Socket, SshOffer, SshRefusal, TlsReport, Unit, Verity,
+    Answer, Answered, BruteForce, Burst, Cgroup, Delivered, Ended, FileSystem, HttpReply, JournalEntry, Mount, Ports,
+    Pressure, Resources, Scan, SecretFile, Socket, SshOffer, SshRefusal, TlsReport, Unit, Verity,
 };
 pub use place::{HttpUrl, JsonPath, Place, Service};
 pub use request::{Rate, Request, SigningScheme};
@@ -111,6 +111,15 @@ pub enum Probe {
         ports: BTreeSet<u16>,
         /// As above: a TCP port.
         known: Option<u16>,
+    },
+    /// Try logins from an address of its own until it is kept out, then have it let in again; [`Answer::BruteForce`].
+    BruteForce {
+        /// User to log in as, whom the machine does not have.
+        user: String,
+        /// Logins that should be enough.
+        tries: u16,
+        /// Who may have the address let in again, and the command for it, to which the address is added.
+        pardon: (String, Vec<String>),
     },
     /// Have an outside suite judge the machine; [`Answer::Suite`].
     Suite {
@@ -260,6 +269,7 @@ impl Probe {
             | Self::Burst { .. }
             | Self::TcpPorts { .. }
             | Self::UdpPorts { .. }
+            | Self::BruteForce { .. }
             | Self::Suite { .. } => Side::Outside,
             Self::SystemState
             | Self::Units { .. }

@@ -371,8 +371,20 @@ pub struct Ssh {
     pub macs: Vec<String>,
     /// Path of the public host key inside the machine.
     pub host_key_file: GuestPath,
+    /// Who is kept out, if anybody is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bans: Option<Bans>,
     /// The option that says so.
     pub option: OptionPath,
+}
+
+/// How many bad logins have an address kept out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bans {
+    /// So many.
+    pub tries: u16,
+    /// The command by which the user who may log in has an address let in again; the address is added to it.
+    pub pardon: Vec<String>,
 }
 
 /// What a site must be like, seen from outside.

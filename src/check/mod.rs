@@ -2,6 +2,7 @@
 //! the answers, from inside the machine and from outside.
 
 mod ask;
+mod bans;
 mod https;
 mod judge;
 mod limits;

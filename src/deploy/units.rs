@@ -42,12 +42,13 @@ const START: u32 = 900;
 const STOP: u32 = 120;
 /// What a look every few minutes leaves out: what uses up the clients' share of requests, leaves events behind, or costs
 /// the machine much. After a deployment all of it is asked.
-pub const SELDOM: [&str; 7] = [
+pub const SELDOM: [&str; 8] = [
     "https.burst",
     "https.slow",
     "https.malformed",
     "https.large-header",
     "https.webhook",
+    "security.bans",
     "security.keys",
     "security.passwords",
 ];

@@ -17,6 +17,7 @@ fn manifest() -> Manifest {
         ciphers: vec![],
         macs: vec![],
         host_key_file: "/var/lib/sshd/key.pub".parse().unwrap(),
+        bans: None,
         option: "services.ssh.enable".parse().unwrap(),
     });
     manifest

@@ -212,6 +212,7 @@ impl Machine {
             | Probe::Slow { .. }
             | Probe::Burst { .. }
             | Probe::TcpPorts { .. }
+            | Probe::BruteForce { .. }
             | Probe::UdpPorts { .. } => {
                 return Err("this has to be asked from outside".to_owned().into());
             }

@@ -209,6 +209,8 @@ const SSH: &[Key] = &[
     may("ciphers", List(&Text)),
     may("macs", List(&Text)),
     must("host-key-file", Text),
+    may("bans", Text),
+    may("pardon", List(&Text)),
     WHEN,
 ];
 

@@ -63,6 +63,8 @@ pub enum Answer {
     Burst(Burst),
     /// What ports answered to a stranger.
     Ports(Ports),
+    /// What came of logins that a stranger tried.
+    BruteForce(BruteForce),
     /// State of the service manager, as `systemctl is-system-running` prints it.
     SystemState {
         /// `running`, `degraded`, `starting` ...
@@ -241,6 +243,21 @@ pub struct SshRefusal {
     /// The methods by which the server would let this user try.
     pub methods: Vec<String>,
     /// What the ssh program said at the end.
+    pub said: String,
+}
+
+/// What came of logins that a stranger tried, one after the other.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BruteForce {
+    /// The stranger's address.
+    pub address: std::net::IpAddr,
+    /// Logins that were refused.
+    pub refused: u16,
+    /// Whether the stranger could not connect any more after them.
+    pub kept_out: bool,
+    /// Whether it could again once that was asked for.
+    pub let_in: bool,
+    /// What the command said that asked for it.
     pub said: String,
 }
 

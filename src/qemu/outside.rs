@@ -3,10 +3,13 @@
 //! What the SSH port says before a login is read by rave itself; logins are left to the ssh program, which proves the
 //! host key. The machine is not trusted: everything it says is bounded in time and size.
 
+pub mod brute;
+
 mod https;
 mod offer;
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -18,6 +21,9 @@ use crate::tool::{Bounded, Tool, quote};
 
 /// How much of a command's output is kept, in bytes.
 const OUTPUT: usize = 16 * 1024;
+
+/// What is said of a login that has not come to an end.
+const LATE: &str = "the login took too long";
 
 /// Exit status by which ssh says that it failed itself (ssh(1)).
 const SSH_FAILED: i32 = 255;
@@ -63,6 +69,10 @@ pub struct Outside {
     web: Option<String>,
     /// Who scans, or what is said instead.
     peer: Result<Peer, Answer>,
+    /// The address of this host that may come to be kept out, or what is said instead.
+    stranger: Result<IpAddr, Answer>,
+    /// The address of this host that connections come from, if it matters.
+    from: Option<IpAddr>,
 }
 
 /// What one list of probes may still cost.
@@ -88,7 +98,9 @@ impl Outside {
         let (until, known, ports) = (None, disk::temp_dir()?, BTreeMap::new());
         let reason = "only a machine that rave runs is scanned: it needs a place beside it in its network".to_owned();
         let peer = Err(Answer::Inapplicable { reason });
-        Ok(Self { host, port, key, ssh, patience, until, known, ports, web: None, peer })
+        let reason = "only with a machine that rave runs: elsewhere its users would be kept out".to_owned();
+        let (stranger, from) = (Err(Answer::Inapplicable { reason }), None);
+        Ok(Self { host, port, key, ssh, patience, until, known, ports, web: None, peer, stranger, from })
     }
 
     /// Further ports of the machine, and where each is reached, on the same host or on `web`.
@@ -101,6 +113,12 @@ impl Outside {
     #[must_use]
     pub fn beside(self, peer: Result<Peer, String>) -> Self {
         Self { peer: peer.map_err(Answer::unavailable), ..self }
+    }
+
+    /// From which address a stranger tries logins; or why there is none.
+    #[must_use]
+    pub fn strange(self, address: Result<IpAddr, String>) -> Self {
+        Self { stranger: address.map_err(|reason| Answer::Inapplicable { reason }), ..self }
     }
 
     /// Nothing is tried any more from then on, and what is tried ends then.
@@ -153,6 +171,7 @@ impl Outside {
                 let ports: Vec<u16> = ports.iter().copied().collect();
                 Some(self.scan(*family, Transport::Udp, &ports, *known))
             }
+            Probe::BruteForce { user, tries, pardon } => Some(self.brute_force(user, *tries, pardon)),
             Probe::SshOffer | Probe::SshLogin { .. } | Probe::SshRefusal { .. } => {
                 Some(self.patiently(probe, &mut left.down))
             }
@@ -274,7 +293,7 @@ impl Outside {
             format!("UserKnownHostsFile={known}"),
         ];
         let mut ssh = self.ssh.clone().args(["-F", "none", "-T", "-p", &self.port.to_string(), "-l", user]);
-        for option in options {
+        for option in options.into_iter().chain(self.from.map(|address| format!("BindAddress={address}"))) {
             ssh = ssh.args(["-o", &option]);
         }
         ssh.arg("--").arg(&self.host).args(command.iter().map(|word| quote(word)))
@@ -312,7 +331,7 @@ enum Login {
 
 fn verdict(ended: &Bounded, stderr: &str, user: &str, host: &str) -> Login {
     let Some(status) = ended.status else {
-        return Login::Unreachable { reason: "the login took too long".to_owned() };
+        return Login::Unreachable { reason: LATE.to_owned() };
     };
     match status.code() {
         Some(SSH_FAILED) => {}

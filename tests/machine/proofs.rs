@@ -45,7 +45,7 @@ fn seen() -> BTreeSet<&'static str> {
         &https::WRONG,
         &https::LONELY,
     ];
-    let probed = library::PROBED.iter().map(|(_, fault)| fault).chain([&clouds::FAULT]);
+    let probed = library::PROBED.iter().map(|(_, fault)| fault).chain([&clouds::FAULT, &production::IGNORED]);
     let listed = tables.into_iter().flatten().chain(probed).flat_map(|fault| fault.seen_by);
     let others = [&faults::SEEN[..], &production::FULL, &secrets::READABLE, &up::CLOSED, &debug::SEEN];
     listed.chain(others.into_iter().flatten()).copied().collect()

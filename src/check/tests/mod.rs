@@ -271,6 +271,7 @@ fn a_machine_that_looks_at_itself_claims_nothing_that_only_others_know() {
     let unknown = [
         "resources.memory.size",
         "resources.processors",
+        "security.bans",
         "security.keys",
         "security.passwords",
         "security.scan.tcp4",

@@ -286,6 +286,8 @@ pub const PAIRS: &[Pair] = &[
         Unhealthy,
         spoil!(Answer::Scan(scan) => { scan.passwords.insert("shadow:root".to_owned()); }),
     ),
+    ("security.bans", Unhealthy, spoil!(Answer::BruteForce(told) => told.kept_out = false)),
+    ("security.bans", Unhealthy, spoil!(Answer::BruteForce(told) => told.let_in = false)),
     ("security.set-id", Unhealthy, spoil!(Answer::Scan(scan) => { scan.set_id.insert("/usr/bin/su".to_owned()); })),
     ("security.secrets.db", Unhealthy, spoil!(Answer::Secrets { files } => files.clear())),
     ("security.secrets.db", Unhealthy, |world| secret(world, |file| file.owner = "root".to_owned())),

@@ -7,7 +7,7 @@ use super::super::*;
 use crate::digest::Digest;
 use crate::name::OptionPath;
 use crate::probe::*;
-use crate::system::{Expect, ExpectedSecret, Machine, Mode, ModuleProbe, Query, Ssh};
+use crate::system::{Bans, Expect, ExpectedSecret, Machine, Mode, ModuleProbe, Query, Ssh};
 
 pub const HOST_KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIO";
 
@@ -42,6 +42,7 @@ pub fn target() -> Target {
         ciphers: strings(&["aes256-gcm@openssh.com"]),
         macs: strings(&["hmac-sha2-512-etm@openssh.com"]),
         host_key_file: "/var/lib/ssh/ssh_host_ed25519_key.pub".parse().unwrap(),
+        bans: Some(Bans { tries: 3, pardon: strings(&["/usr/bin/sudo", "let-in"]) }),
         option: option("services.ssh.enable"),
     };
     let limits = [
@@ -155,6 +156,13 @@ fn answer(probe: &Probe, target: &Target) -> Answer {
             refused: true,
             methods: strings(&["publickey"]),
             said: "Permission denied (publickey).".to_owned(),
+        }),
+        Probe::BruteForce { tries, .. } => Answer::BruteForce(BruteForce {
+            address: std::net::Ipv4Addr::new(10, 0, 2, 101).into(),
+            refused: *tries,
+            kept_out: true,
+            let_in: true,
+            said: "1".to_owned(),
         }),
         Probe::HostClock | Probe::Clock => Answer::Clock { unix_seconds: 1_800_000_000, uptime_seconds: 60 },
         Probe::SystemState => Answer::SystemState { state: "running".to_owned(), jobs: 0 },

@@ -10,7 +10,7 @@ use crate::images::Manifest;
 use crate::interrupt;
 use crate::probe::{Answered, Probe, Side};
 use crate::qemu::agent::Exit;
-use crate::qemu::outside::{Outside, Patience};
+use crate::qemu::outside::{Outside, Patience, brute};
 use crate::qemu::peer::{Peer, Plug};
 use crate::qemu::vm::Vm;
 
@@ -114,6 +114,7 @@ impl Subject<'_> {
                 let ssh = running::ssh(&running::tools_of(vm)?, vm.directory(), false);
                 let ports = sites.filter_map(|port| Some((port, vm.state().host_port(port)?))).collect();
                 let outside = Outside::new(&host, port, &vm.private_key(), ssh, patience)?.reached(ports, None);
+                let outside = outside.strange(brute::address());
                 (outside, true)
             }
         };

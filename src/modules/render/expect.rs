@@ -9,7 +9,7 @@ use crate::modules::yaml::{Key, Node, Style, shorten};
 use crate::name::GuestPath;
 use crate::origin::{Diagnostic, Origin, Severity};
 use crate::quantity;
-use crate::system::{Ssh, SuiteAllowance};
+use crate::system::{Bans, Ssh, SuiteAllowance};
 use crate::tree::Entry;
 
 use super::{By, Render};
@@ -136,6 +136,10 @@ impl Render<'_> {
             found.into_iter().flatten().map(|(text, _)| text).collect()
         };
         let (kex, host_keys, ciphers, macs) = (texts("kex"), texts("host-keys"), texts("ciphers"), texts("macs"));
+        let pardon: Vec<String> = texts("pardon");
+        let tries = node.get("bans").and_then(|node| fields::text(node, "`bans`", errors));
+        let bans = tries.and_then(|tries| tries.parse().ok()).filter(|tries| *tries > 0 && !pardon.is_empty());
+        let bans = bans.map(|tries| Bans { tries, pardon });
         let user = node.get("user").and_then(|node| fields::text(node, "`user`", errors));
         let file = node.get("host-key-file").and_then(|node| fields::name(node, "`host-key-file`", errors));
         let (Some(user), Some(host_key_file)) = (user, file) else { return };
@@ -143,7 +147,8 @@ impl Render<'_> {
             let error = Diagnostic::error(&node.origin, "two modules say what SSH offers").remark("here");
             self.errors.push(error.label(&first, "and here"));
         }
-        self.expect.ssh = Some(Ssh { user, kex, host_keys, ciphers, macs, host_key_file, option: by.option.clone() });
+        self.expect.ssh =
+            Some(Ssh { user, kex, host_keys, ciphers, macs, host_key_file, bans, option: by.option.clone() });
     }
 
     /// A journal entry that is known to be harmless.
