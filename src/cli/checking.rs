@@ -81,6 +81,9 @@ pub struct Times {
     /// How long a machine that runs already may take to come to the end of its start before it is asked all the same
     #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(..=LONGEST))]
     pub wait: u64,
+    /// Judge the first answers, even those of a machine that has just started: what is measured regularly may not be there
+    #[arg(long)]
+    pub at_once: bool,
     /// How long all checks of a round may take; what is not answered then is skipped
     #[arg(long, value_name = "SECONDS", default_value_t = 300, value_parser = seconds())]
     pub deadline: u64,

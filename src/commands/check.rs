@@ -44,17 +44,23 @@ pub struct Limits {
     pub all: Duration,
     /// One check; nothing: as long as its kind needs.
     pub each: Option<Duration>,
+    /// Whether nothing is asked again of a machine that is young.
+    pub at_once: bool,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { all: Duration::from_secs(300), each: None }
+        Self { all: Duration::from_secs(300), each: None, at_once: false }
     }
 }
 
 impl Limits {
     fn of(times: &cli::Times) -> Self {
-        Self { all: Duration::from_secs(times.deadline), each: times.check_deadline.map(Duration::from_secs) }
+        Self {
+            all: Duration::from_secs(times.deadline),
+            each: times.check_deadline.map(Duration::from_secs),
+            at_once: times.at_once,
+        }
     }
 }
 
@@ -231,7 +237,8 @@ fn check(
             probes.iter().map(|probe| known.remove(probe).unwrap_or_else(none)).collect()
         };
         let mut again = |report: &StageReport| {
-            let early = report.may_settle()
+            let early = !limits.at_once
+                && report.may_settle()
                 && until.saturating_duration_since(Instant::now()) > StageReport::PAUSE
                 && !interrupt::heard()
                 && is_young(&subject.inside);

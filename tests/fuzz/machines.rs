@@ -23,7 +23,7 @@ use super::projects::library;
 use super::search::Parser;
 
 fn system() -> System {
-    evaluate(&library(), "library-web", &[], None).unwrap().system
+    evaluate(&library(), "library", &[], None).unwrap().system
 }
 
 fn target(system: &System) -> Target {

@@ -149,7 +149,7 @@ pub fn parsers() -> Vec<Parser> {
         Parser::text("module", 25, modules, move |text| {
             let mut project = (*second).clone();
             project.modules.insert("services/nginx".to_owned(), Source::new("modules/services/nginx.yaml", text));
-            let _ = evaluate(&project, "library-web", &[], None);
+            let _ = evaluate(&project, "library", &[], None);
         })
         .words(WORDS),
         Parser::text("small-module", 500, [MODULE], |text| drop(evaluate(&small(text, IMAGE), "x", &[], None)))
@@ -222,6 +222,6 @@ pub fn parsers() -> Vec<Parser> {
 
 #[test]
 fn what_is_damaged_was_whole() {
-    assert!(evaluate(&library(), "library-web", &[], None).is_ok());
+    assert!(evaluate(&library(), "library", &[], None).is_ok());
     assert_eq!(evaluate(&small(MODULE, IMAGE), "x", &[], None).map(|_| ()), Ok(()));
 }

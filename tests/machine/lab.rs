@@ -163,7 +163,8 @@ impl Lab {
     pub fn broken(&self, arguments: &[&str], faults: &[Fault]) -> Value {
         let machine = arguments.first().expect("a machine");
         self.root(machine, &faults.iter().map(|fault| fault.breaks).collect::<Vec<_>>().join("; "));
-        let (status, report) = self.check(arguments);
+        // The machine is young yet, and nobody need wait for what is broken to settle.
+        let (status, report) = self.check(&[arguments, &["--at-once"]].concat());
         let expected: BTreeSet<&str> = faults.iter().flat_map(|fault| fault.seen_by).copied().collect();
         assert_eq!(with_verdict(&report, "unhealthy"), expected);
         assert_eq!((status, &report["healthy"]), (Some(1), &Value::Bool(false)));
@@ -174,7 +175,7 @@ impl Lab {
     pub fn seen(&self, machine: &str, faults: &[Fault]) {
         self.root(machine, &faults.iter().map(|fault| fault.breaks).collect::<Vec<_>>().join("; "));
         let expected: BTreeSet<&str> = faults.iter().flat_map(|fault| fault.seen_by).copied().collect();
-        let only = expected.iter().flat_map(|id| ["--only", id]);
+        let only = expected.iter().flat_map(|id| ["--only", id]).chain(["--at-once"]);
         let report = self.check(&[machine].into_iter().chain(only).collect::<Vec<_>>()).1;
         assert_eq!(with_verdict(&report, "unhealthy"), expected, "{report:#}");
     }

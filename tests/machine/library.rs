@@ -1,4 +1,4 @@
-//! The module library in two machines: every service works, is seen when it does not, and is mended.
+//! The module library in one machine: every service works, is seen when it does not, and is mended.
 
 use crate::lab::{Fault, Lab, assert_well, wait_for};
 
@@ -115,78 +115,80 @@ pub const DATA: [Fault; 6] = [
 ];
 
 /// What modules' own probes see; each is asked for itself, at the end.
-pub const PROBED: [(&str, Fault); 2] = [
-    (
-        "library-web",
-        Fault {
-            breaks: "echo nonsense { > /run/Caddyfile; chmod 644 /run/Caddyfile; mount --bind /run/Caddyfile /etc/caddy/Caddyfile",
-            mends: "umount /etc/caddy/Caddyfile",
-            seen_by: &["services.caddy.configuration"],
-        },
-    ),
-    (
-        "library-data",
-        Fault {
-            breaks: "systemctl stop redis-server.service",
-            mends: "systemctl start redis-server.service",
-            seen_by: &["services.redis.port", "services.redis.snapshot", "services.redis.socket"],
-        },
-    ),
+pub const PROBED: [Fault; 2] = [
+    Fault {
+        breaks: "echo nonsense { > /run/Caddyfile; chmod 644 /run/Caddyfile; mount --bind /run/Caddyfile /etc/caddy/Caddyfile",
+        mends: "umount /etc/caddy/Caddyfile",
+        seen_by: &["services.caddy.configuration"],
+    },
+    Fault {
+        breaks: "systemctl stop redis-server.service",
+        mends: "systemctl start redis-server.service",
+        seen_by: &["services.redis.port", "services.redis.snapshot", "services.redis.socket"],
+    },
 ];
 
-/// Locks, builds and boots an image of tests/library; all its stages are healthy.
-fn raise(lab: &Lab, image: &str, idle: &[&str]) {
-    println!("{image} comes up healthy");
-    lab.good(&["lock", image]);
-    let ended = lab.rave(&["up", image, "--keep", "--json", "--timeout", "600"]);
-    let report = ended.report();
-    assert_well(&report, idle);
-    assert_eq!(ended.status, Some(0));
-}
+const IMAGE: &str = "library";
 
 #[test]
-fn what_serves_works_and_is_seen_when_it_does_not() {
+fn the_library_works_and_is_seen_when_it_does_not() {
     let lab = Lab::new();
-    let image = "library-web";
-    raise(&lab, image, &["https", "monitoring"]);
+    println!("everything comes up healthy");
+    lab.good(&["lock", IMAGE]);
+    let ended = lab.rave(&["up", IMAGE, "--keep", "--json", "--timeout", "600"]);
+    assert_well(&ended.report(), &["https"]);
+    assert_eq!(ended.status, Some(0));
 
+    serves(&lab);
+    keeps(&lab);
+
+    let faults = [&WEB[..], &DATA[..]].concat();
+    println!("each of {} faults is seen by its checks and by no others", faults.len());
+    lab.broken(&[IMAGE], &faults);
+    lab.mended(IMAGE, &faults);
+
+    println!("a unit that fails is told by the health timer, in the journal and as a metric");
+    lab.root(
+        IMAGE,
+        "systemd-run -q --unit=broken /bin/false; while ! systemctl is-failed -q broken; do sleep 0.1; done",
+    );
+    let look = "systemctl start rave-health.service; cat /var/lib/node-exporter/health.prom; \
+                journalctl -b -u rave-health -o cat";
+    let told = lab.root(IMAGE, look);
+    let metric = "rave_health_unit_failed{unit=\"broken.service\"} 1";
+    assert!(told.contains(metric) && told.contains("services.failures is unhealthy"), "{told}");
+    lab.root(IMAGE, "systemctl reset-failed broken.service; systemctl start rave-health.service");
+    lab.seen(IMAGE, &PROBED);
+}
+
+fn serves(lab: &Lab) {
     println!("the clients of each service get what they ask for");
     let fetch = "busybox wget -q -O - --no-check-certificate";
-    assert_eq!(lab.root(image, &format!("{fetch} http://127.0.0.1:8080/")), "served by the library");
-    assert_eq!(lab.root(image, &format!("{fetch} http://127.0.0.1:8085/index.html")), "contained");
+    assert_eq!(lab.root(IMAGE, &format!("{fetch} http://127.0.0.1:8080/")), "served by the library");
+    assert_eq!(lab.root(IMAGE, &format!("{fetch} http://127.0.0.1:8085/index.html")), "contained");
     let tls = "openssl s_client -quiet -connect 127.0.0.1:8443";
     let request = "printf 'GET / HTTP/1.1\\r\\nHost: localhost\\r\\nConnection: close\\r\\n\\r\\n'";
-    let answer = lab.root(image, &format!("{request} | {tls} -tls1_3 2> /dev/null"));
+    let answer = lab.root(IMAGE, &format!("{request} | {tls} -tls1_3 2> /dev/null"));
     assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("served by the library"), "{answer}");
-    assert!(lab.root(image, &format!("{tls} -tls1_2 < /dev/null 2>&1 || true")).contains("alert protocol version"));
-    assert!(lab.root(image, "cat /var/lib/web/mark").contains("100% of "));
+    assert!(lab.root(IMAGE, &format!("{tls} -tls1_2 < /dev/null 2>&1 || true")).contains("alert protocol version"));
+    assert!(lab.root(IMAGE, "cat /var/lib/web/mark").contains("100% of "));
     let limited = "i=0; while [ $i -lt 70 ]; do busybox wget -S -O /dev/null http://127.0.0.1:8080/ 2>&1 || true; \
                    i=$((i + 1)); done | grep -c '429 Too Many' || true";
-    assert_ne!(lab.root(image, limited), "0");
+    assert_ne!(lab.root(IMAGE, limited), "0");
     wait_for("the forwarded log", || {
-        lab.root(image, "logger forwarded-$((40 + 2)); cat /run/log-server").contains("forwarded-42").then_some(())
+        lab.root(IMAGE, "logger forwarded-$((40 + 2)); cat /run/log-server").contains("forwarded-42").then_some(())
     });
 
     println!("a package without a module runs with its own unit, user and the image's configuration");
-    assert_eq!(lab.root(image, "ps -o user:20=,uid= -C mosquitto | tr -s ' '"), "mosquitto 961");
-    assert!(lab.root(image, "cat /proc/net/tcp").contains(" 00000000:075B 00000000:0000 0A "));
-    assert!(lab.root(image, "nft list chain inet rave input").contains("tcp dport 1883 accept"));
-
-    println!("each of {} faults is seen by its checks and by no others", WEB.len());
-    lab.broken(&[image], &WEB);
-    lab.mended(image, &WEB);
-    lab.seen(image, &[PROBED[0].1]);
+    assert_eq!(lab.root(IMAGE, "ps -o user:20=,uid= -C mosquitto | tr -s ' '"), "mosquitto 961");
+    assert!(lab.root(IMAGE, "cat /proc/net/tcp").contains(" 00000000:075B 00000000:0000 0A "));
+    assert!(lab.root(IMAGE, "nft list chain inet rave input").contains("tcp dport 1883 accept"));
 }
 
-#[test]
-fn what_keeps_data_works_and_is_seen_when_it_does_not() {
-    let lab = Lab::new();
-    let image = "library-data";
-    raise(&lab, image, &["https"]);
-
+fn keeps(lab: &Lab) {
     println!("users reach their databases as declared, and not otherwise");
     let psql = "/usr/lib/postgresql/17/bin/psql -X -At -v ON_ERROR_STOP=1";
-    let as_postgres = |sql: &str| lab.root(image, &format!("{psql} -h /run/postgresql -U postgres -c \"{sql}\""));
+    let as_postgres = |sql: &str| lab.root(IMAGE, &format!("{psql} -h /run/postgresql -U postgres -c \"{sql}\""));
     assert_eq!(
         as_postgres("select string_agg(rolname, ' ' order by rolname) from pg_roles where rolcanlogin"),
         "app metrics postgres reader"
@@ -197,39 +199,22 @@ fn what_keeps_data_works_and_is_seen_when_it_does_not() {
     );
     let by_password = |password: &str| {
         let connection = "host=127.0.0.1 user=reader dbname=app";
-        lab.root(image, &format!("PGPASSWORD={password} {psql} -c 'select 42' '{connection}' 2>&1 || true"))
+        lab.root(IMAGE, &format!("PGPASSWORD={password} {psql} -c 'select 42' '{connection}' 2>&1 || true"))
     };
-    assert_eq!(by_password("library-data"), "42");
+    assert_eq!(by_password(IMAGE), "42");
     assert!(by_password("wrong").contains("password authentication failed"));
 
     println!("dashboards are what Grafana reads, with the panels of each module");
     let board: serde_json::Value =
-        serde_json::from_str(&lab.root(image, "cat /usr/share/rave/dashboards/system-health.json")).unwrap();
+        serde_json::from_str(&lab.root(IMAGE, "cat /usr/share/rave/dashboards/system-health.json")).unwrap();
     let panels = board["panels"].as_array().unwrap();
     assert!(panels.iter().any(|panel| panel["targets"][0]["legendFormat"] == "{{mountpoint}}"), "{board}");
     assert!(panels.iter().all(|panel| panel["targets"][0]["expr"].is_string()), "{board}");
 
-    println!("each of {} faults is seen by its checks and by no others", DATA.len());
-    lab.broken(&[image], &DATA);
-    lab.mended(image, &DATA);
-
-    println!("a unit that fails is told by the health timer, in the journal and as a metric");
-    lab.root(
-        image,
-        "systemd-run -q --unit=broken /bin/false; while ! systemctl is-failed -q broken; do sleep 0.1; done",
-    );
-    let look = "systemctl start rave-health.service; cat /var/lib/node-exporter/health.prom; \
-                journalctl -b -u rave-health -o cat";
-    let told = lab.root(image, look);
-    let metric = "rave_health_unit_failed{unit=\"broken.service\"} 1";
-    assert!(told.contains(metric) && told.contains("services.failures is unhealthy"), "{told}");
-    lab.root(image, "systemctl reset-failed broken.service; systemctl start rave-health.service");
-
     println!("a restart keeps the data");
     as_postgres("create table kept as select 7 as x");
-    lab.root(image, "redis-cli -s /run/redis/redis.sock set kept 7");
-    lab.root(image, "systemctl restart postgresql.service redis-server.service");
+    lab.root(IMAGE, "redis-cli -s /run/redis/redis.sock set kept 7");
+    lab.root(IMAGE, "systemctl restart postgresql.service redis-server.service");
     assert_eq!(as_postgres("select x from kept"), "7");
-    assert_eq!(lab.root(image, "redis-cli -s /run/redis/redis.sock get kept"), "7");
-    lab.seen(image, &[PROBED[1].1]);
+    assert_eq!(lab.root(IMAGE, "redis-cli -s /run/redis/redis.sock get kept"), "7");
 }
