@@ -104,6 +104,19 @@ pub enum Target {
     },
 }
 
+impl Target {
+    /// Of which machines.
+    pub fn machines(&self) -> &Machines {
+        let (Self::Start(machines)
+        | Self::Stop(machines)
+        | Self::Restart(machines)
+        | Self::Check(machines)
+        | Self::Logs { machines, .. }
+        | Self::Remove { machines, .. }) = self;
+        machines
+    }
+}
+
 /// Machines of a target.
 #[derive(Debug, Args)]
 pub struct Machines {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::record::{FORMAT, Facts, Health, MachineFacts, Order, Record, Refused, Release};
-use super::{CONFIG, UNITS, units};
+use super::{CONFIG, UNITS, settled, units};
 use crate::digest::Digest;
 use crate::name::ImageName;
 use crate::{disk, qemu, secrets, tool};
@@ -19,12 +19,6 @@ const RECORD: &str = "record.json";
 const CREDENTIALS: &str = "credentials";
 /// The longest record or report that is read, in bytes.
 const LIMIT: u64 = 64 << 20;
-
-/// What is measured regularly is there some time after a start, later on a busy host: how often it is looked at again, and
-/// after which time.
-const MEASURED: &str = "monitoring.";
-const AGAIN: u32 = 2;
-const SETTLE: Duration = Duration::from_secs(60);
 
 /// Why a host could not do what it was asked for.
 #[derive(Debug, thiserror::Error)]
@@ -228,18 +222,8 @@ impl<'a> Host<'a> {
         if let Err(said) = self.manage(&["restart", &service]) {
             return Err(format!("it did not start: {said}\n{}", self.manager.journal(&service)));
         }
-        let mut again = AGAIN;
-        loop {
-            let troubles = self.verify(name).map_err(told)?;
-            let is_measured = |trouble: &String| trouble.starts_with(MEASURED);
-            if troubles.is_empty() {
-                return Ok(());
-            } else if again == 0 || !troubles.iter().all(is_measured) {
-                return Err(troubles.join("\n"));
-            }
-            again -= 1;
-            self.manager.pause(SETTLE);
-        }
+        let troubles = settled(|| self.verify(name).map_err(told), |time| self.manager.pause(time))?;
+        if troubles.is_empty() { Ok(()) } else { Err(troubles.join("\n")) }
     }
 
     /// Looks at a machine from outside, all six stages; what is not well.

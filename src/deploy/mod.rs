@@ -11,16 +11,20 @@
 
 pub mod disk;
 pub mod host;
+pub mod kubevirt;
 pub mod plan;
 pub mod record;
+pub mod registry;
 pub mod target;
 pub mod units;
 
 mod place;
+mod settle;
 
 pub use place::Place;
 pub use plan::{Action, plan};
 pub use record::{Facts, MachineFacts, Record, Release};
+pub use settle::settled;
 pub use target::Target;
 
 /// Where a host keeps what rave brought: programs, tools and images, each by its digest.

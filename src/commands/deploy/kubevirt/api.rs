@@ -1,0 +1,161 @@
+//! The cluster, by the user's own kubectl.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::cli::Elsewhere;
+use crate::deploy::Target;
+use crate::deploy::kubevirt::manifests::{MACHINE, SSH, TARGET};
+use crate::deploy::kubevirt::rollout::{self, Api};
+use crate::deploy::kubevirt::{Cluster, Found};
+use crate::disk;
+use crate::images::Manifest;
+use crate::interrupt;
+use crate::qemu;
+use crate::tool::Tool;
+
+use super::super::super::failure::chain;
+use super::super::super::{Context, Failure, Result, Status, check};
+use super::forward::Forward;
+
+/// How long kubectl may take, longer than what it is told to wait for, and how much it may print, in bytes.
+const PATIENCE: Duration = Duration::from_secs(600);
+const ANSWER: usize = 64 << 20;
+/// How long a machine may take to show its host key.
+const GREETING: Duration = Duration::from_secs(30);
+
+/// A cluster and the user's kubectl.
+pub struct Kubectl<'a> {
+    context: &'a Context,
+    target: &'a Target,
+    tool: Tool,
+    /// What machines are held against.
+    manifest: Option<&'a Manifest>,
+}
+
+impl<'a> Kubectl<'a> {
+    /// The way to the cluster of a target; `manifest` is that of its image, for looks.
+    pub fn new(
+        context: &'a Context,
+        target: &'a Target,
+        cluster: &Cluster,
+        manifest: Option<&'a Manifest>,
+    ) -> Result<Self> {
+        let mut tool = Tool::of_user("kubectl", &context.environment.identities.environment);
+        if let Some(path) = &cluster.kubeconfig {
+            let path = context.project.join(path);
+            if !disk::exists(&path) {
+                return Err(Failure::request(format!(
+                    "targets/{}.yaml: kubeconfig: there is no file {}",
+                    target.name,
+                    path.display()
+                )));
+            }
+            tool = tool.arg("--kubeconfig").arg(path);
+        }
+        if let Some(name) = &cluster.context {
+            tool = tool.arg("--context").arg(name);
+        }
+        tool = tool.args(["--namespace", &cluster.namespace]);
+        Ok(Self { context, target, tool, manifest })
+    }
+
+    /// All machines of the namespace, by name, whoever made them.
+    pub fn machines(&self) -> Result<BTreeMap<String, Found>> {
+        let answer =
+            self.kubectl(&["get", "virtualmachines.kubevirt.io", "--output=json"], b"").map_err(super::failed)?;
+        Found::list(&answer).map_err(|error| Failure::error(format!("kubectl does not answer in JSON: {error}")))
+    }
+
+    /// The public half of the key that machines of the target are checked with.
+    pub fn key(&self) -> Result<String> {
+        let directory = self.keys();
+        disk::create_private_dir(&directory)?;
+        Ok(qemu::ssh::ensure_key(&directory, &format!("rave {}", self.target.name))?)
+    }
+
+    fn keys(&self) -> PathBuf {
+        self.context.state.join("targets").join(&self.target.name)
+    }
+
+    /// The pod in which a machine runs.
+    pub fn pod(&self, machine: &str) -> rollout::Result<String> {
+        let label = format!("{TARGET}={},{MACHINE}={machine}", self.target.name);
+        let words = [
+            "get",
+            "pods",
+            "--selector",
+            &label,
+            "--field-selector=status.phase=Running",
+            "--output=jsonpath={.items[0].metadata.name}",
+        ];
+        Ok(String::from_utf8_lossy(&self.kubectl(&words, b"")?).trim().to_owned())
+    }
+
+    /// Looks at a machine through a forwarded port of its pod.
+    fn report(&self, machine: &str, manifest: &Manifest) -> Result<Vec<String>> {
+        let site = manifest.expect.https.values().map(|site| site.port).collect::<std::collections::BTreeSet<u16>>();
+        let mut ports = vec![SSH];
+        // Several sites are tried at their own ports, where nothing leads to.
+        ports.extend(site.first().filter(|_| site.len() == 1));
+        let pod = self.pod(machine).map_err(super::failed)?;
+        let forward = Forward::open(&self.tool, &pod, &ports)?;
+        let ssh = forward.port(SSH)?;
+        let scan = Tool::of_user("ssh-keyscan", &self.context.environment.identities.environment);
+        let scan = scan.args(["-T", "20", "-t", "ed25519", "-p", &ssh.to_string(), "127.0.0.1"]);
+        let said = scan.bounded(GREETING, 64 << 10).map_err(Failure::error)?.stdout;
+        let said = String::from_utf8_lossy(&said).into_owned();
+        let key = said.lines().filter(|line| !line.starts_with('#')).find_map(|line| line.split_once(' '));
+        let key = key.ok_or_else(|| Failure::error("it shows no Ed25519 host key"))?.1.to_owned();
+        let https = ports.get(1).map(|site| forward.port(*site)).transpose()?;
+        let way = Elsewhere {
+            ssh: None,
+            manifest: None,
+            https: https.map(|port| format!("https://127.0.0.1:{port}")),
+            host_key: Some(key),
+            ssh_key: Some(qemu::ssh::private_key(&self.keys())),
+        };
+        let user = manifest.expect.ssh.as_ref().map_or("root", |ssh| ssh.user.as_str());
+        let report = check::over_ssh(self.context, manifest.clone(), &format!("{user}@127.0.0.1:{ssh}"), &way, &[])?;
+        match check::end(&report, false) {
+            Ok(Status::Done) => Ok(Vec::new()),
+            Ok(_) => Ok(check::troubles(&report)),
+            Err(failure) => Err(failure),
+        }
+    }
+}
+
+impl Api for Kubectl<'_> {
+    fn kubectl(&self, words: &[&str], input: &[u8]) -> rollout::Result<Vec<u8>> {
+        let verb = words.first().copied().unwrap_or_default();
+        let refused = |reason: &str| rollout::Error::Refused(format!("kubectl {verb}: {reason}"));
+        let ended = self.tool.clone().args(words).bounded_with_input(input, PATIENCE, ANSWER);
+        let ended = ended.map_err(|error| refused(&chain(&error)))?;
+        let said = String::from_utf8_lossy(&ended.stderr).trim().to_owned();
+        match ended.status {
+            Some(status) if status.success() => Ok(ended.stdout),
+            _ if interrupt::heard() => Err(rollout::Error::Interrupted),
+            Some(_) if said.is_empty() => Err(refused("it failed and did not say why")),
+            Some(_) => Err(refused(said.strip_prefix("error: ").unwrap_or(&said))),
+            None => Err(refused(&format!("no answer within {} minutes", PATIENCE.as_secs() / 60))),
+        }
+    }
+
+    fn look(&self, machine: &str) -> rollout::Result<Vec<String>> {
+        let Some(manifest) = self.manifest else { return Ok(vec!["its image is not known here".to_owned()]) };
+        match self.report(machine, manifest) {
+            Ok(troubles) => Ok(troubles),
+            Err(_) if interrupt::heard() => Err(rollout::Error::Interrupted),
+            Err(failure) => Ok(vec![format!("it could not be checked: {}", failure.reason())]),
+        }
+    }
+
+    fn pause(&self, time: Duration) -> bool {
+        interrupt::pause(time)
+    }
+
+    fn tell(&self, text: &str) {
+        self.context.ui.say(text);
+    }
+}
