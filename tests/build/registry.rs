@@ -80,12 +80,9 @@ fn environment(lab: &Lab, places: &[&str]) -> Vec<(OsString, OsString)> {
     write(".config/containers/policy.json", r#"{"default": [{"type": "insecureAcceptAnything"}]}"#, 0o644);
     let hosts: Vec<String> =
         places.iter().map(|place| format!("[[registry]]\nlocation = \"{place}\"\ninsecure = true\n")).collect();
-    write("registries.conf", &hosts.join("\n"), 0o644);
+    write(".config/containers/registries.conf", &hosts.join("\n"), 0o644);
     let path = format!("{}:/usr/bin:/bin", home.join("bin").display());
-    let registries = home.join("registries.conf");
-    [("HOME", home.into()), ("PATH", path.into()), ("CONTAINERS_REGISTRIES_CONF", registries.into())]
-        .map(|(name, value): (&str, OsString)| (name.into(), value))
-        .into()
+    vec![("HOME".into(), home.into()), ("PATH".into(), path.into())]
 }
 
 fn credentials(lab: &Lab, place: &str, password: &str) -> PathBuf {

@@ -39,6 +39,8 @@ struct Wanted {
     archive: PathBuf,
     /// Digest of its manifest in a registry.
     image: Digest,
+    // Nobody is left to tell when the program is being interrupted.
+    _undo: interrupt::Registered,
     _directory: TempDir,
     /// Keeps what it was made of from `rave store gc`.
     _store: Store,
@@ -107,6 +109,7 @@ pub fn run(arguments: &cli::Deploy, context: &Context, target: &Target, cluster:
         let is_well = outcome.healthy;
         outcomes.push(json!({"machine": task.machine, "release": title(&task.wanted), "outcome": outcome}));
         if !is_well {
+            verbs::clear(&api, target)?;
             let left: Vec<String> = tasks.iter().skip(outcomes.len()).map(|task| task.machine.to_string()).collect();
             if !left.is_empty() {
                 context.ui.warn(format!("left as they are: {}", left.join(", ")));
@@ -174,12 +177,10 @@ fn wanted(arguments: &cli::Deploy, context: &Context, target: &Target, cluster: 
     }
     let directory = disk::temp_dir()?;
     let path = directory.path().to_owned();
-    // Nobody is left to tell when the program is being interrupted.
     let undo = interrupt::on_interrupt(move || drop(disk::remove_dir_all(path)));
     let archive = super::super::export::one(context, prepared, Format::ContainerDisk, directory.path())?;
     let image = export::manifest_digest(&archive).map_err(Failure::error)?;
-    drop(undo);
-    Ok(Wanted { manifest, archive, image, _directory: directory, _store: store })
+    Ok(Wanted { manifest, archive, image, _undo: undo, _directory: directory, _store: store })
 }
 
 fn send(context: &Context, push: &Push<'_>, wanted: &Wanted) -> Result<()> {
@@ -190,16 +191,24 @@ fn send(context: &Context, push: &Push<'_>, wanted: &Wanted) -> Result<()> {
         registry::Error::Tool(error) => {
             Failure::error(error).hint("skopeo brings images to registries; install it here")
         }
-        error => Failure::error(error).hint(match &push.auth {
-            Some(path) => format!("the registry is asked with what {} has", path.display()),
-            None => "`skopeo login` or `registry-auth` in the target says who pushes".to_owned(),
-        }),
+        registry::Error::Refused { ref reason, .. } if is_about_login(reason) => {
+            Failure::error(error).hint(match &push.auth {
+                Some(path) => format!("the registry is asked with what {} has", path.display()),
+                None => "`skopeo login` or `registry-auth` in the target says who pushes".to_owned(),
+            })
+        }
+        error => Failure::error(error),
     })?;
     work.finish(match pushed {
         Pushed::WasThere => "was there",
         Pushed::Brought => "brought",
     });
     Ok(())
+}
+
+/// Whether a registry does not let somebody in, in the words of the distribution specification and of skopeo.
+fn is_about_login(reason: &str) -> bool {
+    ["unauthorized", "authentication required", "denied"].iter().any(|word| reason.contains(word))
 }
 
 /// What the machines are given at their start.

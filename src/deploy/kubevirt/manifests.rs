@@ -1,6 +1,7 @@
 //! What a cluster is told: the machines, and what all of them have in common. Pure; the reference are the APIs of
 //! Kubernetes 1.33 and of KubeVirt (kubevirt.io/v1).
 
+use base64::Engine as _;
 use serde_json::{Value, json};
 
 use super::Cluster;
@@ -250,7 +251,7 @@ impl Parts<'_> {
             "kind": "Secret",
             "metadata": self.metadata(&secret_name(self.target)),
             "type": "Opaque",
-            "stringData": {"userdata": user_data},
+            "data": {"userdata": base64::prelude::BASE64_STANDARD.encode(user_data)},
         })
     }
 }

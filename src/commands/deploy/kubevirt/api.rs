@@ -88,9 +88,11 @@ impl<'a> Kubectl<'a> {
             "--selector",
             &label,
             "--field-selector=status.phase=Running",
-            "--output=jsonpath={.items[0].metadata.name}",
+            "--output=jsonpath={.items[*].metadata.name}",
         ];
-        Ok(String::from_utf8_lossy(&self.kubectl(&words, b"")?).trim().to_owned())
+        let names = self.kubectl(&words, b"")?;
+        let first = String::from_utf8_lossy(&names).split_whitespace().next().map(str::to_owned);
+        first.ok_or_else(|| rollout::Error::Refused(format!("no pod runs {machine}")))
     }
 
     /// Looks at a machine through a forwarded port of its pod.
@@ -132,7 +134,7 @@ impl Api for Kubectl<'_> {
         let refused = |reason: &str| rollout::Error::Refused(format!("kubectl {verb}: {reason}"));
         let ended = self.tool.clone().args(words).bounded_with_input(input, PATIENCE, ANSWER);
         let ended = ended.map_err(|error| refused(&chain(&error)))?;
-        let said = String::from_utf8_lossy(&ended.stderr).trim().to_owned();
+        let said = without_log(&String::from_utf8_lossy(&ended.stderr));
         match ended.status {
             Some(status) if status.success() => Ok(ended.stdout),
             _ if interrupt::heard() => Err(rollout::Error::Interrupted),
@@ -157,5 +159,27 @@ impl Api for Kubectl<'_> {
 
     fn tell(&self, text: &str) {
         self.context.ui.say(text);
+    }
+}
+
+/// What kubectl says to its user, without the lines of its log (klog: a letter, month and day, time).
+fn without_log(said: &str) -> String {
+    let is_log = |line: &str| {
+        let mut letters = line.chars();
+        letters.next().is_some_and(|c| "IWEF".contains(c))
+            && letters.by_ref().take(4).filter(char::is_ascii_digit).count() == 4
+            && letters.next() == Some(' ')
+    };
+    said.lines().filter(|line| !is_log(line)).collect::<Vec<_>>().join("\n").trim().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_kubectl_logs_is_not_what_it_says() {
+        let said = "E1128 23:51:15.9 30001 reflector.go:200] \"Failed to watch\"\nerror: timed out\nEvery 1 day\n";
+        assert_eq!(without_log(said), "error: timed out\nEvery 1 day");
     }
 }

@@ -135,15 +135,19 @@ pub fn verb(verb: &cli::Target, context: &Context, target: &Target, cluster: &Cl
             }
         }
     }
-    let is_of_target = |found: &Found| found.target.as_deref() == Some(target.name.as_str());
-    let is_left = |name: &String| !machines.iter().any(|machine| machine.as_str() == name);
-    if matches!(verb, cli::Target::Remove { .. })
-        && !there.iter().any(|(name, found)| is_of_target(found) && is_left(name))
-    {
-        let label = format!("--selector={TARGET}={}", target.name);
-        api.kubectl(&["delete", SHARED, &label, "--ignore-not-found"], b"").map_err(failed)?;
+    if matches!(verb, cli::Target::Remove { .. }) {
+        clear(&api, target)?;
     }
     Ok(status)
+}
+
+/// Takes away what the machines of a target have in common, if none of them is left.
+pub fn clear(api: &Kubectl<'_>, target: &Target) -> Result<()> {
+    if api.machines()?.values().any(|found| found.target.as_deref() == Some(target.name.as_str())) {
+        return Ok(());
+    }
+    let label = format!("--selector={TARGET}={}", target.name);
+    api.kubectl(&["delete", SHARED, &label, "--ignore-not-found"], b"").map(drop).map_err(failed)
 }
 
 /// Refuses to touch what is not there, or another's.
