@@ -36,8 +36,9 @@ pub type Result<T> = std::result::Result<T, Error>;
 pub trait Api {
     /// Runs kubectl with these words; returns what it printed.
     fn kubectl(&self, words: &[&str], input: &[u8]) -> Result<Vec<u8>>;
-    /// Looks at a machine from outside, all six stages; what is not well.
-    fn look(&self, machine: &str) -> Result<Vec<String>>;
+    /// Looks at a machine from outside, all six stages, and holds it against the build that it is told to run; what is
+    /// not well.
+    fn look(&self, machine: &Value) -> Result<Vec<String>>;
     /// Waits; whether the user has ended it meanwhile.
     fn pause(&self, time: Duration) -> bool;
     /// Says what is waited for.
@@ -90,7 +91,7 @@ impl Rollout<'_> {
             return Ok(Err(reason));
         }
         let ended = Cell::new(false);
-        let look = || if ended.get() { Err(Error::Interrupted) } else { self.api.look(name(machine)) };
+        let look = || if ended.get() { Err(Error::Interrupted) } else { self.api.look(machine) };
         let troubles = settled(look, |time| ended.set(self.api.pause(time)))?;
         if !troubles.is_empty() {
             return Ok(Err(troubles.join("\n")));

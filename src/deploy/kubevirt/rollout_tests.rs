@@ -56,8 +56,9 @@ impl Api for Fake {
         Ok(Vec::new())
     }
 
-    fn look(&self, machine: &str) -> Result<Vec<String>> {
-        assert_eq!(machine, "a");
+    fn look(&self, machine: &Value) -> Result<Vec<String>> {
+        let told = disk_of(&machine["spec"]["template"]["spec"]);
+        assert_eq!(told, Some(self.disk().as_str()), "it is held against what it runs");
         let is_unwell = self.unwell.contains(&self.disk().as_str());
         Ok(if is_unwell { vec!["https.page: expected 200, observed 500".to_owned()] } else { Vec::new() })
     }

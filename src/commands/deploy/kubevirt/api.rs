@@ -4,19 +4,23 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use serde_json::Value;
+
 use crate::cli::Elsewhere;
 use crate::deploy::Target;
-use crate::deploy::kubevirt::manifests::{MACHINE, SSH, TARGET};
+use crate::deploy::kubevirt::manifests::{IMAGE, MACHINE, ROOT_HASH, SSH, TARGET};
 use crate::deploy::kubevirt::rollout::{self, Api};
 use crate::deploy::kubevirt::{Cluster, Found};
 use crate::disk;
 use crate::images::Manifest;
 use crate::interrupt;
+use crate::name::ImageName;
 use crate::qemu;
 use crate::tool::Tool;
 
 use super::super::super::failure::chain;
-use super::super::super::{Context, Failure, Result, Status, check};
+use super::super::super::generations::Generations;
+use super::super::super::{Context, Failure, Result, Status, check, project, store};
 use super::forward::Forward;
 
 /// How long kubectl may take, longer than what it is told to wait for, and how much it may print, in bytes.
@@ -30,17 +34,17 @@ pub struct Kubectl<'a> {
     context: &'a Context,
     target: &'a Target,
     tool: Tool,
-    /// What machines are held against.
-    manifest: Option<&'a Manifest>,
+    /// The build that is being deployed, if one is.
+    wanted: Option<&'a Manifest>,
 }
 
 impl<'a> Kubectl<'a> {
-    /// The way to the cluster of a target; `manifest` is that of its image, for looks.
+    /// The way to the cluster of a target; `wanted` is what is being deployed.
     pub fn new(
         context: &'a Context,
         target: &'a Target,
         cluster: &Cluster,
-        manifest: Option<&'a Manifest>,
+        wanted: Option<&'a Manifest>,
     ) -> Result<Self> {
         let mut tool = Tool::of_user("kubectl", &context.environment.identities.environment);
         if let Some(path) = &cluster.kubeconfig {
@@ -58,7 +62,7 @@ impl<'a> Kubectl<'a> {
             tool = tool.arg("--context").arg(name);
         }
         tool = tool.args(["--namespace", &cluster.namespace]);
-        Ok(Self { context, target, tool, manifest })
+        Ok(Self { context, target, tool, wanted })
     }
 
     /// All machines of the namespace, by name, whoever made them.
@@ -95,8 +99,26 @@ impl<'a> Kubectl<'a> {
         first.ok_or_else(|| rollout::Error::Refused(format!("no pod runs {machine}")))
     }
 
+    /// The build that a machine is told to run, if it was made here.
+    fn manifest(&self, machine: &Value) -> Result<Option<Manifest>> {
+        let annotations = &machine["metadata"]["annotations"];
+        let is = |manifest: &Manifest| annotations[ROOT_HASH] == manifest.root_hash.to_string();
+        if let Some(wanted) = self.wanted.filter(|wanted| is(wanted)) {
+            return Ok(Some(wanted.clone()));
+        }
+        let image: ImageName = annotations[IMAGE].as_str().unwrap_or_default().parse().map_err(Failure::error)?;
+        let (_, named) = project::read(&self.context.project, image.as_str())?;
+        let store = store::open(self.context)?;
+        let builds = Generations::of(&store, &named, &image);
+        // One of another rave, whose manifest this one cannot read, is none that it could hold a machine against.
+        Ok((0..builds.count()?).find_map(|back| builds.back(back).ok().flatten().filter(is)))
+    }
+
     /// Looks at a machine through a forwarded port of its pod.
-    fn report(&self, machine: &str, manifest: &Manifest) -> Result<Vec<String>> {
+    fn report(&self, machine: &Value) -> Result<Vec<String>> {
+        let unknown = || Failure::error("its build is not one of the last that were made here");
+        let manifest = self.manifest(machine)?.ok_or_else(unknown)?;
+        let machine = machine["metadata"]["name"].as_str().unwrap_or_default();
         let site = manifest.expect.https.values().map(|site| site.port).collect::<std::collections::BTreeSet<u16>>();
         let mut ports = vec![SSH];
         // Several sites are tried at their own ports, where nothing leads to.
@@ -118,8 +140,8 @@ impl<'a> Kubectl<'a> {
             host_key: Some(key),
             ssh_key: Some(qemu::ssh::private_key(&self.keys())),
         };
-        let user = manifest.expect.ssh.as_ref().map_or("root", |ssh| ssh.user.as_str());
-        let report = check::over_ssh(self.context, manifest.clone(), &format!("{user}@127.0.0.1:{ssh}"), &way, &[])?;
+        let user = manifest.expect.ssh.as_ref().map_or("root", |ssh| ssh.user.as_str()).to_owned();
+        let report = check::over_ssh(self.context, manifest, &format!("{user}@127.0.0.1:{ssh}"), &way, &[])?;
         match check::end(&report, false) {
             Ok(Status::Done) => Ok(Vec::new()),
             Ok(_) => Ok(check::troubles(&report)),
@@ -144,9 +166,8 @@ impl Api for Kubectl<'_> {
         }
     }
 
-    fn look(&self, machine: &str) -> rollout::Result<Vec<String>> {
-        let Some(manifest) = self.manifest else { return Ok(vec!["its image is not known here".to_owned()]) };
-        match self.report(machine, manifest) {
+    fn look(&self, machine: &Value) -> rollout::Result<Vec<String>> {
+        match self.report(machine) {
             Ok(troubles) => Ok(troubles),
             Err(_) if interrupt::heard() => Err(rollout::Error::Interrupted),
             Err(failure) => Ok(vec![format!("it could not be checked: {}", failure.reason())]),

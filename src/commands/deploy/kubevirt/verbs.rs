@@ -7,14 +7,12 @@ use crate::deploy::Target;
 use crate::deploy::kubevirt::manifests::{IMAGE, MODE, ROOT_HASH, TARGET, VERSION};
 use crate::deploy::kubevirt::rollout::Api as _;
 use crate::deploy::kubevirt::{Cluster, Found, Rollout};
-use crate::images::Manifest;
 use crate::interrupt;
 use crate::name::ImageName;
 use crate::ui::Tone;
 
-use super::super::super::generations::Generations;
 use super::super::super::ps::{Row, Seen};
-use super::super::super::{Context, Failure, Result, Status, project, store};
+use super::super::super::{Context, Failure, Result, Status};
 use super::api::Kubectl;
 use super::{chosen, failed};
 
@@ -113,9 +111,11 @@ pub fn verb(verb: &cli::Target, context: &Context, target: &Target, cluster: &Cl
             cli::Target::Stop(_) => rollout.switch(name, false).map_err(failed)?,
             cli::Target::Restart(_) => rollout.restart(name).map_err(failed)?,
             cli::Target::Check(_) => {
-                let manifest = newest(context, there.get(name))?;
+                let applied = there.get(name).and_then(|found| found.applied.as_ref());
+                let untold = || Failure::request(format!("{name} is not as `rave deploy` left it"));
+                let applied = applied.ok_or_else(untold)?;
                 let _left = interrupt::leave_to_machine();
-                let troubles = Kubectl::new(context, target, cluster, Some(&manifest))?.look(name).map_err(failed)?;
+                let troubles = api.look(applied).map_err(failed)?;
                 if troubles.is_empty() {
                     context.ui.say(format!("{name} is well"));
                 } else {
@@ -163,16 +163,4 @@ fn own(target: &Target, cluster: &Cluster, machine: &ImageName, found: Option<&F
         }
         None => Err(Failure::request(format!("no rave made the machine {machine} in {}", place(cluster)))),
     }
-}
-
-/// The manifest of the build that runs, if it is the newest here.
-fn newest(context: &Context, found: Option<&Found>) -> Result<Manifest> {
-    let seen = found.map(seen).ok_or_else(|| Failure::request("it is not deployed"))?;
-    let (_, named) = project::read(&context.project, &seen.image)?;
-    let image = seen.image.parse().map_err(|error: crate::name::BadName| Failure::request(error.to_string()))?;
-    let newest = Generations::of(&store::open(context)?, &named, &image).newest()?;
-    newest.filter(|newest| newest.root_hash.to_string() == seen.root_hash).ok_or_else(|| {
-        Failure::request(format!("the build that runs, {} {}, is not the newest here", seen.image, seen.version))
-            .hint("`rave deploy` brings the newest, and checks it")
-    })
 }
