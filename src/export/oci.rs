@@ -78,7 +78,7 @@ pub fn write(to: &Path, manifest: &Manifest, layer: &Layer<'_>, config: Value) -
     archive.finish()
 }
 
-/// The digest of the manifest of the image in an archive that [`write`] made: what registries know it by.
+/// The digest of the manifest of the image in an archive that [`write()`] made: what registries know it by.
 ///
 /// # Errors
 /// The file cannot be read, or is another one.

@@ -13,7 +13,7 @@ use rave::disk;
 use rave::sandbox::Sandbox;
 use serde_json::json;
 
-use super::{Lab, built};
+use super::{Lab, RAVE, built};
 
 /// `ana:secret` as htpasswd(1) has it, by bcrypt with the least rounds.
 const PASSWORDS: &str = "ana:$2b$04$MUUG3b/QAMrJVHm5rhi3Q.ID.tXSMRyNdlGHZwlXJ00mr9c1VPJqK\n";
@@ -37,6 +37,7 @@ impl Registry {
         disk::write_atomic(files.join("config.yml"), config.as_bytes(), 0o644).unwrap();
         disk::write_atomic(files.join("passwords"), PASSWORDS.as_bytes(), 0o644).unwrap();
         let sandbox = Sandbox::new(&lab.piece("tools")).bind(&files, "/in", true).network(true).tmpfs("/run");
+        let sandbox = sandbox.executable(RAVE);
         let tool = sandbox.tool("/usr/bin/docker-registry").args(["serve", "/in/config.yml"]);
         let log = disk::create(files.join("log")).unwrap();
         let child = tool.command().stdout(log).stderr(Stdio::null()).spawn().unwrap();

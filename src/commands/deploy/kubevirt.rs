@@ -4,7 +4,7 @@ mod api;
 mod forward;
 mod verbs;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use crate::cli;
 use crate::cloud::render::{self, Identity as Given, Wishes};
 use crate::deploy::host::Outcome;
-use crate::deploy::kubevirt::manifests::{title, to_yaml};
+use crate::deploy::kubevirt::manifests::{secret_name, title, to_yaml};
 use crate::deploy::kubevirt::{Cluster, Found, Parts, Rollout, found, rollout};
 use crate::deploy::registry::{self, Push, Pushed};
 use crate::deploy::{Action, Target};
@@ -21,6 +21,7 @@ use crate::disk;
 use crate::event::Work;
 use crate::export::{self, Format};
 use crate::images::Manifest;
+use crate::images::layout::Sectors;
 use crate::interrupt;
 use crate::name::ImageName;
 use crate::secrets::identity::Identity;
@@ -68,17 +69,7 @@ pub fn run(arguments: &cli::Deploy, context: &Context, target: &Target, cluster:
         auth: cluster.registry_auth.as_ref().map(|path| context.project.join(path)),
     };
     if arguments.dry_run {
-        let objects: Vec<Value> =
-            parts.shared().into_iter().chain(machines.iter().map(|machine| parts.machine(machine))).collect();
-        let name = export::file_name(&wanted.manifest, Format::ContainerDisk, crate::images::layout::Sectors::Small);
-        context.ui.print(format!(
-            "# rave export {} --format containerdisk && {}\n# The Secret {} is made of the identity and the \
-             authorized keys, and not shown.\n{}",
-            arguments.image,
-            push.shown(&std::path::Path::new("export").join(name)),
-            crate::deploy::kubevirt::manifests::secret_name(&target.name),
-            to_yaml(&objects).map_err(Failure::error)?.trim_end(),
-        ));
+        show_commands(context, arguments, &parts, &push, &machines)?;
         return Ok(Status::Done);
     }
     let api = Kubectl::new(context, target, cluster, Some(&wanted.manifest))?;
@@ -122,6 +113,27 @@ pub fn run(arguments: &cli::Deploy, context: &Context, target: &Target, cluster:
         context.ui.print_json(&json!({"event": "result", "target": target.name, "machines": outcomes}));
     }
     Ok(if all { Status::Done } else { Status::Unwell })
+}
+
+fn show_commands(
+    context: &Context,
+    arguments: &cli::Deploy,
+    parts: &Parts<'_>,
+    push: &Push<'_>,
+    machines: &[ImageName],
+) -> Result<()> {
+    let objects: Vec<Value> =
+        parts.shared().into_iter().chain(machines.iter().map(|machine| parts.machine(machine))).collect();
+    let archive = Path::new("export").join(export::file_name(parts.manifest, Format::ContainerDisk, Sectors::Small));
+    context.ui.print(format!(
+        "# rave export {} --format containerdisk && {}\n# The Secret {} is made of the identity and the authorized \
+         keys, and not shown.\n{}",
+        arguments.image,
+        push.shown(&archive),
+        secret_name(parts.target),
+        to_yaml(&objects).map_err(Failure::error)?.trim_end(),
+    ));
+    Ok(())
 }
 
 fn perform(context: &Context, rollout: &Rollout<'_>, task: &Task) -> Result<Outcome> {
