@@ -51,7 +51,13 @@ impl Found {
     fn read(machine: &Value) -> Self {
         let annotations = &machine["metadata"]["annotations"];
         let text = |value: &Value| value.as_str().map(str::to_owned);
-        let json = |key: &str| serde_json::from_str(annotations[key].as_str()?).ok();
+        // Whoever may write to the object may have written anything: of another form it is as if there were nothing.
+        let is_of_machine = |told: &Value| {
+            told["kind"] == machine["kind"]
+                && told["metadata"]["name"] == machine["metadata"]["name"]
+                && told["metadata"]["annotations"].is_object()
+        };
+        let json = |key: &str| serde_json::from_str(annotations[key].as_str()?).ok().filter(is_of_machine);
         Self {
             target: text(&machine["metadata"]["labels"][TARGET]),
             image: text(&annotations[IMAGE]),
@@ -151,6 +157,7 @@ mod tests {
 
     fn machine(version: &str) -> Value {
         json!({
+            "kind": "VirtualMachine",
             "metadata": {
                 "name": "a",
                 "labels": {TARGET: "edge"},
@@ -184,6 +191,19 @@ mod tests {
         assert_eq!(now(Some(&other)), Ok(vec![Action::Restart { units: vec!["its manifest".to_owned()] }]));
         let by_hand = Found { applied: None, ..other.clone() };
         assert_eq!(now(Some(&by_hand)), now(Some(&other)));
+    }
+
+    #[test]
+    fn what_somebody_else_wrote_down_is_nothing() {
+        let other = json!({"kind": "VirtualMachine", "metadata": {"name": "b", "annotations": {}}}).to_string();
+        let nameless = json!({"kind": "VirtualMachine", "metadata": {"name": "a"}}).to_string();
+        for text in ["", "nonsense", "\"x\"", "[]", "null", "{}", &other, &nameless] {
+            let mut all = machine("1");
+            all["metadata"]["annotations"][APPLIED] = text.into();
+            all["metadata"]["annotations"][PREVIOUS] = text.into();
+            let found = Found::list(json!({"items": [all, 1, {}]}).to_string().as_bytes()).unwrap();
+            assert_eq!((found.len(), &found["a"].applied, &found["a"].previous), (1, &None, &None), "{text}");
+        }
     }
 
     #[test]

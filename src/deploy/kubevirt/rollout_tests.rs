@@ -73,6 +73,7 @@ impl Api for Fake {
 
 fn machine(version: &str) -> Value {
     json!({
+        "kind": "VirtualMachine",
         "metadata": {"name": "a", "labels": {"rave.target": "edge"}, "annotations": {IMAGE: "shop", "rave.version": version}},
         "spec": {"template": {"spec": {"volumes": [{"containerDisk": {"image": version}}]}}},
     })

@@ -89,7 +89,7 @@ fn drift(target: &str, found: &Found) -> Vec<String> {
         Some(_) => {}
         None => drift.push("no rave made it".to_owned()),
     }
-    if !found.confirmed {
+    if !found.confirmed && found.target.is_some() {
         drift.push("its deployment has not come to its end".to_owned());
     }
     drift
