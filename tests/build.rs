@@ -10,6 +10,8 @@ mod copy;
 mod deb;
 #[path = "build/export.rs"]
 mod export;
+#[path = "build/registry.rs"]
+mod registry;
 
 use std::ffi::OsStr;
 use std::os::unix::process::CommandExt as _;
@@ -28,7 +30,7 @@ use tempfile::TempDir;
 const RAVE: &str = env!("CARGO_BIN_EXE_rave");
 
 /// Programs that judge what rave makes; they join rave's own tools, so that the host needs none of them.
-const JUDGES: [&str; 4] = ["cryptsetup-bin", "gdisk", "dosfstools", "mtools"];
+const JUDGES: [&str; 6] = ["cryptsetup-bin", "gdisk", "dosfstools", "mtools", "docker-registry", "skopeo"];
 
 /// A project of its own, with fresh locks, and a store.
 struct Lab {

@@ -9,7 +9,7 @@ use super::Variant;
 #[command(after_help = "Examples:
   rave deploy web --to edge            build images/web.yaml, bring it to the machines of targets/edge.yaml
   rave deploy web --to edge --plan     what would change
-  rave deploy web --to edge --dry-run  what would be run, and the units that would be written
+  rave deploy web --to edge --dry-run  what would be run, and the units or manifests that would be written
   rave deploy web --to edge --machine edge-1
                                        one machine of several
 
@@ -102,6 +102,19 @@ pub enum Target {
         #[arg(long)]
         purge: bool,
     },
+}
+
+impl Target {
+    /// Of which machines.
+    pub fn machines(&self) -> &Machines {
+        let (Self::Start(machines)
+        | Self::Stop(machines)
+        | Self::Restart(machines)
+        | Self::Check(machines)
+        | Self::Logs { machines, .. }
+        | Self::Remove { machines, .. }) = self;
+        machines
+    }
 }
 
 /// Machines of a target.

@@ -183,6 +183,12 @@ pub fn over_ssh(
     check(context, &subject, &Wanted { skip, ..Wanted::default() }, &Programs::default(), Limits::default())
 }
 
+/// What is not well, the worst first.
+pub fn troubles(report: &Report) -> Vec<String> {
+    let rows = check::trouble_rows(report).into_iter().filter(|row| row.verdict > Verdict::Warning);
+    rows.map(|row| format!("{}: expected {}, observed {}", row.id, row.expected, row.observed)).collect()
+}
+
 /// What a report means for the exit status.
 pub fn end(report: &Report, strict: bool) -> Result<Status> {
     let asked = report.stages.iter().any(|stage| stage.verdict != Verdict::NotApplicable);

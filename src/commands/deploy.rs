@@ -1,5 +1,6 @@
 //! `rave deploy`: brings an image to the machines of a target.
 
+pub mod kubevirt;
 pub mod way;
 
 use serde_json::json;
@@ -13,6 +14,7 @@ use crate::deploy::{Action, Facts, Release, Target, plan};
 use crate::digest::{Canonical, Digest};
 use crate::disk;
 use crate::images::Manifest;
+use crate::name::ImageName;
 use crate::origin::Source;
 use crate::secrets::identity::Identity;
 use crate::store::Store;
@@ -52,6 +54,9 @@ struct Task<'a> {
 /// Deploys, or shows what that would do.
 pub fn run(arguments: &cli::Deploy, context: &Context) -> Result<Status> {
     let target = read(context, &arguments.to)?;
+    if let Some(cluster) = &target.cluster {
+        return kubevirt::run(arguments, context, &target, cluster);
+    }
     let machines = chosen(&target, &arguments.machine)?;
     let identity = identity(context, &target)?;
     let variant = &arguments.variant;
@@ -59,11 +64,7 @@ pub fn run(arguments: &cli::Deploy, context: &Context) -> Result<Status> {
     let prepared = build::prepare(context, asked, Manner::default())?;
     let wanted = wanted(context, &prepared)?;
     if wanted.manifest.expect.ssh.is_none() {
-        return Err(Failure::request(format!(
-            "{} lets nobody in by SSH, so that it could not be checked",
-            arguments.image
-        ))
-        .hint("enable services.ssh"));
+        return Err(no_ssh(&arguments.image));
     }
     let mut tasks = Vec::new();
     for machine in machines {
@@ -91,7 +92,7 @@ pub fn run(arguments: &cli::Deploy, context: &Context) -> Result<Status> {
     for task in &tasks {
         let outcome = perform(context, &target, task, &wanted, identity.as_ref())?;
         let is_well = outcome.healthy;
-        tell(context, task, &outcome);
+        say(context, &task.machine.name, &task.release.title(), &outcome);
         outcomes.push(json!({"machine": task.machine.name, "release": task.release.title(), "outcome": outcome}));
         if !is_well {
             let left: Vec<String> =
@@ -107,6 +108,11 @@ pub fn run(arguments: &cli::Deploy, context: &Context) -> Result<Status> {
         context.ui.print_json(&json!({"event": "result", "target": target.name, "machines": outcomes}));
     }
     Ok(if all { Status::Done } else { Status::Unwell })
+}
+
+fn no_ssh(image: &str) -> Failure {
+    Failure::request(format!("{image} lets nobody in by SSH, so that it could not be checked"))
+        .hint("enable services.ssh")
 }
 
 /// Reads a target of the project.
@@ -281,17 +287,15 @@ fn show_commands(context: &Context, tasks: &[Task<'_>]) {
     }
 }
 
-fn tell(context: &Context, task: &Task<'_>, outcome: &Outcome) {
-    let Task { machine, release, .. } = task;
+/// Says what became of a machine that was to run the version `title`.
+fn say(context: &Context, machine: &ImageName, title: &str, outcome: &Outcome) {
     if outcome.healthy {
-        return context.ui.say(format!("{}: {} runs and is well", machine.name, release.title()));
+        return context.ui.say(format!("{machine}: {title} runs and is well"));
     }
-    context.ui.error(format!("{}: {} is not well\n{}", machine.name, release.title(), outcome.reason.trim_end()));
+    context.ui.error(format!("{machine}: {title} is not well\n{}", outcome.reason.trim_end()));
     match &outcome.instead {
-        Some((title, true)) => context.ui.say(format!("{}: {title} runs again and is well", machine.name)),
-        Some((title, false)) => {
-            context.ui.error(format!("{}: {title} runs again, and is not well either", machine.name))
-        }
-        None => context.ui.say(format!("{}: there was no version before it, and it does not run", machine.name)),
+        Some((title, true)) => context.ui.say(format!("{machine}: {title} runs again and is well")),
+        Some((title, false)) => context.ui.error(format!("{machine}: {title} runs again, and is not well either")),
+        None => context.ui.say(format!("{machine}: there was no version before it, and it does not run")),
     }
 }

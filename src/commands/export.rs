@@ -65,29 +65,51 @@ pub fn run(arguments: &cli::Export, context: &Context) -> Result<Status> {
     let path = staging.path().to_owned();
     // Nobody is left to tell when the program is being interrupted.
     let undo = interrupt::on_interrupt(move || drop(disk::remove_dir_all(path)));
-    let job = Job {
-        disk: &found.disk,
-        manifest: &found.manifest,
-        uki: &found.uki,
-        root: found.image.as_ref().map(|image| Root {
-            system: &image.prepared.asked.system,
-            rootfs: &image.rootfs,
-            rave: &image.prepared.rave,
-            image: &image.root,
-            tree: &image.tree,
-        }),
-        seed: seed.as_deref(),
-        formats: &formats,
-        sectors,
-        into: staging.path(),
-        report: context.ui.as_ref(),
-    };
-    let pool = rayon::ThreadPoolBuilder::new().build().map_err(Failure::error)?;
-    let made = pool.install(|| export::run(&job)).map_err(|error| failed(error, &arguments.output))?;
+    let job = Job { seed: seed.as_deref(), sectors, ..found.job(context, &formats, staging.path()) };
+    let made = work(&job).map_err(|error| failed(error, &arguments.output))?;
     let records = publish(&made, &found.manifest, &arguments.output)?;
     drop(undo);
     tell(context, &found.manifest, &arguments.output, &records);
     Ok(Status::Done)
+}
+
+/// Makes one format of an image that is built, in the empty directory `into`.
+pub fn one(context: &Context, prepared: Prepared, format: Format, into: &Path) -> Result<PathBuf> {
+    let name = prepared.asked.named.typed.clone();
+    let unbuilt = || Failure::request(format!("{name} is not built as its files say now"));
+    let (found, formats) = (of_image(context, prepared, &unbuilt)?, BTreeSet::from([format]));
+    let made = work(&found.job(context, &formats, into)).map_err(|error| failed(error, into))?;
+    let made = made.into_iter().find(|exported| exported.format == format);
+    Ok(made.ok_or_else(unbuilt)?.path)
+}
+
+fn work(job: &Job<'_>) -> std::result::Result<Vec<Exported>, export::Error> {
+    let pool = rayon::ThreadPoolBuilder::new().build();
+    // Without threads of its own the work is done in those that there are.
+    pool.map_or_else(|_| export::run(job), |pool| pool.install(|| export::run(job)))
+}
+
+impl Found {
+    /// What makes these formats of it, in the empty directory `into`.
+    fn job<'a>(&'a self, context: &'a Context, formats: &'a BTreeSet<Format>, into: &'a Path) -> Job<'a> {
+        Job {
+            disk: &self.disk,
+            manifest: &self.manifest,
+            uki: &self.uki,
+            root: self.image.as_ref().map(|image| Root {
+                system: &image.prepared.asked.system,
+                rootfs: &image.rootfs,
+                rave: &image.prepared.rave,
+                image: &image.root,
+                tree: &image.tree,
+            }),
+            seed: None,
+            formats,
+            sectors: Sectors::Small,
+            into,
+            report: context.ui.as_ref(),
+        }
+    }
 }
 
 fn format_of(format: ExportFormat) -> Format {
@@ -117,11 +139,16 @@ fn find(arguments: &cli::Export, context: &Context) -> Result<Found> {
     let variant = &arguments.variant;
     let asked = locking::evaluate(context, &arguments.image, &variant.set, variant.mode)?;
     let prepared = build::prepare(context, asked, Manner::default())?;
+    of_image(context, prepared, &|| not_built(arguments))
+}
+
+/// The pieces of an image; what to say if it is not built.
+fn of_image(context: &Context, prepared: Prepared, unbuilt: &dyn Fn() -> Failure) -> Result<Found> {
     let store = store::open(context)?;
     let piece = |piece: Piece| -> Result<PathBuf> {
         let digest = prepared.plan.digest(piece);
         let found = digest.map(|digest| store.lookup(kind(piece), digest)).transpose()?.flatten();
-        found.ok_or_else(|| not_built(arguments))
+        found.ok_or_else(unbuilt)
     };
     let (disk, manifest, uki) = (piece(Piece::Disk)?, piece(Piece::Manifest)?, piece(Piece::Uki)?);
     let (rootfs, root, tree) =

@@ -94,6 +94,17 @@ impl Failure {
         self
     }
 
+    /// Why, in words for a report that goes on.
+    pub fn reason(&self) -> String {
+        match self {
+            Self::Input(diagnostics) => diagnostics.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"),
+            Self::Request { message, .. } | Self::Secrets { message, .. } => message.clone(),
+            Self::Interrupted => "interrupted".to_owned(),
+            Self::Gone(error) => chain(error),
+            Self::Error { error, .. } => chain(error.as_ref()),
+        }
+    }
+
     /// Tells the user; returns the exit status.
     pub fn show(&self, ui: &Ui) -> ExitCode {
         match self {

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use zeroize::Zeroizing;
 
-use crate::check::{Verdict, trouble_rows};
 use crate::cli;
 use crate::deploy::host::{self, Goods, Host, Manager};
 use crate::deploy::record::{Health, Order};
@@ -134,9 +133,7 @@ fn look(context: &Context, machine: &ImageName, ssh: &str, https: Option<String>
     let report = check::over_ssh(context, manifest, &format!("{user}@{ssh}"), &way, skip)?;
     let status = check::end(&report, false);
     let healthy = matches!(status, Ok(Status::Done));
-    let rows = trouble_rows(&report).into_iter().filter(|row| row.verdict > Verdict::Warning);
-    let told = rows.map(|row| format!("{}: expected {}, observed {}", row.id, row.expected, row.observed));
-    let health = Health { healthy, time: jiff::Timestamp::now().as_second(), troubles: told.collect() };
+    let health = Health { healthy, time: jiff::Timestamp::now().as_second(), troubles: check::troubles(&report) };
     for trouble in &health.troubles {
         context.ui.warn(trouble);
     }

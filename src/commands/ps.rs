@@ -7,25 +7,55 @@ use serde_json::json;
 
 use crate::cli;
 use crate::deploy::plan::drift;
-use crate::deploy::record::{Health, MachineFacts};
+use crate::deploy::record::{Health, MachineFacts, Refused};
 use crate::deploy::target::Machine;
 use crate::deploy::{Facts, Place};
 use crate::name::ImageName;
 use crate::store::Store;
+use crate::system::Mode;
 use crate::ui::Tone;
 
 use super::deploy::way::Way;
-use super::deploy::{names, read};
+use super::deploy::{kubevirt, names, read};
 use super::generations::Generations;
-use super::{Context, Result, Status, failure, project, store};
+use super::{Context, Result, Status, project, store};
 
-/// One machine that is declared, or that is on a host of a target without being declared.
-struct Row {
-    target: String,
-    machine: ImageName,
-    host: String,
-    found: std::result::Result<Option<MachineFacts>, String>,
-    drift: Vec<String>,
+/// One machine that is declared, or that is where a target has its machines without being declared.
+pub struct Row {
+    /// The target.
+    pub target: String,
+    /// The machine.
+    pub machine: ImageName,
+    /// Where it is, for people.
+    pub host: String,
+    /// What is there, if that is known.
+    pub found: std::result::Result<Option<Seen>, String>,
+    /// How it differs from what is declared.
+    pub drift: Vec<String>,
+}
+
+/// A machine that is there.
+pub struct Seen {
+    /// Its image.
+    pub image: String,
+    /// The image's version.
+    pub version: String,
+    /// The image's mode.
+    pub mode: Option<Mode>,
+    /// The image's root hash.
+    pub root_hash: String,
+    /// The version to go back to.
+    pub previous: Option<String>,
+    /// Whether its deployment has come to its end.
+    pub confirmed: bool,
+    /// The last version that was taken back.
+    pub refused: Option<Refused>,
+    /// What its service manager says of it.
+    pub state: String,
+    /// Its last look from outside.
+    pub health: Option<Health>,
+    /// Its state in a word or two.
+    pub verdict: (String, Tone),
 }
 
 /// Asks all hosts.
@@ -39,6 +69,9 @@ pub fn run(arguments: &cli::Ps, context: &Context) -> Result<Status> {
     let mut rows = Vec::new();
     for name in targets {
         let target = read(context, &name)?;
+        if let Some(cluster) = &target.cluster {
+            rows.extend(kubevirt::rows(context, &target, cluster));
+        }
         for machine in &target.machines {
             let facts = known.entry(machine.host.clone()).or_insert_with(|| facts(context, machine));
             rows.push(row(context, &store, &name, machine, facts)?);
@@ -55,7 +88,7 @@ pub fn run(arguments: &cli::Ps, context: &Context) -> Result<Status> {
                     host.as_ref().map_or("this host".to_owned(), |place| format!("{}@{}", place.user, place.host));
                 let mut drift = drift(&name, found, None);
                 drift.insert(0, "no longer declared".to_owned());
-                let found = Ok(Some(found.clone()));
+                let found = Ok(Some(seen(found)));
                 rows.push(Row { target: name.clone(), machine: machine.clone(), host, found, drift });
             }
         }
@@ -67,11 +100,7 @@ pub fn run(arguments: &cli::Ps, context: &Context) -> Result<Status> {
 
 fn facts(context: &Context, machine: &Machine) -> std::result::Result<Option<Facts>, String> {
     let asked = Way::to(context, machine.host.as_ref()).and_then(|way| way.facts());
-    asked.map_err(|error| match error {
-        super::Failure::Error { error, .. } => failure::chain(error.as_ref()),
-        super::Failure::Request { message, .. } => message,
-        other => format!("{other:?}"),
-    })
+    asked.map_err(|failure| failure.reason())
 }
 
 fn row(
@@ -81,10 +110,9 @@ fn row(
     machine: &Machine,
     facts: &std::result::Result<Option<Facts>, String>,
 ) -> Result<Row> {
-    let found = facts.as_ref().map(|facts| facts.as_ref().and_then(|facts| facts.machines.get(&machine.name)).cloned());
-    let found = found.map_err(Clone::clone);
+    let found = facts.as_ref().map(|facts| facts.as_ref().and_then(|facts| facts.machines.get(&machine.name)));
     let mut differs = Vec::new();
-    match &found {
+    match found {
         Ok(Some(found)) => {
             differs = drift(target, found, None);
             if let Some(newer) = newer(context, store, found)? {
@@ -98,7 +126,7 @@ fn row(
         target: target.to_owned(),
         machine: machine.name.clone(),
         host: machine.host_name(),
-        found,
+        found: found.map(|found| found.map(seen)).map_err(Clone::clone),
         drift: differs,
     })
 }
@@ -113,17 +141,33 @@ fn newer(context: &Context, store: &Store, found: &MachineFacts) -> Result<Optio
         .map(|newest| format!("{} {} (root hash {}) is built", newest.image, newest.version, newest.root_hash.short())))
 }
 
+fn seen(found: &MachineFacts) -> Seen {
+    let current = &found.record.current;
+    Seen {
+        image: current.image.to_string(),
+        version: current.version.to_string(),
+        mode: Some(current.mode),
+        root_hash: current.root_hash.to_string(),
+        previous: found.record.previous.as_ref().map(|previous| previous.version.to_string()),
+        confirmed: found.record.confirmed,
+        refused: found.record.failure.clone(),
+        state: found.state.clone(),
+        health: found.health.clone(),
+        verdict: match &found.health {
+            _ if found.state != "active" => (found.state.clone(), Tone::Bad),
+            Some(Health { healthy: true, .. }) => ("healthy".to_owned(), Tone::Good),
+            Some(health) => (format!("unhealthy: {}", health.troubles.len()), Tone::Bad),
+            None => ("unknown".to_owned(), Tone::Warn),
+        },
+    }
+}
+
 /// The state of a machine in a word or two.
 fn verdict(row: &Row) -> (String, Tone) {
     match &row.found {
         Err(_) => ("host does not answer".to_owned(), Tone::Bad),
         Ok(None) => ("absent".to_owned(), Tone::Dim),
-        Ok(Some(found)) if found.state != "active" => (found.state.clone(), Tone::Bad),
-        Ok(Some(found)) => match &found.health {
-            Some(Health { healthy: true, .. }) => ("healthy".to_owned(), Tone::Good),
-            Some(health) => (format!("unhealthy: {}", health.troubles.len()), Tone::Bad),
-            None => ("unknown".to_owned(), Tone::Warn),
-        },
+        Ok(Some(seen)) => seen.verdict.clone(),
     }
 }
 
@@ -136,18 +180,17 @@ fn show(context: &Context, rows: &[Row]) {
                 "host": row.host,
                 "reachable": row.found.is_ok(),
                 "error": row.found.as_ref().err(),
-                "deployed": row.found.as_ref().ok().and_then(Option::as_ref).map(|found| {
-                    let current = &found.record.current;
+                "deployed": row.found.as_ref().ok().and_then(Option::as_ref).map(|seen| {
                     json!({
-                        "image": current.image,
-                        "version": current.version,
-                        "mode": current.mode,
-                        "root_hash": current.root_hash,
-                        "previous": found.record.previous.as_ref().map(|previous| previous.version.clone()),
-                        "confirmed": found.record.confirmed,
-                        "refused": found.record.failure,
-                        "state": found.state,
-                        "health": found.health,
+                        "image": seen.image,
+                        "version": seen.version,
+                        "mode": seen.mode,
+                        "root_hash": seen.root_hash,
+                        "previous": seen.previous,
+                        "confirmed": seen.confirmed,
+                        "refused": seen.refused,
+                        "state": seen.state,
+                        "health": seen.health,
                     })
                 }),
                 "drift": row.drift,
@@ -156,7 +199,7 @@ fn show(context: &Context, rows: &[Row]) {
         return context.ui.print_json(&told.collect::<Vec<_>>());
     }
     let cells = |row: &Row| {
-        let current = row.found.as_ref().ok().and_then(Option::as_ref).map(|found| &found.record.current);
+        let current = row.found.as_ref().ok().and_then(Option::as_ref);
         let text = |text: Option<String>| (text.unwrap_or_else(|| "-".to_owned()), Tone::Plain);
         let drift = if row.drift.is_empty() { "none".to_owned() } else { row.drift.join("; ") };
         vec![
@@ -164,7 +207,7 @@ fn show(context: &Context, rows: &[Row]) {
             (row.machine.to_string(), Tone::Plain),
             (row.host.clone(), Tone::Dim),
             text(current.map(|current| format!("{} {}", current.image, current.version))),
-            text(current.map(|current| current.mode.to_string())),
+            text(current.and_then(|current| current.mode).map(|mode| mode.to_string())),
             (format!("{}{}", verdict(row).0, age(row)), verdict(row).1),
             (drift, if row.drift.is_empty() { Tone::Dim } else { Tone::Warn }),
         ]
@@ -180,7 +223,7 @@ fn show(context: &Context, rows: &[Row]) {
 
 /// How long ago it was looked at.
 fn age(row: &Row) -> String {
-    let Ok(Some(MachineFacts { health: Some(health), .. })) = &row.found else { return String::new() };
+    let Ok(Some(Seen { health: Some(health), .. })) = &row.found else { return String::new() };
     let seconds = Timestamp::now().as_second().saturating_sub(health.time).max(0);
     if seconds < 120 { format!(", {seconds} s ago") } else { format!(", {} min ago", seconds / 60) }
 }

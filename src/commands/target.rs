@@ -5,18 +5,16 @@ use crate::deploy::target::Machine;
 use crate::deploy::units;
 
 use super::deploy::way::Way;
-use super::deploy::{chosen, read};
+use super::deploy::{chosen, kubevirt, read};
 use super::{Context, Failure, Result, Status};
 
 /// Runs one of the verbs.
 pub fn run(verb: &cli::Target, context: &Context) -> Result<Status> {
-    let (cli::Target::Start(machines)
-    | cli::Target::Stop(machines)
-    | cli::Target::Restart(machines)
-    | cli::Target::Check(machines)
-    | cli::Target::Logs { machines, .. }
-    | cli::Target::Remove { machines, .. }) = verb;
+    let machines = verb.machines();
     let target = read(context, &machines.target)?;
+    if let Some(cluster) = &target.cluster {
+        return kubevirt::verb(verb, context, &target, cluster);
+    }
     let mut status = Status::Done;
     for machine in chosen(&target, &machines.machine)? {
         let way = Way::to(context, machine.host.as_ref())?;

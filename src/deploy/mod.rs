@@ -11,8 +11,10 @@
 
 pub mod disk;
 pub mod host;
+pub mod kubevirt;
 pub mod plan;
 pub mod record;
+pub mod registry;
 pub mod target;
 pub mod units;
 

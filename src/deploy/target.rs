@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Place;
+use super::kubevirt::Cluster;
 use crate::modules::fields::{self, nearest};
 use crate::modules::yaml::{self, Node};
 use crate::name::ImageName;
@@ -13,9 +14,9 @@ use crate::origin::{Diagnostic, Origin, Source};
 use crate::qemu::machine::Accelerator;
 use crate::quantity;
 
+/// What all kinds have.
 const KEYS: [&str; 5] = ["description", "kind", "identity", "authorized-keys", "machines"];
 const MACHINE: [&str; 5] = ["host", "listen", "ports", "accelerator", "health"];
-const KINDS: [&str; 1] = ["qemu"];
 /// Where the guest's SSH is reached unless the target says otherwise.
 const SSH: (u16, u16) = (22, 2222);
 /// Who logs in on a host unless the target names somebody.
@@ -27,6 +28,40 @@ const LATEST: Duration = Duration::from_secs(24 * 3600);
 /// The longest name of a machine, which is also a part of the names of its units and of its user.
 const NAME: usize = 24;
 
+/// What runs the machines of a target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// QEMU, as a service of a host.
+    Qemu,
+    /// KubeVirt, in a cluster of Kubernetes.
+    Kubevirt,
+}
+
+impl Kind {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Qemu, Self::Kubevirt];
+
+    /// The word for it in a target.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Qemu => "qemu",
+            Self::Kubevirt => "kubevirt",
+        }
+    }
+
+    /// The keys of a target that only this kind has.
+    const fn keys(self) -> &'static [&'static str] {
+        match self {
+            Self::Qemu => &[],
+            Self::Kubevirt => &Cluster::KEYS,
+        }
+    }
+
+    fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+}
+
 /// Where an image is to run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Target {
@@ -34,12 +69,16 @@ pub struct Target {
     pub name: String,
     /// What it is for.
     pub description: String,
+    /// What runs its machines.
+    pub kind: Kind,
     /// File of the age identity that its machines open their secrets with.
     pub identity: Option<String>,
     /// Public keys of people who may log in, as OpenSSH writes them.
     pub authorized_keys: Vec<String>,
-    /// Its machines, in the order of their roll-out.
+    /// Its machines on hosts, in the order of their roll-out; none: its kind has no hosts.
     pub machines: Vec<Machine>,
+    /// Where [`Kind::Kubevirt`] runs its machines.
+    pub cluster: Option<Cluster>,
 }
 
 /// One machine of a target: a service of a host that runs QEMU.
@@ -82,50 +121,69 @@ impl Target {
     pub fn parse(name: &str, source: &Arc<Source>) -> Result<Self, Vec<Diagnostic>> {
         let root = yaml::parse(source)?;
         let mut errors = Vec::new();
-        fields::entries(&root, "a target", &KEYS, &mut errors);
-        kind(&root, &mut errors);
+        let kind = kind(&root, &mut errors);
+        let keys = [&KEYS[..], kind.map_or(&[][..], Kind::keys)].concat();
+        fields::entries(&root, "a target", &keys, &mut errors);
         let text = |key: &str, errors: &mut Vec<Diagnostic>| {
             root.get(key).and_then(|node| fields::text(node, &format!("`{key}`"), errors))
         };
         let description = text("description", &mut errors).unwrap_or_default();
         let identity = text("identity", &mut errors);
-        let authorized_keys = root.get("authorized-keys").map(|node| keys(node, &mut errors)).unwrap_or_default();
-        let machines: Vec<Machine> = match root.get("machines") {
-            Some(node) => fields::map(node, "`machines`", &mut errors)
-                .iter()
-                .filter_map(|(key, node)| machine(&key.text, &key.origin, node, &mut errors))
-                .collect(),
-            None => Vec::new(),
-        };
-        if machines.is_empty() && errors.is_empty() {
-            errors
-                .push(Diagnostic::error(&root.origin, "the target has no machines").help(
-                    "write `machines: { NAME: { host: root@HOST } }`, or `machines: { NAME: {} }` for this host",
-                ));
+        let authorized_keys =
+            root.get("authorized-keys").map(|node| public_keys(node, &mut errors)).unwrap_or_default();
+        let (mut machines, mut cluster) = (Vec::new(), None);
+        match kind {
+            Some(Kind::Qemu) => machines = hosted(&root, &mut errors),
+            Some(Kind::Kubevirt) => cluster = Cluster::parse(&root, &mut errors),
+            None => {}
         }
-        clashes(&machines, &mut errors);
-        let target = Self { name: name.to_owned(), description, identity, authorized_keys, machines };
-        if errors.is_empty() { Ok(target) } else { Err(errors) }
+        let target =
+            |kind| Self { name: name.to_owned(), description, kind, identity, authorized_keys, machines, cluster };
+        kind.filter(|_| errors.is_empty()).map(target).ok_or(errors)
     }
 }
 
-/// Holds the key `kind` against the kinds that there are.
-fn kind(root: &Node, errors: &mut Vec<Diagnostic>) {
+/// The key `kind`, or what it probably was to be: what else is wrong is told all the same.
+fn kind(root: &Node, errors: &mut Vec<Diagnostic>) -> Option<Kind> {
+    let names = Kind::ALL.map(Kind::name);
     let Some(node) = root.get("kind") else {
         let missing = Diagnostic::error(&root.origin, "the target has no `kind`");
-        return errors.push(missing.help(format!("the kinds are {}", KINDS.join(", "))));
+        errors.push(missing.help(format!("the kinds are {}", names.join(", "))));
+        return None;
     };
-    let Some(text) = fields::text(node, "`kind`", errors) else { return };
-    if !KINDS.contains(&text.as_str()) {
-        let unknown = Diagnostic::error(&node.origin, format!("unknown kind `{}` of target", yaml::shorten(&text)));
-        errors.push(match nearest(&text, KINDS) {
-            Some(near) => unknown.help(format!("did you mean `{near}`?")),
-            None => unknown.help(format!("the kinds are {}", KINDS.join(", "))),
-        });
+    let text = fields::text(node, "`kind`", errors)?;
+    if let Some(kind) = Kind::named(&text) {
+        return Some(kind);
     }
+    let near = nearest(&text, names);
+    let unknown = Diagnostic::error(&node.origin, format!("unknown kind `{}` of target", yaml::shorten(&text)));
+    errors.push(match near {
+        Some(near) => unknown.help(format!("did you mean `{near}`?")),
+        None => unknown.help(format!("the kinds are {}", names.join(", "))),
+    });
+    near.and_then(Kind::named)
 }
 
-fn keys(node: &Node, errors: &mut Vec<Diagnostic>) -> Vec<String> {
+/// The machines of a kind that has hosts.
+fn hosted(root: &Node, errors: &mut Vec<Diagnostic>) -> Vec<Machine> {
+    let machines: Vec<Machine> = match root.get("machines") {
+        Some(node) => fields::map(node, "`machines`", errors)
+            .iter()
+            .filter_map(|(key, node)| machine(&key.text, &key.origin, node, errors))
+            .collect(),
+        None => Vec::new(),
+    };
+    if machines.is_empty() && errors.is_empty() {
+        errors.push(
+            Diagnostic::error(&root.origin, "the target has no machines")
+                .help("write `machines: { NAME: { host: root@HOST } }`, or `machines: { NAME: {} }` for this host"),
+        );
+    }
+    clashes(&machines, errors);
+    machines
+}
+
+fn public_keys(node: &Node, errors: &mut Vec<Diagnostic>) -> Vec<String> {
     let mut keys = Vec::new();
     for (text, origin) in fields::texts(node, "`authorized-keys`", errors) {
         match ssh_key::PublicKey::from_openssh(text.trim()).and_then(|key| key.to_openssh()) {
@@ -144,18 +202,7 @@ fn machine(name: &str, origin: &Origin, node: &Node, errors: &mut Vec<Diagnostic
     if !node.is_null() {
         fields::entries(node, "a machine", &MACHINE, errors);
     }
-    let name = match name.parse::<ImageName>() {
-        Ok(name) if name.as_str().len() <= NAME => Some(name),
-        Ok(_) => {
-            let long = Diagnostic::error(origin, format!("the name of a machine has at most {NAME} letters"));
-            errors.push(long.help("names of units and users are made of it"));
-            None
-        }
-        Err(error) => {
-            errors.push(Diagnostic::error(origin, error.to_string()));
-            None
-        }
-    };
+    let name = machine_name(name, origin, errors);
     let mut parse = |key: &str, wanted: &str, read: &mut dyn FnMut(&str) -> bool| {
         let Some(node) = node.get(key) else { return };
         let Some(text) = fields::text(node, &format!("`{key}`"), errors) else { return };
@@ -192,6 +239,19 @@ fn machine(name: &str, origin: &Origin, node: &Node, errors: &mut Vec<Diagnostic
     let ports = node.get("ports").map(|node| ports(node, errors)).unwrap_or_default();
     (errors.len() == before).then_some(())?;
     Some(Machine { name: name?, origin: origin.clone(), host, listen, ports, accelerator, health })
+}
+
+/// The name of a machine, of any kind.
+pub(super) fn machine_name(name: &str, origin: &Origin, errors: &mut Vec<Diagnostic>) -> Option<ImageName> {
+    match name.parse::<ImageName>() {
+        Ok(name) if name.as_str().len() <= NAME => return Some(name),
+        Ok(_) => {
+            let long = Diagnostic::error(origin, format!("the name of a machine has at most {NAME} letters"));
+            errors.push(long.help("names of units and users are made of it"));
+        }
+        Err(error) => errors.push(Diagnostic::error(origin, error.to_string())),
+    }
+    None
 }
 
 fn ports(node: &Node, errors: &mut Vec<Diagnostic>) -> BTreeMap<u16, u16> {

@@ -32,6 +32,7 @@ mod zst;
 
 use std::path::PathBuf;
 
+pub use oci::manifest_digest;
 pub use record::{Record, SIDECAR};
 pub use work::{Job, Root, file_name, run};
 

@@ -2,7 +2,7 @@
 //! oci-archive:` and registries' clients read.
 
 use std::collections::BTreeMap;
-use std::io;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
@@ -17,6 +17,8 @@ use super::out::Out;
 
 const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+/// The longest index that is read, in bytes.
+const INDEX: u64 = 64 << 10;
 /// A layer that is a plain tar archive.
 pub const LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
 /// A layer that is packed with zstd.
@@ -74,6 +76,24 @@ pub fn write(to: &Path, manifest: &Manifest, layer: &Layer<'_>, config: Value) -
     }
     archive.append(&format!("blobs/sha256/{}", layer.blob.sha256), layer.blob.size, (layer.open)()?)?;
     archive.finish()
+}
+
+/// The digest of the manifest of the image in an archive that [`write()`] made: what registries know it by.
+///
+/// # Errors
+/// The file cannot be read, or is another one.
+pub fn manifest_digest(archive: &Path) -> Result<Digest, Error> {
+    let other = || disk::context("read", archive, Err(io::Error::other("it is no OCI archive")));
+    let mut members = tar::Archive::new(disk::open(archive)?);
+    for member in disk::context("read", archive, members.entries())? {
+        let member = disk::context("read", archive, member)?;
+        if member.path().is_ok_and(|path| path.as_ref() == Path::new("index.json")) {
+            let index: Value = serde_json::from_reader(member.take(INDEX))?;
+            let digest = index["manifests"][0]["digest"].as_str().and_then(|digest| digest.strip_prefix("sha256:"));
+            return digest.and_then(|digest| digest.parse().ok()).map_or_else(|| Ok(other()?), Ok);
+        }
+    }
+    Ok(other()?)
 }
 
 /// What an image is known by, without a registry.

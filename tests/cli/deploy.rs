@@ -70,3 +70,41 @@ fn a_project_without_targets_has_no_machines() {
     let ran = World::new().run(&["ps", "--json", "--exit-code"]);
     assert_eq!((ran.status, ran.stdout.as_str()), (0, "[]\n"));
 }
+
+/// A target in a cluster. Of kubectl there is what the world's PATH has.
+const CLUSTER: &str = "kind: kubevirt\nnamespace: shop\nrepository: registry.example.org/vm/minimal\n\
+                       machines: { shop-1: {}, shop-2: {} }\n";
+
+#[test]
+fn a_cluster_without_kubectl_is_told_of() {
+    let world = world(CLUSTER);
+    let ran = ran(world.rave().env("PATH", "/nonexistent").args(["ps", "--json", "--exit-code"]));
+    assert_eq!(ran.status, 1);
+    let rows = ran.json();
+    assert_eq!((&rows[0]["host"], &rows[1]["machine"]), (&"namespace shop".into(), &"shop-2".into()));
+    assert!(rows[0]["error"].as_str().unwrap().contains("kubectl get: cannot run kubectl"), "{rows}");
+}
+
+#[test]
+fn a_cluster_takes_images_that_are_provisioned_by_user_data() {
+    let world = world(CLUSTER);
+    let before = world.files();
+    let ran = world.run(&["deploy", "minimal", "--to", "edge"]);
+    assert_eq!(ran.status, 1);
+    assert!(ran.stderr.contains("it has no cloud-init") && ran.stderr.contains("cloud.enable: true"), "{}", ran.stderr);
+    let ran = world.run(&["deploy", "minimal", "--to", "edge", "--machine", "edge-1"]);
+    assert!(ran.status == 1 && ran.stderr.contains("there are: shop-1, shop-2"), "{}", ran.stderr);
+    assert_eq!(world.files(), before);
+    let world = self::world(&format!("kubeconfig: keys/cluster.yaml\n{CLUSTER}"));
+    let ran = world.run(&["target", "logs", "edge"]);
+    assert!(
+        ran.status == 1 && ran.stderr.contains("targets/edge.yaml: kubeconfig: there is no file"),
+        "{}",
+        ran.stderr
+    );
+    let world = self::world("kind: kubevirt\nnamespace: shop\nreposiory: registry.example.org/a\nmachines: { a: }\n");
+    let ran = world.run(&["deploy", "minimal", "--to", "edge"]);
+    for part in ["targets/edge.yaml:3:1", "did you mean `repository`?", "has no `repository`"] {
+        assert!(ran.stderr.contains(part), "{part}: {}", ran.stderr);
+    }
+}

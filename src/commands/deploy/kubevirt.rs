@@ -1,0 +1,259 @@
+//! `rave deploy` to a cluster with KubeVirt: by the user's own skopeo and kubectl.
+
+mod api;
+mod forward;
+mod verbs;
+
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::cli;
+use crate::cloud::render::{self, Identity as Given, Wishes};
+use crate::deploy::host::Outcome;
+use crate::deploy::kubevirt::manifests::{secret_name, title, to_yaml};
+use crate::deploy::kubevirt::{Cluster, Found, Parts, Rollout, found, rollout};
+use crate::deploy::registry::{self, Push, Pushed};
+use crate::deploy::{Action, Target};
+use crate::digest::Digest;
+use crate::disk;
+use crate::event::Work;
+use crate::export::{self, Format};
+use crate::images::Manifest;
+use crate::images::layout::Sectors;
+use crate::interrupt;
+use crate::name::ImageName;
+use crate::secrets::identity::Identity;
+use crate::store::Store;
+use crate::system::Cloud;
+
+use super::super::building::Manner;
+use super::super::{Context, Failure, Result, Status, build, cloud_init, locking, store};
+
+use api::Kubectl;
+pub use verbs::{rows, verb};
+
+/// The image as a registry takes it.
+struct Wanted {
+    manifest: Manifest,
+    archive: PathBuf,
+    /// Digest of its manifest in a registry.
+    image: Digest,
+    // Nobody is left to tell when the program is being interrupted.
+    _undo: interrupt::Registered,
+    _directory: TempDir,
+    /// Keeps what it was made of from `rave store gc`.
+    _store: Store,
+}
+
+/// What has to be done for one machine.
+struct Task {
+    machine: ImageName,
+    wanted: Value,
+    found: Option<Found>,
+    actions: Vec<Action>,
+}
+
+/// Deploys, or shows what that would do.
+pub fn run(arguments: &cli::Deploy, context: &Context, target: &Target, cluster: &Cluster) -> Result<Status> {
+    let machines = chosen(target, cluster, &arguments.machine)?;
+    let identity = super::identity(context, target)?;
+    let wanted = wanted(arguments, context, target, cluster)?;
+    let parts = Parts { target: &target.name, cluster, manifest: &wanted.manifest, image: &wanted.image };
+    let push = Push {
+        repository: &cluster.repository,
+        // A tag for each build: none takes another's away from a registry that clears away what has no tag.
+        tag: format!("{}-{}", wanted.manifest.version.to_string().replace(['~', '^'], "_"), wanted.image.short()),
+        image: wanted.image,
+        auth: cluster.registry_auth.as_ref().map(|path| context.project.join(path)),
+    };
+    if arguments.dry_run {
+        show_commands(context, arguments, &parts, &push, &machines)?;
+        return Ok(Status::Done);
+    }
+    let api = Kubectl::new(context, target, cluster, Some(&wanted.manifest))?;
+    let mut there = api.machines()?;
+    let mut tasks = Vec::new();
+    for machine in machines {
+        let (wanted, found) = (parts.machine(&machine), there.remove(machine.as_str()));
+        let actions = found::plan(&target.name, &wanted, found.as_ref()).map_err(|clash| {
+            Failure::request(format!("targets/{}.yaml: namespace {}: {clash}", target.name, cluster.namespace))
+                .hint("give the machine another name, or the target another namespace")
+        })?;
+        tasks.push(Task { machine, wanted, found, actions });
+    }
+    if arguments.plan {
+        return Ok(show_plan(context, cluster, &tasks, arguments.exit_code));
+    }
+    // From here on Ctrl-C ends what is waited for, and says what there is.
+    let _left = interrupt::leave_to_machine();
+    send(context, &push, &wanted)?;
+    let rollout = Rollout { api: &api };
+    let secret = parts.secret(&user_data(target, &api.key()?, identity.as_ref())?);
+    rollout.apply(&[secret]).map_err(failed)?;
+    rollout.apply(&parts.shared()).map_err(failed)?;
+    let mut outcomes = Vec::new();
+    for task in &tasks {
+        let outcome = perform(context, &rollout, task)?;
+        super::say(context, &task.machine, &title(&task.wanted), &outcome);
+        let is_well = outcome.healthy;
+        outcomes.push(json!({"machine": task.machine, "release": title(&task.wanted), "outcome": outcome}));
+        if !is_well {
+            verbs::clear(&api, target)?;
+            let left: Vec<String> = tasks.iter().skip(outcomes.len()).map(|task| task.machine.to_string()).collect();
+            if !left.is_empty() {
+                context.ui.warn(format!("left as they are: {}", left.join(", ")));
+            }
+            break;
+        }
+    }
+    let all = outcomes.len() == tasks.len() && outcomes.iter().all(|outcome| outcome["outcome"]["healthy"] == true);
+    if context.ui.is_json() {
+        context.ui.print_json(&json!({"event": "result", "target": target.name, "machines": outcomes}));
+    }
+    Ok(if all { Status::Done } else { Status::Unwell })
+}
+
+fn show_commands(
+    context: &Context,
+    arguments: &cli::Deploy,
+    parts: &Parts<'_>,
+    push: &Push<'_>,
+    machines: &[ImageName],
+) -> Result<()> {
+    let objects: Vec<Value> =
+        parts.shared().into_iter().chain(machines.iter().map(|machine| parts.machine(machine))).collect();
+    let archive = Path::new("export").join(export::file_name(parts.manifest, Format::ContainerDisk, Sectors::Small));
+    context.ui.print(format!(
+        "# rave export {} --format containerdisk && {}\n# The Secret {} is made of the identity and the authorized \
+         keys, and not shown.\n{}",
+        arguments.image,
+        push.shown(&archive),
+        secret_name(parts.target),
+        to_yaml(&objects).map_err(Failure::error)?.trim_end(),
+    ));
+    Ok(())
+}
+
+fn perform(context: &Context, rollout: &Rollout<'_>, task: &Task) -> Result<Outcome> {
+    if task.actions.is_empty() {
+        return Ok(Outcome { healthy: true, reason: String::new(), instead: None });
+    }
+    let work = Work::start(context.ui.as_ref(), "deploy", task.machine.to_string(), None);
+    let outcome = rollout.perform(&task.wanted, task.found.as_ref()).map_err(|error| match error {
+        rollout::Error::Interrupted => {
+            context.ui.warn(format!("{} is not checked; the same command goes on with it", task.machine));
+            Failure::Interrupted
+        }
+        error => failed(error),
+    })?;
+    work.finish(if outcome.healthy { "well" } else { "not well" });
+    Ok(outcome)
+}
+
+/// The machines of a target that were asked for; all, if none was named.
+fn chosen(target: &Target, cluster: &Cluster, names: &[String]) -> Result<Vec<ImageName>> {
+    let known: Vec<&str> = cluster.machines.iter().map(ImageName::as_str).collect();
+    if let Some(name) = names.iter().find(|name| !known.contains(&name.as_str())) {
+        return Err(Failure::request(format!("target `{}` has no machine `{name}`", target.name))
+            .hint(format!("there are: {}", known.join(", "))));
+    }
+    let wanted = |machine: &&ImageName| names.is_empty() || names.iter().any(|name| name == machine.as_str());
+    Ok(cluster.machines.iter().filter(wanted).cloned().collect())
+}
+
+/// Builds what shall run and makes of it what a registry takes.
+fn wanted(arguments: &cli::Deploy, context: &Context, target: &Target, cluster: &Cluster) -> Result<Wanted> {
+    let variant = &arguments.variant;
+    let asked = locking::evaluate(context, &arguments.image, &variant.set, variant.mode)?;
+    // Users, keys and the identity come by user-data: KubeVirt has no other way.
+    cloud_init::expect(context, &asked, None, Cloud::NoCloud)?;
+    let prepared = build::prepare(context, asked, Manner::default())?;
+    let store = store::open(context)?;
+    let built = prepared.build(context, &store, Manner::default())?;
+    let manifest = build::read_manifest(&built.pieces.manifest)?;
+    if manifest.expect.ssh.is_none() {
+        return Err(super::no_ssh(&arguments.image));
+    }
+    let kept: Vec<&str> =
+        manifest.state.iter().filter(|(_, state)| state.backup).map(|(path, _)| path.as_str()).collect();
+    if !cluster.ephemeral && !kept.is_empty() {
+        let text = format!(
+            "{} keeps what it writes in {}, and a machine of this kind loses that whenever it starts anew",
+            arguments.image,
+            kept.join(", ")
+        );
+        let hint = format!("write `ephemeral: true` in targets/{}.yaml if that is all right", target.name);
+        return Err(Failure::request(text).hint(hint));
+    }
+    let directory = disk::temp_dir()?;
+    let path = directory.path().to_owned();
+    let undo = interrupt::on_interrupt(move || drop(disk::remove_dir_all(path)));
+    let archive = super::super::export::one(context, prepared, Format::ContainerDisk, directory.path())?;
+    let image = export::manifest_digest(&archive).map_err(Failure::error)?;
+    Ok(Wanted { manifest, archive, image, _undo: undo, _directory: directory, _store: store })
+}
+
+fn send(context: &Context, push: &Push<'_>, wanted: &Wanted) -> Result<()> {
+    let work = Work::start(context.ui.as_ref(), "push", push.repository.to_string(), None);
+    let environment = &context.environment.identities.environment;
+    let pushed = push.run(&wanted.archive, environment).map_err(|error| match error {
+        registry::Error::Interrupted => Failure::Interrupted,
+        registry::Error::Tool(error) => {
+            Failure::error(error).hint("skopeo brings images to registries; install it here")
+        }
+        registry::Error::Refused { ref reason, .. } if is_about_login(reason) => {
+            Failure::error(error).hint(match &push.auth {
+                Some(path) => format!("the registry is asked with what {} has", path.display()),
+                None => "`skopeo login` or `registry-auth` in the target says who pushes".to_owned(),
+            })
+        }
+        error => Failure::error(error),
+    })?;
+    work.finish(match pushed {
+        Pushed::WasThere => "was there",
+        Pushed::Brought => "brought",
+    });
+    Ok(())
+}
+
+/// Whether a registry does not let somebody in, in the words of the distribution specification and of skopeo.
+fn is_about_login(reason: &str) -> bool {
+    ["unauthorized", "authentication required", "denied"].iter().any(|word| reason.contains(word))
+}
+
+/// What the machines are given at their start.
+fn user_data(target: &Target, key: &str, identity: Option<&Identity>) -> Result<zeroize::Zeroizing<String>> {
+    let keys: Vec<String> = std::iter::once(key.to_owned()).chain(target.authorized_keys.iter().cloned()).collect();
+    let text = identity.map(|identity| std::str::from_utf8(identity.expose())).transpose();
+    let text = text.map_err(|_| Failure::request(format!("targets/{}.yaml: identity: it is no text", target.name)))?;
+    let identity = text.map_or(Given::None, Given::Plain);
+    let wishes = Wishes { hostname: None, keys: &keys, users: &[], identity };
+    Ok(zeroize::Zeroizing::new(render::render(&wishes, Some(Cloud::NoCloud)).map_err(Failure::error)?))
+}
+
+fn show_plan(context: &Context, cluster: &Cluster, tasks: &[Task], exit_code: bool) -> Status {
+    let place = verbs::place(cluster);
+    if context.ui.is_json() {
+        let told = tasks.iter().map(|task| {
+            json!({"machine": task.machine, "host": place, "release": title(&task.wanted), "actions": task.actions})
+        });
+        context.ui.print_json(&told.collect::<Vec<_>>());
+    } else {
+        for task in tasks {
+            let lines: Vec<String> = task.actions.iter().map(|action| format!("  {}", super::words(action))).collect();
+            let lines = if lines.is_empty() { "  nothing to do".to_owned() } else { lines.join("\n") };
+            context.ui.print(format!("{} in {place}\n{lines}", task.machine));
+        }
+    }
+    let changes = tasks.iter().any(|task| !task.actions.is_empty());
+    if changes && exit_code { Status::Unwell } else { Status::Done }
+}
+
+fn failed(error: rollout::Error) -> Failure {
+    match error {
+        rollout::Error::Interrupted => Failure::Interrupted,
+        error => Failure::error(error),
+    }
+}

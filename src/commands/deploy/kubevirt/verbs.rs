@@ -1,0 +1,166 @@
+//! What is done to machines of a cluster besides deploying, and what is told of them.
+
+use serde_json::Value;
+
+use crate::cli;
+use crate::deploy::Target;
+use crate::deploy::kubevirt::manifests::{IMAGE, MODE, ROOT_HASH, TARGET, VERSION};
+use crate::deploy::kubevirt::rollout::Api as _;
+use crate::deploy::kubevirt::{Cluster, Found, Rollout};
+use crate::interrupt;
+use crate::name::ImageName;
+use crate::ui::Tone;
+
+use super::super::super::ps::{Row, Seen};
+use super::super::super::{Context, Failure, Result, Status};
+use super::api::Kubectl;
+use super::{chosen, failed};
+
+/// What all machines of a target have in common.
+const SHARED: &str = "service,networkpolicy,poddisruptionbudget,secret";
+
+/// Where the machines are, for people.
+pub fn place(cluster: &Cluster) -> String {
+    format!("namespace {}", cluster.namespace)
+}
+
+/// What `rave ps` tells of a target.
+pub fn rows(context: &Context, target: &Target, cluster: &Cluster) -> Vec<Row> {
+    let there = Kubectl::new(context, target, cluster, None).and_then(|api| api.machines());
+    let there = there.map_err(|failure| failure.reason());
+    let row = |machine: ImageName, found: std::result::Result<Option<Seen>, String>, drift: Vec<String>| Row {
+        target: target.name.clone(),
+        machine,
+        host: place(cluster),
+        found,
+        drift,
+    };
+    let mut rows = Vec::new();
+    for machine in &cluster.machines {
+        rows.push(match &there {
+            Err(reason) => row(machine.clone(), Err(reason.clone()), Vec::new()),
+            Ok(there) => match there.get(machine.as_str()) {
+                None => row(machine.clone(), Ok(None), vec!["not deployed".to_owned()]),
+                Some(found) => row(machine.clone(), Ok(Some(seen(found))), drift(&target.name, found)),
+            },
+        });
+    }
+    let of_target = |found: &Found| found.target.as_deref() == Some(target.name.as_str());
+    for (name, found) in there.iter().flatten().filter(|(_, found)| of_target(found)) {
+        let Ok(machine) = name.parse::<ImageName>() else { continue };
+        if !cluster.machines.contains(&machine) {
+            let mut drift = drift(&target.name, found);
+            drift.insert(0, "no longer declared".to_owned());
+            rows.push(row(machine, Ok(Some(seen(found))), drift));
+        }
+    }
+    rows
+}
+
+fn seen(found: &Found) -> Seen {
+    let text = |machine: Option<&Value>, key: &str| {
+        machine.and_then(|machine| machine["metadata"]["annotations"][key].as_str()).unwrap_or("unknown").to_owned()
+    };
+    let current = found.applied.as_ref();
+    let verdict = match found.state.as_str() {
+        "Running" if found.ready && found.confirmed => ("healthy".to_owned(), Tone::Good),
+        "Running" if found.ready => ("unknown".to_owned(), Tone::Warn),
+        "Running" => ("not ready".to_owned(), Tone::Bad),
+        state => (state.to_lowercase(), Tone::Bad),
+    };
+    Seen {
+        image: text(current, IMAGE),
+        version: text(current, VERSION),
+        mode: serde_json::from_value(text(current, MODE).into()).ok(),
+        root_hash: text(current, ROOT_HASH),
+        previous: found.previous.as_ref().map(|previous| text(Some(previous), VERSION)),
+        confirmed: found.confirmed,
+        refused: None,
+        state: found.state.clone(),
+        health: None,
+        verdict,
+    }
+}
+
+fn drift(target: &str, found: &Found) -> Vec<String> {
+    let mut drift = Vec::new();
+    match &found.target {
+        Some(other) if other != target => drift.push(format!("belongs to target `{other}`")),
+        Some(_) => {}
+        None => drift.push("no rave made it".to_owned()),
+    }
+    if !found.confirmed && found.target.is_some() {
+        drift.push("its deployment has not come to its end".to_owned());
+    }
+    drift
+}
+
+/// Does one of the verbs of `rave target`.
+pub fn verb(verb: &cli::Target, context: &Context, target: &Target, cluster: &Cluster) -> Result<Status> {
+    let api = Kubectl::new(context, target, cluster, None)?;
+    let (rollout, there) = (Rollout { api: &api }, api.machines()?);
+    let machines = chosen(target, cluster, &verb.machines().machine)?;
+    for machine in &machines {
+        own(target, cluster, machine, there.get(machine.as_str()))?;
+    }
+    let mut status = Status::Done;
+    for machine in &machines {
+        let name = machine.as_str();
+        match verb {
+            cli::Target::Start(_) => rollout.switch(name, true).map_err(failed)?,
+            cli::Target::Stop(_) => rollout.switch(name, false).map_err(failed)?,
+            cli::Target::Restart(_) => rollout.restart(name).map_err(failed)?,
+            cli::Target::Check(_) => {
+                let applied = there.get(name).and_then(|found| found.applied.as_ref());
+                let untold = || Failure::request(format!("{name} is not as `rave deploy` left it"));
+                let applied = applied.ok_or_else(untold)?;
+                let _left = interrupt::leave_to_machine();
+                let troubles = api.look(applied).map_err(failed)?;
+                if troubles.is_empty() {
+                    context.ui.say(format!("{name} is well"));
+                } else {
+                    context.ui.error(format!("{name} is not well\n{}", troubles.join("\n")));
+                    status = Status::Unwell;
+                }
+            }
+            cli::Target::Logs { lines, .. } => {
+                let pod = format!("pod/{}", api.pod(name).map_err(failed)?);
+                // The container in which KubeVirt has the serial console (its `logSerialConsole`).
+                let words = ["logs", &pod, "--container=guest-console-log", &format!("--tail={lines}")];
+                context.ui.print_bytes(&api.kubectl(&words, b"").map_err(failed)?);
+            }
+            cli::Target::Remove { .. } => {
+                rollout.remove(name).map_err(failed)?;
+                context.ui.say(format!("{name} is gone from {}", place(cluster)));
+            }
+        }
+    }
+    if matches!(verb, cli::Target::Remove { .. }) {
+        clear(&api, target)?;
+    }
+    Ok(status)
+}
+
+/// Takes away what the machines of a target have in common, if none of them is left.
+pub fn clear(api: &Kubectl<'_>, target: &Target) -> Result<()> {
+    if api.machines()?.values().any(|found| found.target.as_deref() == Some(target.name.as_str())) {
+        return Ok(());
+    }
+    let label = format!("--selector={TARGET}={}", target.name);
+    api.kubectl(&["delete", SHARED, &label, "--ignore-not-found"], b"").map(drop).map_err(failed)
+}
+
+/// Refuses to touch what is not there, or another's.
+fn own(target: &Target, cluster: &Cluster, machine: &ImageName, found: Option<&Found>) -> Result<()> {
+    let absent = || {
+        Failure::request(format!("{machine} is not deployed in {}", place(cluster)))
+            .hint(format!("`rave deploy IMAGE --to {}` deploys it", target.name))
+    };
+    match &found.ok_or_else(absent)?.target {
+        Some(name) if *name == target.name => Ok(()),
+        Some(name) => {
+            Err(Failure::request(format!("machine {machine} in {} belongs to target `{name}`", place(cluster))))
+        }
+        None => Err(Failure::request(format!("no rave made the machine {machine} in {}", place(cluster)))),
+    }
+}
