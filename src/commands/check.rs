@@ -177,6 +177,17 @@ pub fn over_ssh(
     check(context, &subject, &Wanted { skip, ..Wanted::default() }, &Programs::default(), Limits::default())
 }
 
+/// What is wrong with a machine, a line for each check; nothing if it is healthy and every check had an answer.
+pub fn troubles(report: &Report) -> Option<String> {
+    if matches!(end(report, false), Ok(Status::Done)) {
+        return None;
+    }
+    let rows = check::trouble_rows(report).into_iter().filter(|row| row.verdict > Verdict::Warning);
+    let lines: Vec<String> =
+        rows.map(|row| format!("{}: expected {}, observed {}", row.id, row.expected, row.observed)).collect();
+    Some(if lines.is_empty() { "nothing was checked".to_owned() } else { lines.join("\n") })
+}
+
 /// What a report means for the exit status.
 pub fn end(report: &Report, strict: bool) -> Result<Status> {
     let asked = report.stages.iter().any(|stage| stage.verdict != Verdict::NotApplicable);

@@ -1,5 +1,6 @@
 //! `rave deploy`: brings an image to the machines of a target.
 
+pub mod cloud;
 pub mod way;
 
 use serde_json::json;
@@ -52,6 +53,9 @@ struct Task<'a> {
 /// Deploys, or shows what that would do.
 pub fn run(arguments: &cli::Deploy, context: &Context) -> Result<Status> {
     let target = read(context, &arguments.to)?;
+    if let Some(declared) = &target.cloud {
+        return cloud::run(arguments, context, &target, declared);
+    }
     let machines = chosen(&target, &arguments.machine)?;
     let identity = identity(context, &target)?;
     let variant = &arguments.variant;

@@ -5,7 +5,7 @@ use crate::deploy::target::Machine;
 use crate::deploy::units;
 
 use super::deploy::way::Way;
-use super::deploy::{chosen, read};
+use super::deploy::{chosen, cloud, read};
 use super::{Context, Failure, Result, Status};
 
 /// Runs one of the verbs.
@@ -17,6 +17,9 @@ pub fn run(verb: &cli::Target, context: &Context) -> Result<Status> {
     | cli::Target::Logs { machines, .. }
     | cli::Target::Remove { machines, .. }) = verb;
     let target = read(context, &machines.target)?;
+    if let Some(declared) = &target.cloud {
+        return cloud::verbs::run(verb, context, &target, declared, &machines.machine);
+    }
     let mut status = Status::Done;
     for machine in chosen(&target, &machines.machine)? {
         let way = Way::to(context, machine.host.as_ref())?;

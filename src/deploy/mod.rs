@@ -9,6 +9,7 @@
 //!
 //! What a host runs is written down on that host ([`Record`]), so that everybody who may deploy sees the same.
 
+pub mod cloud;
 pub mod disk;
 pub mod host;
 pub mod plan;
@@ -21,7 +22,7 @@ mod place;
 pub use place::Place;
 pub use plan::{Action, plan};
 pub use record::{Facts, MachineFacts, Record, Release};
-pub use target::Target;
+pub use target::{Kind, Target};
 
 /// Where a host keeps what rave brought: programs, tools and images, each by its digest.
 pub const STATE: &str = "/var/lib/rave";

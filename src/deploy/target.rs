@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Place;
+use super::cloud::{Declared, Provider};
 use crate::modules::fields::{self, nearest};
 use crate::modules::yaml::{self, Node};
 use crate::name::ImageName;
@@ -15,7 +16,6 @@ use crate::quantity;
 
 const KEYS: [&str; 5] = ["description", "kind", "identity", "authorized-keys", "machines"];
 const MACHINE: [&str; 5] = ["host", "listen", "ports", "accelerator", "health"];
-const KINDS: [&str; 1] = ["qemu"];
 /// Where the guest's SSH is reached unless the target says otherwise.
 const SSH: (u16, u16) = (22, 2222);
 /// Who logs in on a host unless the target names somebody.
@@ -27,11 +27,32 @@ const LATEST: Duration = Duration::from_secs(24 * 3600);
 /// The longest name of a machine, which is also a part of the names of its units and of its user.
 const NAME: usize = 24;
 
+/// What runs the machines of a target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Services of hosts that run QEMU.
+    Qemu,
+    /// A cloud.
+    Cloud(Provider),
+}
+
+/// All kinds by name.
+const KINDS: [(&str, Kind); 4] = [
+    ("qemu", Kind::Qemu),
+    ("aws", Kind::Cloud(Provider::Aws)),
+    ("gcp", Kind::Cloud(Provider::Gcp)),
+    ("azure", Kind::Cloud(Provider::Azure)),
+];
+
 /// Where an image is to run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Target {
     /// Its name: that of its file.
     pub name: String,
+    /// What runs its machines.
+    pub kind: Kind,
+    /// What it says of a cloud, if it is one. There are no `machines` then.
+    pub cloud: Option<Declared>,
     /// What it is for.
     pub description: String,
     /// File of the age identity that its machines open their secrets with.
@@ -82,8 +103,11 @@ impl Target {
     pub fn parse(name: &str, source: &Arc<Source>) -> Result<Self, Vec<Diagnostic>> {
         let root = yaml::parse(source)?;
         let mut errors = Vec::new();
+        let kind = kind(&root, &mut errors).unwrap_or(Kind::Qemu);
+        if let Kind::Cloud(provider) = kind {
+            return Self::cloud(name, &root, provider, errors);
+        }
         fields::entries(&root, "a target", &KEYS, &mut errors);
-        kind(&root, &mut errors);
         let text = |key: &str, errors: &mut Vec<Diagnostic>| {
             root.get(key).and_then(|node| fields::text(node, &format!("`{key}`"), errors))
         };
@@ -104,25 +128,52 @@ impl Target {
                 ));
         }
         clashes(&machines, &mut errors);
-        let target = Self { name: name.to_owned(), description, identity, authorized_keys, machines };
+        let target =
+            Self { name: name.to_owned(), kind, cloud: None, description, identity, authorized_keys, machines };
         if errors.is_empty() { Ok(target) } else { Err(errors) }
+    }
+
+    fn cloud(
+        name: &str,
+        root: &Node,
+        provider: Provider,
+        mut errors: Vec<Diagnostic>,
+    ) -> Result<Self, Vec<Diagnostic>> {
+        let declared = Declared::parse(root, provider, &mut errors);
+        let description = root.get("description").and_then(|node| fields::text(node, "`description`", &mut errors));
+        match declared {
+            Some(declared) if errors.is_empty() => Ok(Self {
+                name: name.to_owned(),
+                kind: Kind::Cloud(provider),
+                cloud: Some(declared),
+                description: description.unwrap_or_default(),
+                identity: None,
+                authorized_keys: Vec::new(),
+                machines: Vec::new(),
+            }),
+            _ => Err(errors),
+        }
     }
 }
 
 /// Holds the key `kind` against the kinds that there are.
-fn kind(root: &Node, errors: &mut Vec<Diagnostic>) {
+fn kind(root: &Node, errors: &mut Vec<Diagnostic>) -> Option<Kind> {
+    let names = KINDS.map(|(name, _)| name);
     let Some(node) = root.get("kind") else {
         let missing = Diagnostic::error(&root.origin, "the target has no `kind`");
-        return errors.push(missing.help(format!("the kinds are {}", KINDS.join(", "))));
+        errors.push(missing.help(format!("the kinds are {}", names.join(", "))));
+        return None;
     };
-    let Some(text) = fields::text(node, "`kind`", errors) else { return };
-    if !KINDS.contains(&text.as_str()) {
+    let text = fields::text(node, "`kind`", errors)?;
+    let known = KINDS.iter().find(|(name, _)| *name == text).map(|(_, kind)| *kind);
+    if known.is_none() {
         let unknown = Diagnostic::error(&node.origin, format!("unknown kind `{}` of target", yaml::shorten(&text)));
-        errors.push(match nearest(&text, KINDS) {
+        errors.push(match nearest(&text, names) {
             Some(near) => unknown.help(format!("did you mean `{near}`?")),
-            None => unknown.help(format!("the kinds are {}", KINDS.join(", "))),
+            None => unknown.help(format!("the kinds are {}", names.join(", "))),
         });
     }
+    known
 }
 
 fn keys(node: &Node, errors: &mut Vec<Diagnostic>) -> Vec<String> {
