@@ -93,7 +93,7 @@ pub fn run(arguments: &cli::Deploy, context: &Context, target: &Target, declared
     }
     let (mut outcomes, mut before, mut is_well) = (Vec::new(), BTreeSet::new(), true);
     for (at, (wanted, own)) in machines_wanted.iter().zip(&ready).enumerate() {
-        let outcome = runner.machine(wanted, &tools.files(declared, own)?).map_err(failed)?;
+        let outcome = runner.machine(wanted, &all, &tools.files(declared, own)?).map_err(failed)?;
         outcomes.push(
             json!({"machine": wanted.machine.name, "release": release.title(), "outcome": show::as_json(&outcome)}),
         );

@@ -182,10 +182,9 @@ impl<'a> Runner<'a> {
         Ok(())
     }
 
-    /// Brings a machine to what is wanted, as [`plan`] says. The image has to be there for what is launched.
-    pub fn machine(&mut self, wanted: &Wanted<'_>, files: &[(Slot, PathBuf)]) -> Result<Outcome> {
-        let all = self.instances()?;
-        let Some(action) = plan(wanted, &all) else { return Ok(Outcome::Well(BTreeSet::new())) };
+    /// Brings a machine to what is wanted, as [`plan`] says of all instances. The image has to be there for what is launched.
+    pub fn machine(&mut self, wanted: &Wanted<'_>, all: &[Instance], files: &[(Slot, PathBuf)]) -> Result<Outcome> {
+        let Some(action) = plan(wanted, all) else { return Ok(Outcome::Well(BTreeSet::new())) };
         let title = wanted.machine.name.to_string();
         match action {
             Action::Launch { .. } => {
@@ -194,7 +193,7 @@ impl<'a> Runner<'a> {
                 steps.iter().try_for_each(|step| self.step(step, &[]))?;
             }
             Action::Start => {
-                let (current, _) = own(wanted, &all);
+                let (current, _) = own(wanted, all);
                 let ids = current.iter().map(|instance| instance.id.as_str());
                 ids.take(1).try_for_each(|id| self.run(&self.calls.instance(Verb::Start, id)))?;
             }
