@@ -7,7 +7,7 @@ mod world;
 
 use std::collections::BTreeSet;
 use std::os::unix::fs::FileExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 
 use rave::deploy::Target;
@@ -50,7 +50,7 @@ fn disk(world: &World, version: &str) -> (Release, PathBuf) {
 }
 
 /// All of a roll-out to the only machine.
-fn deploy(world: &World, release: &Release, path: &PathBuf) -> Result<Outcome, Error> {
+fn deploy(world: &World, release: &Release, path: &Path) -> Result<Outcome, Error> {
     let declared = declared(world);
     let (calls, machine) = (declared.place.calls(), &declared.machines[0]);
     let user_data = world.file("user-data", b"#cloud-config\n");
@@ -58,7 +58,7 @@ fn deploy(world: &World, release: &Release, path: &PathBuf) -> Result<Outcome, E
     let mut runner = Runner::new(calls.as_ref(), world);
     let all = runner.instances()?;
     if matches!(plan(&wanted, &all), Some(Action::Launch { .. })) {
-        runner.image(release, &|| Ok(path.clone()))?;
+        runner.image(release, &|| Ok(path.to_path_buf()))?;
     }
     let outcome = runner.machine(&wanted, &all, &[(Slot::UserData, user_data)])?;
     let (before, failed) = match &outcome {
@@ -94,7 +94,9 @@ fn a_deployment_to_aws_is_taken_up_again_goes_back_and_leaves_nothing() {
     // A version that is not well goes, with its image, and the one before goes on.
     let (second, path) = disk(&world, "2.0");
     *world.trouble.lock().unwrap() = Some("system.units: expected none failed, observed nginx.service".to_owned());
-    let Outcome::Unwell { reason, instead } = deploy(&world, &second, &path).unwrap() else { panic!("it is not well") };
+    let Outcome::Unwell { reason, instead, stays: false } = deploy(&world, &second, &path).unwrap() else {
+        panic!("it is not well")
+    };
     assert!(reason.contains("nginx.service") && instead.as_deref() == Some("web 1.0"), "{reason} {instead:?}");
     let target = declared(&world);
     let calls = target.place.calls();

@@ -103,6 +103,9 @@ fn what_a_cloud_needs_is_told_before_anything_is_built() {
     assert!(ran.status == 1 && ran.stderr.contains("there are: web-1"), "{}", ran.stderr);
     let ran = world.run(&["target", "remove", "edge"]);
     assert!(ran.status == 1 && ran.stderr.contains("--purge"), "{}", ran.stderr);
+    world.write("project/targets/edge.yaml", format!("ssh-key: nowhere\n{CLOUD}"));
+    let ran = world.run(&deploy);
+    assert!(ran.status == 1 && ran.stderr.contains("ssh-key: there is no file nowhere"), "{}", ran.stderr);
 }
 
 #[test]

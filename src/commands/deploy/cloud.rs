@@ -42,6 +42,7 @@ pub struct Ready<'a> {
 /// Deploys, or shows what that would do.
 pub fn run(arguments: &cli::Deploy, context: &Context, target: &Target, declared: &Declared) -> Result<Status> {
     let machines = chosen(target, declared, &arguments.machine)?;
+    expect_key(context, target, declared)?;
     let cloud = cloud_of(&declared.place);
     let ready: Vec<Ready<'_>> =
         machines.into_iter().map(|machine| ready(context, machine, cloud)).collect::<Result<_>>()?;
@@ -137,6 +138,17 @@ const fn cloud_of(place: &Place) -> Cloud {
         Place::Aws { .. } => Cloud::Ec2,
         Place::Gcp { .. } => Cloud::Gce,
         Place::Azure { .. } => Cloud::Azure,
+    }
+}
+
+/// Refuses a key for checks that is not there. The provider that wants its public half has none of its own.
+fn expect_key(context: &Context, target: &Target, declared: &Declared) -> Result<()> {
+    let Some(key) = &declared.ssh_key else { return Ok(()) };
+    let public = matches!(declared.place, Place::Azure { .. }).then(|| format!("{key}.pub"));
+    match [Some(key.clone()), public].into_iter().flatten().find(|name| !disk::exists(context.project.join(name))) {
+        None => Ok(()),
+        Some(name) => Err(Failure::request(format!("targets/{}.yaml: ssh-key: there is no file {name}", target.name))
+            .hint(format!("`ssh-keygen -t ed25519 -N '' -f {key}` makes it; keep it out of version control"))),
     }
 }
 

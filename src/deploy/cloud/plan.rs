@@ -33,26 +33,31 @@ pub enum Outcome {
     Unwell {
         /// Why.
         reason: String,
-        /// What runs instead.
+        /// Whether it was well once, and so is still there.
+        stays: bool,
+        /// What else there is of it.
         instead: Option<String>,
     },
 }
 
-/// Those of a machine: what shall run, and others.
-pub fn own<'a>(wanted: &Wanted<'_>, all: &'a [Instance]) -> (Vec<&'a Instance>, Vec<&'a Instance>) {
+/// Of the instances of a machine that which shall run, the well one if there are several, and all others.
+pub fn own<'a>(wanted: &Wanted<'_>, all: &'a [Instance]) -> (Option<&'a Instance>, Vec<&'a Instance>) {
     let is_ours = |instance: &&Instance| {
         instance.tag(tag::TARGET) == wanted.target && instance.tag(tag::MACHINE) == wanted.machine.name.as_str()
     };
-    let is_current = |instance: &&Instance| {
+    let is_current = |instance: &&&Instance| {
         instance.tag(tag::DISK) == wanted.release.tag() && instance.tag(tag::CONFIG) == wanted.config
     };
-    all.iter().filter(is_ours).partition(is_current)
+    let ours: Vec<&Instance> = all.iter().filter(is_ours).collect();
+    let current = ours.iter().filter(is_current).max_by_key(|instance| (instance.is_well(), instance.runs)).copied();
+    let others = ours.into_iter().filter(|instance| current.is_none_or(|current| current.id != instance.id)).collect();
+    (current, others)
 }
 
 /// What has to be done so that a machine is as it should be; nothing if it is. Pure.
 pub fn plan(wanted: &Wanted<'_>, all: &[Instance]) -> Option<Action> {
     let (current, others) = own(wanted, all);
-    match current.first() {
+    match current {
         None => {
             let from = others.first().map(|other| other.title());
             Some(Action::Launch { from, to: wanted.release.title() })

@@ -162,6 +162,12 @@ impl<'a> Runner<'a> {
 
     /// Undoes what may be there of a step. What the provider does not let go is told.
     fn undo(&self, step: &Step) {
+        if step.gives == Some(Slot::Snapshot)
+            && let Some(note) = self.note().filter(|note| disk::exists(note))
+            && let Err(error) = disk::remove_file(note)
+        {
+            self.hands.say(&error.to_string());
+        }
         for call in &step.undo {
             let Ok(argv) = call.argv(&self.values) else { continue };
             match self.hands.call(&argv) {
@@ -194,8 +200,7 @@ impl<'a> Runner<'a> {
             }
             Action::Start => {
                 let (current, _) = own(wanted, all);
-                let ids = current.iter().map(|instance| instance.id.as_str());
-                ids.take(1).try_for_each(|id| self.run(&self.calls.instance(Verb::Start, id)))?;
+                current.map_or(Ok(()), |current| self.verb(Verb::Start, &current.id))?;
             }
             Action::Check | Action::Retire => {}
         }
@@ -203,17 +208,22 @@ impl<'a> Runner<'a> {
         if action != Action::Retire {
             self.hands.say(&format!("{title}: {} runs; checking it", instance.id));
             if let Some(reason) = self.hands.look(wanted.machine, &instance)? {
-                if !instance.is_well() {
-                    self.run(&self.calls.remove(&instance.id))?;
+                let stays = instance.is_well();
+                if !stays {
+                    self.remove(&instance.id)?;
                 }
-                let instead = others.iter().find(|other| other.runs).map(Instance::title);
-                return Ok(Outcome::Unwell { reason, instead });
+                let other = others.iter().find(|other| other.runs).or(others.first());
+                let instead = other.map(|other| match other.runs {
+                    true => other.title(),
+                    false => format!("{} ({})", other.title(), other.state),
+                });
+                return Ok(Outcome::Unwell { reason, stays, instead });
             }
-            self.run(&self.calls.instance(Verb::Mark, &instance.id))?;
+            self.verb(Verb::Mark, &instance.id)?;
         }
         for other in &others {
             self.hands.say(&format!("{title}: {} goes ({})", other.id, other.title()));
-            self.run(&self.calls.remove(&other.id))?;
+            self.remove(&other.id)?;
         }
         Ok(Outcome::Well(others.iter().map(|other| other.tag(tag::DISK).to_owned()).collect()))
     }
@@ -223,8 +233,8 @@ impl<'a> Runner<'a> {
         for _ in 0..SEEN.0 {
             let all = self.instances()?;
             let (current, others) = own(wanted, &all);
-            if let Some(current) = current.first() {
-                return Ok(((*current).clone(), others.into_iter().cloned().collect()));
+            if let Some(current) = current {
+                return Ok((current.clone(), others.into_iter().cloned().collect()));
             }
             if self.hands.pause(SEEN.1) {
                 return Err(Error::Interrupted);

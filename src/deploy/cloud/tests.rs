@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use super::step::Values;
 use super::*;
 use crate::deploy::Target;
@@ -133,6 +135,40 @@ fn answers_are_read() {
         br#"[{"name":"rave-web-0123456789abcdef"},{"name":"rave-web-2-0123456789abcdef"},{"name":"rave-web-x"}]"#;
     let images = answer::images(images, "web").unwrap();
     assert_eq!(images.iter().map(|image| image.id.as_str()).collect::<Vec<_>>(), ["rave-web-0123456789abcdef"]);
+}
+
+#[test]
+fn a_machine_gets_what_it_lacks() {
+    use super::plan::{Action, own, plan};
+    let (declared, release) = (read(AWS).unwrap(), release());
+    let wanted = Wanted { target: "shop", machine: &declared.machines[0], release: &release, config: "c" };
+    let instance = |id: &str, config: &str, state: &str, runs: bool| Instance {
+        id: id.into(),
+        state: "running".into(),
+        runs,
+        public: None,
+        private: None,
+        tags: [wanted.tags(), vec![(tag::CONFIG, config.into()), (tag::STATE, state.into())]]
+            .concat()
+            .into_iter()
+            .map(|(key, value)| (key.to_owned(), value))
+            .collect(),
+    };
+    let strange =
+        Instance { tags: BTreeMap::from([(tag::TARGET.into(), "other".into())]), ..instance("x", "c", "well", true) };
+    let old = instance("old", "b", "well", true);
+    let of = |more: &[Instance]| plan(&wanted, &[&[strange.clone()], more].concat());
+    assert!(matches!(of(&[]), Some(Action::Launch { from: None, .. })));
+    assert!(matches!(of(std::slice::from_ref(&old)), Some(Action::Launch { from: Some(_), .. })));
+    assert_eq!(of(&[old.clone(), instance("a", "c", "new", true)]), Some(Action::Check));
+    assert_eq!(of(&[instance("a", "c", "well", false)]), Some(Action::Start));
+    assert_eq!(of(&[old, instance("a", "c", "well", true)]), Some(Action::Retire));
+    assert_eq!(of(&[instance("a", "c", "well", true)]), None);
+    // Launched twice, because the first was seen late.
+    let twice = [instance("a", "c", "new", true), instance("b", "c", "well", true)];
+    assert_eq!(of(&twice), Some(Action::Retire));
+    let (current, others) = own(&wanted, &twice);
+    assert_eq!((current.unwrap().id.as_str(), others[0].id.as_str()), ("b", "a"));
 }
 
 #[test]

@@ -76,7 +76,7 @@ pub fn plan(
 pub fn as_json(outcome: &Outcome) -> serde_json::Value {
     match outcome {
         Outcome::Well(_) => json!({"healthy": true, "reason": "", "instead": null}),
-        Outcome::Unwell { reason, instead } => json!({"healthy": false, "reason": reason, "instead": instead}),
+        Outcome::Unwell { reason, instead, .. } => json!({"healthy": false, "reason": reason, "instead": instead}),
     }
 }
 
@@ -85,11 +85,12 @@ pub fn tell(context: &Context, wanted: &Wanted<'_>, outcome: &Outcome) {
     let (machine, title) = (&wanted.machine.name, wanted.release.title());
     match outcome {
         Outcome::Well(_) => context.ui.say(format!("{machine}: {title} runs and is well")),
-        Outcome::Unwell { reason, instead } => {
+        Outcome::Unwell { reason, stays, instead } => {
             context.ui.error(format!("{machine}: {title} is not well\n{}", reason.trim_end()));
-            context.ui.say(match instead {
-                Some(instead) => format!("{machine}: {instead} goes on"),
-                None => format!("{machine}: nothing of it is left, for there was no version before it"),
+            context.ui.say(match (instead, stays) {
+                (Some(instead), _) => format!("{machine}: {instead} goes on"),
+                (None, true) => format!("{machine}: it was well once, and stays as it is"),
+                (None, false) => format!("{machine}: it is removed, and there was no version before it"),
             });
         }
     }

@@ -25,6 +25,8 @@ const CALL: Duration = Duration::from_secs(6 * 3600);
 /// How long a new machine may take until its console shows its host key, and until it lets somebody in after that.
 const BOOT: Duration = Duration::from_secs(900);
 const ANSWERS: Duration = Duration::from_secs(180);
+/// How much of what a tool says of its failure is shown, in bytes.
+const SAID: usize = 4096;
 /// Between two looks.
 const PAUSE: Duration = Duration::from_secs(10);
 
@@ -122,7 +124,8 @@ impl Hands for Tools<'_> {
             error => Error::Other(error.into()),
         })?;
         let call = argv.iter().map(|word| tool::quote(word)).collect::<Vec<_>>().join(" ");
-        let said = String::from_utf8_lossy(&ended.stderr).trim().to_owned();
+        let end = ended.stderr.get(ended.stderr.len().saturating_sub(SAID)..).unwrap_or_default();
+        let said = String::from_utf8_lossy(end).trim().to_owned();
         match ended.status {
             Some(status) if status.success() => Ok(ended.stdout),
             _ if interrupt::heard() => Err(Error::Interrupted),
