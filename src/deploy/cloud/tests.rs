@@ -157,7 +157,7 @@ fn a_machine_gets_what_it_lacks() {
     let strange =
         Instance { tags: BTreeMap::from([(tag::TARGET.into(), "other".into())]), ..instance("x", "c", "well", true) };
     let old = instance("old", "b", "well", true);
-    let of = |more: &[Instance]| plan(&wanted, &[&[strange.clone()], more].concat());
+    let of = |more: &[Instance]| plan(&wanted, &[std::slice::from_ref(&strange), more].concat());
     assert!(matches!(of(&[]), Some(Action::Launch { from: None, .. })));
     assert!(matches!(of(std::slice::from_ref(&old)), Some(Action::Launch { from: Some(_), .. })));
     assert_eq!(of(&[old.clone(), instance("a", "c", "new", true)]), Some(Action::Check));
