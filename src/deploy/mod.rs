@@ -7,7 +7,8 @@
 //! the host ────────── Facts ──┘ (pure)
 //! ```
 //!
-//! What a host runs is written down on that host ([`Record`]), so that everybody who may deploy sees the same.
+//! What a host runs is written down on that host ([`Record`]), so that everybody who may deploy sees the same. Machines in
+//! clouds are in [`cloud`].
 
 pub mod cloud;
 pub mod disk;

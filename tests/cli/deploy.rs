@@ -77,7 +77,7 @@ const CLOUD: &str =
 /// A cloud whose tool answers `answer`, or fails.
 fn with_aws(world: &World, script: &str, arguments: &[&str]) -> Ran {
     use std::os::unix::fs::PermissionsExt as _;
-    world.write("bin/aws", &format!("#!/bin/sh\n{script}\n"));
+    world.write("bin/aws", format!("#!/bin/sh\n{script}\n"));
     let folder = world.path("bin");
     std::fs::set_permissions(folder.join("aws"), std::fs::Permissions::from_mode(0o755)).unwrap();
     ran(world.rave().env("PATH", format!("{}:/usr/bin:/bin", folder.display())).args(arguments))
@@ -93,7 +93,7 @@ fn what_a_cloud_needs_is_told_before_anything_is_built() {
     world.write("project/web-1.yaml", "#cloud-config\nwrite_files: [{path: /x, content: AGE-SECRET-KEY-1QQ}]\n");
     let ran = world.run(&deploy);
     assert!(ran.status == 1 && ran.stderr.contains("an age identity in plain text"), "{}", ran.stderr);
-    world.write("project/web-1.yaml", &format!("#cloud-config\n#{}\n", "x".repeat(16 << 10)));
+    world.write("project/web-1.yaml", format!("#cloud-config\n#{}\n", "x".repeat(16 << 10)));
     let ran = world.run(&deploy);
     assert!(ran.status == 1 && ran.stderr.contains("takes 16384"), "{}", ran.stderr);
     world.write("project/web-1.yaml", "#cloud-config\n");

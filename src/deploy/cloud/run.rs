@@ -1,5 +1,5 @@
 //! Carries steps out: what is there is found and not done again, what cannot be done is undone, and what was begun goes on
-//! with the next command. What acts is behind [`Hands`](super::act::Hands).
+//! with the next command. What acts is behind [`Hands`].
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
