@@ -288,3 +288,7 @@ impl<'a> Runner<'a> {
         self.ask(&self.calls.console(id), &self.values)
     }
 }
+
+#[cfg(test)]
+#[path = "run_tests.rs"]
+mod tests;
