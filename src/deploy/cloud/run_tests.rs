@@ -13,15 +13,17 @@ const GCP: &str = "kind: gcp\nproject: p\nzone: z\nbucket: b\nmachines: { web-1:
 const AZURE: &str = "kind: azure\nresource-group: g\nlocation: l\nstorage-account: s\ncontainer: c\nssh-key: k\nmachines:\n  \
                      web-1: { size: t, user-data: u, vnet: v, subnet: n, security-group: w }\n";
 
+type Told = std::result::Result<&'static str, &'static str>;
+
 /// A tool that answers by what is in its command line; the last answer is given again and again.
 struct Tool {
-    answers: Mutex<Vec<(&'static str, VecDeque<std::result::Result<&'static str, &'static str>>)>>,
+    answers: Mutex<Vec<(&'static str, VecDeque<Told>)>>,
     calls: Mutex<Vec<String>>,
     trouble: Option<String>,
 }
 
 impl Tool {
-    fn new(answers: &[(&'static str, &[std::result::Result<&'static str, &'static str>])]) -> Self {
+    fn new(answers: &[(&'static str, &[Told])]) -> Self {
         let answers = answers.iter().map(|(sign, answers)| (*sign, answers.iter().copied().collect())).collect();
         Self { answers: Mutex::new(answers), calls: Mutex::default(), trouble: None }
     }
