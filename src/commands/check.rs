@@ -189,6 +189,15 @@ pub fn troubles(report: &Report) -> Vec<String> {
     rows.map(|row| format!("{}: expected {}, observed {}", row.id, row.expected, row.observed)).collect()
 }
 
+/// What is wrong with a machine, a line for each check; nothing if it is healthy and every check had an answer.
+pub fn unwell(report: &Report) -> Option<String> {
+    if matches!(end(report, false), Ok(Status::Done)) {
+        return None;
+    }
+    let troubles = troubles(report);
+    Some(if troubles.is_empty() { "nothing was checked".to_owned() } else { troubles.join("\n") })
+}
+
 /// What a report means for the exit status.
 pub fn end(report: &Report, strict: bool) -> Result<Status> {
     let asked = report.stages.iter().any(|stage| stage.verdict != Verdict::NotApplicable);

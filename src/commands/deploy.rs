@@ -1,5 +1,6 @@
 //! `rave deploy`: brings an image to the machines of a target.
 
+pub mod cloud;
 pub mod kubevirt;
 pub mod way;
 
@@ -56,6 +57,9 @@ pub fn run(arguments: &cli::Deploy, context: &Context) -> Result<Status> {
     let target = read(context, &arguments.to)?;
     if let Some(cluster) = &target.cluster {
         return kubevirt::run(arguments, context, &target, cluster);
+    }
+    if let Some(declared) = &target.cloud {
+        return cloud::run(arguments, context, &target, declared);
     }
     let machines = chosen(&target, &arguments.machine)?;
     let identity = identity(context, &target)?;

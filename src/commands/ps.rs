@@ -10,11 +10,13 @@ use crate::deploy::plan::drift;
 use crate::deploy::record::{Health, MachineFacts, Refused};
 use crate::deploy::target::Machine;
 use crate::deploy::{Facts, Place};
+use crate::images::Manifest;
 use crate::name::ImageName;
 use crate::store::Store;
 use crate::system::Mode;
 use crate::ui::Tone;
 
+use super::deploy::cloud::{self, status::Line};
 use super::deploy::way::Way;
 use super::deploy::{kubevirt, names, read};
 use super::generations::Generations;
@@ -66,11 +68,15 @@ pub fn run(arguments: &cli::Ps, context: &Context) -> Result<Status> {
     };
     let store = store::open(context)?;
     let mut known: BTreeMap<Option<Place>, std::result::Result<Option<Facts>, String>> = BTreeMap::new();
-    let mut rows = Vec::new();
+    let (mut rows, mut lines) = (Vec::new(), Vec::new());
     for name in targets {
         let target = read(context, &name)?;
         if let Some(cluster) = &target.cluster {
             rows.extend(kubevirt::rows(context, &target, cluster));
+        }
+        if let Some(declared) = &target.cloud {
+            lines.extend(cloud::status::lines(context, &store, &target, declared)?);
+            continue;
         }
         for machine in &target.machines {
             let facts = known.entry(machine.host.clone()).or_insert_with(|| facts(context, machine));
@@ -93,8 +99,9 @@ pub fn run(arguments: &cli::Ps, context: &Context) -> Result<Status> {
             }
         }
     }
-    show(context, &rows);
+    show(context, &rows, &lines);
     let is_well = rows.iter().all(|row| row.drift.is_empty() && verdict(row).1 == Tone::Good);
+    let is_well = is_well && lines.iter().all(|line| line.is_well);
     Ok(if arguments.exit_code && !is_well { Status::Unwell } else { Status::Done })
 }
 
@@ -134,11 +141,20 @@ fn row(
 /// Another build of the image than the one that runs, if it is the newest here.
 fn newer(context: &Context, store: &Store, found: &MachineFacts) -> Result<Option<String>> {
     let current = &found.record.current;
-    let Ok((_, named)) = project::read(&context.project, current.image.as_str()) else { return Ok(None) };
-    let newest = Generations::of(store, &named, &current.image).newest()?;
-    Ok(newest
+    Ok(newest(context, store, &current.image)?
         .filter(|newest| newest.disk.sha256 != current.disk)
-        .map(|newest| format!("{} {} (root hash {}) is built", newest.image, newest.version, newest.root_hash.short())))
+        .map(|newest| built(&newest)))
+}
+
+/// The newest build here of an image.
+pub fn newest(context: &Context, store: &Store, image: &ImageName) -> Result<Option<Manifest>> {
+    let Ok((_, named)) = project::read(&context.project, image.as_str()) else { return Ok(None) };
+    Generations::of(store, &named, image).newest()
+}
+
+/// That there is a newer build.
+pub fn built(newest: &Manifest) -> String {
+    format!("{} {} (root hash {}) is built", newest.image, newest.version, newest.root_hash.short())
 }
 
 fn seen(found: &MachineFacts) -> Seen {
@@ -171,7 +187,7 @@ fn verdict(row: &Row) -> (String, Tone) {
     }
 }
 
-fn show(context: &Context, rows: &[Row]) {
+fn show(context: &Context, rows: &[Row], lines: &[Line]) {
     if context.ui.is_json() {
         let told = rows.iter().map(|row| {
             json!({
@@ -196,6 +212,7 @@ fn show(context: &Context, rows: &[Row]) {
                 "drift": row.drift,
             })
         });
+        let told = told.chain(lines.iter().map(|line| line.json.clone()));
         return context.ui.print_json(&told.collect::<Vec<_>>());
     }
     let cells = |row: &Row| {
@@ -213,7 +230,9 @@ fn show(context: &Context, rows: &[Row]) {
         ]
     };
     let header = ["TARGET", "MACHINE", "HOST", "IMAGE", "MODE", "HEALTH", "DRIFT"];
-    context.ui.table(&header, &rows.iter().map(cells).collect::<Vec<_>>());
+    let lines_of_clouds = lines.iter().map(|line| line.cells.clone());
+    context.ui.table(&header, &rows.iter().map(cells).chain(lines_of_clouds).collect::<Vec<_>>());
+    lines.iter().filter_map(|line| line.trouble.as_ref()).for_each(|trouble| context.ui.warn(trouble));
     for row in rows {
         if let Err(error) = &row.found {
             context.ui.warn(format!("{}: {error}", row.machine));

@@ -5,7 +5,7 @@ use crate::deploy::target::Machine;
 use crate::deploy::units;
 
 use super::deploy::way::Way;
-use super::deploy::{chosen, kubevirt, read};
+use super::deploy::{chosen, cloud, kubevirt, read};
 use super::{Context, Failure, Result, Status};
 
 /// Runs one of the verbs.
@@ -14,6 +14,9 @@ pub fn run(verb: &cli::Target, context: &Context) -> Result<Status> {
     let target = read(context, &machines.target)?;
     if let Some(cluster) = &target.cluster {
         return kubevirt::verb(verb, context, &target, cluster);
+    }
+    if let Some(declared) = &target.cloud {
+        return cloud::verbs::run(verb, context, &target, declared, &machines.machine);
     }
     let mut status = Status::Done;
     for machine in chosen(&target, &machines.machine)? {

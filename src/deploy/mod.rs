@@ -7,8 +7,10 @@
 //! the host ────────── Facts ──┘ (pure)
 //! ```
 //!
-//! What a host runs is written down on that host ([`Record`]), so that everybody who may deploy sees the same.
+//! What a host runs is written down on that host ([`Record`]), so that everybody who may deploy sees the same. Machines in
+//! clouds are in [`cloud`].
 
+pub mod cloud;
 pub mod disk;
 pub mod host;
 pub mod kubevirt;
@@ -23,7 +25,7 @@ mod place;
 pub use place::Place;
 pub use plan::{Action, plan};
 pub use record::{Facts, MachineFacts, Record, Release};
-pub use target::Target;
+pub use target::{Kind, Target};
 
 /// Where a host keeps what rave brought: programs, tools and images, each by its digest.
 pub const STATE: &str = "/var/lib/rave";

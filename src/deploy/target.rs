@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Place;
+use super::cloud::{Declared, Provider};
 use super::kubevirt::Cluster;
 use crate::modules::fields::{self, nearest};
 use crate::modules::yaml::{self, Node};
@@ -31,34 +32,34 @@ const NAME: usize = 24;
 /// What runs the machines of a target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// QEMU, as a service of a host.
+    /// Services of hosts that run QEMU.
     Qemu,
     /// KubeVirt, in a cluster of Kubernetes.
     Kubevirt,
+    /// A cloud.
+    Cloud(Provider),
 }
 
+/// All kinds by name.
+const KINDS: [(&str, Kind); 5] = [
+    ("qemu", Kind::Qemu),
+    ("kubevirt", Kind::Kubevirt),
+    ("aws", Kind::Cloud(Provider::Aws)),
+    ("gcp", Kind::Cloud(Provider::Gcp)),
+    ("azure", Kind::Cloud(Provider::Azure)),
+];
+
 impl Kind {
-    /// All of them.
-    pub const ALL: [Self; 2] = [Self::Qemu, Self::Kubevirt];
-
-    /// The word for it in a target.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Qemu => "qemu",
-            Self::Kubevirt => "kubevirt",
-        }
-    }
-
-    /// The keys of a target that only this kind has.
+    /// The keys of a target that only this kind has, of those that share the others.
     const fn keys(self) -> &'static [&'static str] {
         match self {
-            Self::Qemu => &[],
+            Self::Qemu | Self::Cloud(_) => &[],
             Self::Kubevirt => &Cluster::KEYS,
         }
     }
 
     fn named(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.name() == name)
+        KINDS.iter().find(|(known, _)| *known == name).map(|(_, kind)| *kind)
     }
 }
 
@@ -67,10 +68,12 @@ impl Kind {
 pub struct Target {
     /// Its name: that of its file.
     pub name: String,
-    /// What it is for.
-    pub description: String,
     /// What runs its machines.
     pub kind: Kind,
+    /// What it says of a cloud, if it is one. There are no `machines` then.
+    pub cloud: Option<Declared>,
+    /// What it is for.
+    pub description: String,
     /// File of the age identity that its machines open their secrets with.
     pub identity: Option<String>,
     /// Public keys of people who may log in, as OpenSSH writes them.
@@ -122,6 +125,9 @@ impl Target {
         let root = yaml::parse(source)?;
         let mut errors = Vec::new();
         let kind = kind(&root, &mut errors);
+        if let Some(Kind::Cloud(provider)) = kind {
+            return Self::cloud(name, &root, provider, errors);
+        }
         let keys = [&KEYS[..], kind.map_or(&[][..], Kind::keys)].concat();
         fields::entries(&root, "a target", &keys, &mut errors);
         let text = |key: &str, errors: &mut Vec<Diagnostic>| {
@@ -135,17 +141,48 @@ impl Target {
         match kind {
             Some(Kind::Qemu) => machines = hosted(&root, &mut errors),
             Some(Kind::Kubevirt) => cluster = Cluster::parse(&root, &mut errors),
-            None => {}
+            Some(Kind::Cloud(_)) | None => {}
         }
-        let target =
-            |kind| Self { name: name.to_owned(), description, kind, identity, authorized_keys, machines, cluster };
+        let target = |kind| Self {
+            name: name.to_owned(),
+            description,
+            kind,
+            cloud: None,
+            identity,
+            authorized_keys,
+            machines,
+            cluster,
+        };
         kind.filter(|_| errors.is_empty()).map(target).ok_or(errors)
+    }
+
+    fn cloud(
+        name: &str,
+        root: &Node,
+        provider: Provider,
+        mut errors: Vec<Diagnostic>,
+    ) -> Result<Self, Vec<Diagnostic>> {
+        let declared = Declared::parse(root, provider, &mut errors);
+        let description = root.get("description").and_then(|node| fields::text(node, "`description`", &mut errors));
+        match declared {
+            Some(declared) if errors.is_empty() => Ok(Self {
+                name: name.to_owned(),
+                kind: Kind::Cloud(provider),
+                cloud: Some(declared),
+                description: description.unwrap_or_default(),
+                identity: None,
+                authorized_keys: Vec::new(),
+                machines: Vec::new(),
+                cluster: None,
+            }),
+            _ => Err(errors),
+        }
     }
 }
 
 /// The key `kind`, or what it probably was to be: what else is wrong is told all the same.
 fn kind(root: &Node, errors: &mut Vec<Diagnostic>) -> Option<Kind> {
-    let names = Kind::ALL.map(Kind::name);
+    let names = KINDS.map(|(name, _)| name);
     let Some(node) = root.get("kind") else {
         let missing = Diagnostic::error(&root.origin, "the target has no `kind`");
         errors.push(missing.help(format!("the kinds are {}", names.join(", "))));

@@ -108,3 +108,78 @@ fn a_cluster_takes_images_that_are_provisioned_by_user_data() {
         assert!(ran.stderr.contains(part), "{part}: {}", ran.stderr);
     }
 }
+
+const CLOUD: &str =
+    "kind: aws\nregion: eu-central-1\nmachines:\n  web-1: { instance-type: t3.small, user-data: web-1.yaml }\n";
+
+/// A cloud whose tool answers `answer`, or fails.
+fn with_aws(world: &World, script: &str, arguments: &[&str]) -> Ran {
+    use std::os::unix::fs::PermissionsExt as _;
+    world.write("bin/aws", format!("#!/bin/sh\n{script}\n"));
+    let folder = world.path("bin");
+    std::fs::set_permissions(folder.join("aws"), std::fs::Permissions::from_mode(0o755)).unwrap();
+    ran(world.rave().env("PATH", format!("{}:/usr/bin:/bin", folder.display())).args(arguments))
+}
+
+#[test]
+fn what_a_cloud_needs_is_told_before_anything_is_built() {
+    let world = world(CLOUD);
+    let deploy = ["deploy", "minimal", "--to", "edge"];
+    let ran = world.run(&deploy);
+    let told = "targets/edge.yaml:4:3: user-data: ";
+    assert!(ran.status == 1 && ran.stderr.contains(told) && ran.stderr.contains("cloud-init render"), "{}", ran.stderr);
+    world.write("project/web-1.yaml", "#cloud-config\nwrite_files: [{path: /x, content: AGE-SECRET-KEY-1QQ}]\n");
+    let ran = world.run(&deploy);
+    assert!(ran.status == 1 && ran.stderr.contains("an age identity in plain text"), "{}", ran.stderr);
+    world.write("project/web-1.yaml", format!("#cloud-config\n#{}\n", "x".repeat(16 << 10)));
+    let ran = world.run(&deploy);
+    assert!(ran.status == 1 && ran.stderr.contains("takes 16384"), "{}", ran.stderr);
+    world.write("project/web-1.yaml", "#cloud-config\n");
+    let ran = self::ran(world.rave().env("PATH", "/nonexistent").args(deploy));
+    assert!(ran.status == 1 && ran.stderr.contains("aws is not installed"), "{}", ran.stderr);
+    let ran = world.run(&["deploy", "minimal", "--to", "edge", "--machine", "web-2"]);
+    assert!(ran.status == 1 && ran.stderr.contains("there are: web-1"), "{}", ran.stderr);
+    let ran = world.run(&["target", "remove", "edge"]);
+    assert!(ran.status == 1 && ran.stderr.contains("--purge"), "{}", ran.stderr);
+    world.write("project/targets/edge.yaml", format!("ssh-key: nowhere\n{CLOUD}"));
+    let ran = world.run(&deploy);
+    assert!(ran.status == 1 && ran.stderr.contains("ssh-key: there is no file nowhere"), "{}", ran.stderr);
+}
+
+#[test]
+fn machines_in_a_cloud_are_listed_and_what_it_answers_is_not_trusted() {
+    let world = world(CLOUD);
+    world.write("project/web-1.yaml", "#cloud-config\n");
+    let tag = |key: &str, value: &str| format!("{{\"Key\":\"rave-{key}\",\"Value\":\"{value}\"}}");
+    let tags = [("target", "edge"), ("machine", "web-1"), ("image", "web"), ("version", "1.0"), ("state", "well")];
+    let tags: Vec<String> = tags.iter().map(|(key, value)| tag(key, value)).collect();
+    let instance = |address: &str| {
+        format!(
+            "echo '[{{\"id\":\"i-1\",\"state\":\"running\",\"public\":\"{address}\",\"tags\":[{}]}}]'",
+            tags.join(",")
+        )
+    };
+    let ran = with_aws(&world, &instance("198.51.100.7"), &["ps", "--json", "--exit-code"]);
+    let row = &ran.json()[0];
+    assert_eq!((ran.status, &row["machine"], &row["deployed"]["version"]), (1, &"web-1".into(), &"1.0".into()));
+    assert_eq!(row["drift"], serde_json::json!(["declared otherwise"]));
+    let ran = with_aws(&world, "echo '[]'", &["ps"]);
+    assert!(ran.status == 0 && ran.stdout.contains("not deployed"), "{ran:?}");
+    for script in [&instance("$(reboot)")[..], "echo '{'", "echo Unable to locate credentials >&2; exit 255"] {
+        let ran = with_aws(&world, script, &["ps", "--exit-code"]);
+        assert!(ran.status == 1 && ran.stdout.contains("the cloud does not answer"), "{ran:?}");
+        let ran = with_aws(&world, script, &["target", "stop", "edge"]);
+        assert_eq!(ran.status, 2, "{ran:?}");
+    }
+    let ran = with_aws(&world, "echo Unable to locate credentials >&2; exit 255", &["target", "stop", "edge"]);
+    assert!(ran.stderr.contains("aws configure"), "{ran:?}");
+    let log = world.path("log");
+    let script = format!(
+        "echo \"$*\" >> {}; case \"$*\" in *Reservations*) {} ;; esac",
+        log.display(),
+        instance("198.51.100.7")
+    );
+    let ran = with_aws(&world, &script, &["target", "stop", "edge"]);
+    let calls = std::fs::read_to_string(log).unwrap();
+    assert!(ran.status == 0 && calls.contains("ec2 stop-instances --instance-ids i-1"), "{ran:?} {calls}");
+}
