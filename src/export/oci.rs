@@ -78,22 +78,23 @@ pub fn write(to: &Path, manifest: &Manifest, layer: &Layer<'_>, config: Value) -
     archive.finish()
 }
 
-/// The digest of the manifest of the image in an archive that [`write()`] made: what registries know it by.
+/// The digest of the manifest of the image in an archive that an export made: what registries know it by.
 ///
 /// # Errors
 /// The file cannot be read, or is another one.
 pub fn manifest_digest(archive: &Path) -> Result<Digest, Error> {
-    let other = || disk::context("read", archive, Err(io::Error::other("it is no OCI archive")));
+    let no_archive = || io::Error::other("it is no OCI archive of an image");
+    let other = || Error::from(disk::Error { verb: "read", path: archive.to_owned(), source: no_archive() });
     let mut members = tar::Archive::new(disk::open(archive)?);
     for member in disk::context("read", archive, members.entries())? {
         let member = disk::context("read", archive, member)?;
         if member.path().is_ok_and(|path| path.as_ref() == Path::new("index.json")) {
             let index: Value = serde_json::from_reader(member.take(INDEX))?;
             let digest = index["manifests"][0]["digest"].as_str().and_then(|digest| digest.strip_prefix("sha256:"));
-            return digest.and_then(|digest| digest.parse().ok()).map_or_else(|| Ok(other()?), Ok);
+            return digest.and_then(|digest| digest.parse().ok()).ok_or_else(other);
         }
     }
-    Ok(other()?)
+    Err(other())
 }
 
 /// What an image is known by, without a registry.

@@ -99,6 +99,8 @@ fn an_image_comes_into_a_registry_once() {
     lab.good(&["export", "minimal", "--format", "containerdisk", "--output", "pushed"]);
     let archive: &Path = &lab.path("project/pushed/minimal_1.0.0.containerdisk.tar");
     let image: Digest = rave::export::manifest_digest(archive).unwrap();
+    let other = lab.path("project/result/manifest.json");
+    rave::export::manifest_digest(&other).unwrap_err();
     let registry = Registry::start(lab);
     let environment = environment(lab, &[&registry.place, "127.0.0.1:1"]);
     let run = |place: &str, auth: Option<PathBuf>| {
