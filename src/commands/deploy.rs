@@ -2,6 +2,7 @@
 
 pub mod cloud;
 pub mod kubevirt;
+pub mod rollout;
 pub mod way;
 
 use serde_json::json;
@@ -68,7 +69,7 @@ pub fn run(arguments: &cli::Deploy, context: &Context) -> Result<Status> {
     let prepared = build::prepare(context, asked, Manner::default())?;
     let wanted = wanted(context, &prepared)?;
     if wanted.manifest.expect.ssh.is_none() {
-        return Err(no_ssh(&arguments.image));
+        return Err(rollout::no_ssh(&arguments.image));
     }
     let mut tasks = Vec::new();
     for machine in machines {
@@ -92,31 +93,18 @@ pub fn run(arguments: &cli::Deploy, context: &Context) -> Result<Status> {
         show_commands(context, &tasks);
         return Ok(Status::Done);
     }
-    let mut outcomes = Vec::new();
-    for task in &tasks {
-        let outcome = perform(context, &target, task, &wanted, identity.as_ref())?;
-        let is_well = outcome.healthy;
-        say(context, &task.machine.name, &task.release.title(), &outcome);
-        outcomes.push(json!({"machine": task.machine.name, "release": task.release.title(), "outcome": outcome}));
-        if !is_well {
-            let left: Vec<String> =
-                tasks.iter().skip(outcomes.len()).map(|task| task.machine.name.to_string()).collect();
-            if !left.is_empty() {
-                context.ui.warn(format!("left as they are: {}", left.join(", ")));
-            }
-            break;
-        }
-    }
-    let all = outcomes.len() == tasks.len() && outcomes.iter().all(|outcome| outcome["outcome"]["healthy"] == true);
-    if context.ui.is_json() {
-        context.ui.print_json(&json!({"event": "result", "target": target.name, "machines": outcomes}));
-    }
-    Ok(if all { Status::Done } else { Status::Unwell })
-}
-
-fn no_ssh(image: &str) -> Failure {
-    Failure::request(format!("{image} lets nobody in by SSH, so that it could not be checked"))
-        .hint("enable services.ssh")
+    let (told, is_well) = rollout::each(
+        context,
+        &tasks,
+        |task| &task.machine.name,
+        |task| {
+            let (outcome, title) = (perform(context, &target, task, &wanted, identity.as_ref())?, task.release.title());
+            say(context, &task.machine.name, &title, &outcome);
+            let is_well = outcome.healthy;
+            Ok((json!({"machine": task.machine.name, "release": title, "outcome": outcome}), is_well))
+        },
+    )?;
+    Ok(rollout::end(context, &target.name, &told, is_well))
 }
 
 /// Reads a target of the project.
@@ -148,16 +136,9 @@ pub fn names(context: &Context) -> Result<Vec<String>> {
     Ok(paths.iter().filter_map(name).filter(|name| name.parse::<crate::name::ImageName>().is_ok()).collect())
 }
 
-/// The machines of a target that were asked for; all, if none was named.
+/// The machines of a target on hosts that were asked for; all, if none was named.
 pub fn chosen<'a>(target: &'a Target, names: &[String]) -> Result<Vec<&'a Machine>> {
-    let is = |machine: &&Machine, name: &String| machine.name.as_str() == name.as_str();
-    if let Some(name) = names.iter().find(|name| !target.machines.iter().any(|machine| is(&machine, name))) {
-        let known: Vec<&str> = target.machines.iter().map(|machine| machine.name.as_str()).collect();
-        return Err(Failure::request(format!("target `{}` has no machine `{name}`", target.name))
-            .hint(format!("there are: {}", known.join(", "))));
-    }
-    let wanted = |machine: &&Machine| names.is_empty() || names.iter().any(|name| is(machine, name));
-    Ok(target.machines.iter().filter(wanted).collect())
+    rollout::chosen(&target.name, &target.machines, |machine| &machine.name, names)
 }
 
 /// The identity that a target names.

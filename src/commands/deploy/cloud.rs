@@ -23,6 +23,7 @@ use crate::system::Cloud;
 
 use super::super::building::Manner;
 use super::super::{Context, Failure, Result, Status, build, cloud_init, failure, locking};
+use super::rollout;
 
 pub use tools::Tools;
 
@@ -59,8 +60,7 @@ pub fn run(arguments: &cli::Deploy, context: &Context, target: &Target, declared
     let built = super::wanted(context, &prepared)?;
     let manifest = &built.manifest;
     if manifest.expect.ssh.is_none() {
-        let text = format!("{} lets nobody in by SSH, so that it could not be checked", arguments.image);
-        return Err(Failure::request(text).hint("enable services.ssh"));
+        return Err(rollout::no_ssh(&arguments.image));
     }
     let release = Release {
         image: manifest.image.clone(),
@@ -92,44 +92,36 @@ pub fn run(arguments: &cli::Deploy, context: &Context, target: &Target, declared
         let file = || tools.file(calls.format(), &built.bootable, manifest);
         runner.image(&release, &file).map_err(failed)?;
     }
-    let (mut outcomes, mut before, mut is_well) = (Vec::new(), BTreeSet::new(), true);
-    for (at, (wanted, own)) in machines_wanted.iter().zip(&ready).enumerate() {
-        let outcome = runner.machine(wanted, &all, &tools.files(declared, own)?).map_err(failed)?;
-        outcomes.push(
-            json!({"machine": wanted.machine.name, "release": release.title(), "outcome": show::as_json(&outcome)}),
-        );
-        show::tell(context, wanted, &outcome);
-        match outcome {
-            Outcome::Well(replaced) => before.extend(replaced),
-            Outcome::Unwell { .. } => {
-                is_well = false;
-                let left: Vec<&str> = ready.iter().skip(at + 1).map(|ready| ready.machine.name.as_str()).collect();
-                if !left.is_empty() {
-                    context.ui.warn(format!("left as they are: {}", left.join(", ")));
+    let mut before = BTreeSet::new();
+    let tasks: Vec<(&Wanted<'_>, &Ready<'_>)> = machines_wanted.iter().zip(&ready).collect();
+    let (told, is_well) = rollout::each(
+        context,
+        &tasks,
+        |task| &task.1.machine.name,
+        |(wanted, own)| {
+            let outcome = runner.machine(wanted, &all, &tools.files(declared, own)?).map_err(failed)?;
+            show::tell(context, wanted, &outcome);
+            let outcome_told = show::as_json(&outcome);
+            let is_well = match outcome {
+                Outcome::Well(replaced) => {
+                    before.extend(replaced);
+                    true
                 }
-                break;
-            }
-        }
-    }
+                Outcome::Unwell { .. } => false,
+            };
+            let told = json!({"machine": wanted.machine.name, "release": release.title(), "outcome": outcome_told});
+            Ok((told, is_well))
+        },
+    )?;
     if actions.iter().any(Option::is_some) {
         runner.tidy(&release, &before, !is_well).map_err(failed)?;
     }
-    if context.ui.is_json() {
-        context.ui.print_json(&json!({"event": "result", "target": target.name, "machines": outcomes}));
-    }
-    Ok(if is_well { Status::Done } else { Status::Unwell })
+    Ok(rollout::end(context, &target.name, &told, is_well))
 }
 
 /// The machines that were asked for; all, if none was named.
 pub fn chosen<'a>(target: &Target, declared: &'a Declared, names: &[String]) -> Result<Vec<&'a Machine>> {
-    let is = |machine: &&Machine, name: &String| machine.name.as_str() == name.as_str();
-    if let Some(name) = names.iter().find(|name| !declared.machines.iter().any(|machine| is(&machine, name))) {
-        let known: Vec<&str> = declared.machines.iter().map(|machine| machine.name.as_str()).collect();
-        return Err(Failure::request(format!("target `{}` has no machine `{name}`", target.name))
-            .hint(format!("there are: {}", known.join(", "))));
-    }
-    let wanted = |machine: &&Machine| names.is_empty() || names.iter().any(|name| is(machine, name));
-    Ok(declared.machines.iter().filter(wanted).collect())
+    rollout::chosen(&target.name, &declared.machines, |machine| &machine.name, names)
 }
 
 /// The cloud as user-data knows it.

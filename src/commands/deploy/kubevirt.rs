@@ -30,6 +30,7 @@ use crate::system::Cloud;
 
 use super::super::building::Manner;
 use super::super::{Context, Failure, Result, Status, build, cloud_init, locking, store};
+use super::rollout as shared;
 
 use api::Kubectl;
 pub use verbs::{rows, verb};
@@ -57,7 +58,7 @@ struct Task {
 
 /// Deploys, or shows what that would do.
 pub fn run(arguments: &cli::Deploy, context: &Context, target: &Target, cluster: &Cluster) -> Result<Status> {
-    let machines = chosen(target, cluster, &arguments.machine)?;
+    let machines = shared::chosen(&target.name, &cluster.machines, |name| name, &arguments.machine)?;
     let identity = super::identity(context, target)?;
     let wanted = wanted(arguments, context, target, cluster)?;
     let parts = Parts { target: &target.name, cluster, manifest: &wanted.manifest, image: &wanted.image };
@@ -76,12 +77,12 @@ pub fn run(arguments: &cli::Deploy, context: &Context, target: &Target, cluster:
     let mut there = api.machines()?;
     let mut tasks = Vec::new();
     for machine in machines {
-        let (wanted, found) = (parts.machine(&machine), there.remove(machine.as_str()));
+        let (wanted, found) = (parts.machine(machine), there.remove(machine.as_str()));
         let actions = found::plan(&target.name, &wanted, found.as_ref()).map_err(|clash| {
             Failure::request(format!("targets/{}.yaml: namespace {}: {clash}", target.name, cluster.namespace))
                 .hint("give the machine another name, or the target another namespace")
         })?;
-        tasks.push(Task { machine, wanted, found, actions });
+        tasks.push(Task { machine: machine.clone(), wanted, found, actions });
     }
     if arguments.plan {
         return Ok(show_plan(context, cluster, &tasks, arguments.exit_code));
@@ -93,26 +94,21 @@ pub fn run(arguments: &cli::Deploy, context: &Context, target: &Target, cluster:
     let secret = parts.secret(&user_data(target, &api.key()?, identity.as_ref())?);
     rollout.apply(&[secret]).map_err(failed)?;
     rollout.apply(&parts.shared()).map_err(failed)?;
-    let mut outcomes = Vec::new();
-    for task in &tasks {
-        let outcome = perform(context, &rollout, task)?;
-        super::say(context, &task.machine, &title(&task.wanted), &outcome);
-        let is_well = outcome.healthy;
-        outcomes.push(json!({"machine": task.machine, "release": title(&task.wanted), "outcome": outcome}));
-        if !is_well {
-            verbs::clear(&api, target)?;
-            let left: Vec<String> = tasks.iter().skip(outcomes.len()).map(|task| task.machine.to_string()).collect();
-            if !left.is_empty() {
-                context.ui.warn(format!("left as they are: {}", left.join(", ")));
+    let (told, is_well) = shared::each(
+        context,
+        &tasks,
+        |task| &task.machine,
+        |task| {
+            let (outcome, title) = (perform(context, &rollout, task)?, title(&task.wanted));
+            super::say(context, &task.machine, &title, &outcome);
+            if !outcome.healthy {
+                verbs::clear(&api, target)?;
             }
-            break;
-        }
-    }
-    let all = outcomes.len() == tasks.len() && outcomes.iter().all(|outcome| outcome["outcome"]["healthy"] == true);
-    if context.ui.is_json() {
-        context.ui.print_json(&json!({"event": "result", "target": target.name, "machines": outcomes}));
-    }
-    Ok(if all { Status::Done } else { Status::Unwell })
+            let is_well = outcome.healthy;
+            Ok((json!({"machine": task.machine, "release": title, "outcome": outcome}), is_well))
+        },
+    )?;
+    Ok(shared::end(context, &target.name, &told, is_well))
 }
 
 fn show_commands(
@@ -120,7 +116,7 @@ fn show_commands(
     arguments: &cli::Deploy,
     parts: &Parts<'_>,
     push: &Push<'_>,
-    machines: &[ImageName],
+    machines: &[&ImageName],
 ) -> Result<()> {
     let objects: Vec<Value> =
         parts.shared().into_iter().chain(machines.iter().map(|machine| parts.machine(machine))).collect();
@@ -152,17 +148,6 @@ fn perform(context: &Context, rollout: &Rollout<'_>, task: &Task) -> Result<Outc
     Ok(outcome)
 }
 
-/// The machines of a target that were asked for; all, if none was named.
-fn chosen(target: &Target, cluster: &Cluster, names: &[String]) -> Result<Vec<ImageName>> {
-    let known: Vec<&str> = cluster.machines.iter().map(ImageName::as_str).collect();
-    if let Some(name) = names.iter().find(|name| !known.contains(&name.as_str())) {
-        return Err(Failure::request(format!("target `{}` has no machine `{name}`", target.name))
-            .hint(format!("there are: {}", known.join(", "))));
-    }
-    let wanted = |machine: &&ImageName| names.is_empty() || names.iter().any(|name| name == machine.as_str());
-    Ok(cluster.machines.iter().filter(wanted).cloned().collect())
-}
-
 /// Builds what shall run and makes of it what a registry takes.
 fn wanted(arguments: &cli::Deploy, context: &Context, target: &Target, cluster: &Cluster) -> Result<Wanted> {
     let variant = &arguments.variant;
@@ -174,7 +159,7 @@ fn wanted(arguments: &cli::Deploy, context: &Context, target: &Target, cluster: 
     let built = prepared.build(context, &store, Manner::default())?;
     let manifest = build::read_manifest(&built.pieces.manifest)?;
     if manifest.expect.ssh.is_none() {
-        return Err(super::no_ssh(&arguments.image));
+        return Err(shared::no_ssh(&arguments.image));
     }
     let kept: Vec<&str> =
         manifest.state.iter().filter(|(_, state)| state.backup).map(|(path, _)| path.as_str()).collect();

@@ -13,8 +13,9 @@ use crate::ui::Tone;
 
 use super::super::super::ps::{Row, Seen};
 use super::super::super::{Context, Failure, Result, Status};
+use super::super::rollout as shared;
 use super::api::Kubectl;
-use super::{chosen, failed};
+use super::failed;
 
 /// What all machines of a target have in common.
 const SHARED: &str = "service,networkpolicy,poddisruptionbudget,secret";
@@ -99,7 +100,7 @@ fn drift(target: &str, found: &Found) -> Vec<String> {
 pub fn verb(verb: &cli::Target, context: &Context, target: &Target, cluster: &Cluster) -> Result<Status> {
     let api = Kubectl::new(context, target, cluster, None)?;
     let (rollout, there) = (Rollout { api: &api }, api.machines()?);
-    let machines = chosen(target, cluster, &verb.machines().machine)?;
+    let machines = shared::chosen(&target.name, &cluster.machines, |name| name, &verb.machines().machine)?;
     for machine in &machines {
         own(target, cluster, machine, there.get(machine.as_str()))?;
     }

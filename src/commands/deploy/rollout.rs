@@ -1,0 +1,61 @@
+//! What roll-outs of all kinds have in common.
+
+use serde_json::{Value, json};
+
+use crate::name::ImageName;
+
+use super::super::{Context, Failure, Result, Status};
+
+/// Those of a target's machines that were asked for by name; all, if none was.
+pub fn chosen<'a, M>(
+    target: &str,
+    machines: &'a [M],
+    name: impl Fn(&M) -> &ImageName,
+    names: &[String],
+) -> Result<Vec<&'a M>> {
+    let is = |machine: &M, asked: &String| name(machine).as_str() == asked;
+    if let Some(unknown) = names.iter().find(|asked| !machines.iter().any(|machine| is(machine, asked))) {
+        let known: Vec<&str> = machines.iter().map(|machine| name(machine).as_str()).collect();
+        return Err(Failure::request(format!("target `{target}` has no machine `{unknown}`"))
+            .hint(format!("there are: {}", known.join(", "))));
+    }
+    let is_asked = |machine: &&M| names.is_empty() || names.iter().any(|asked| is(machine, asked));
+    Ok(machines.iter().filter(is_asked).collect())
+}
+
+/// Rolls out to machines one after the other, up to the first that is not well. `one` gives what is told of a machine,
+/// and whether it is well. Returns all that is told, and whether all are.
+pub fn each<T>(
+    context: &Context,
+    tasks: &[T],
+    name: impl Fn(&T) -> &ImageName,
+    mut one: impl FnMut(&T) -> Result<(Value, bool)>,
+) -> Result<(Vec<Value>, bool)> {
+    let mut told = Vec::new();
+    for task in tasks {
+        let (value, is_well) = one(task)?;
+        told.push(value);
+        if !is_well {
+            let left: Vec<&str> = tasks.iter().skip(told.len()).map(|task| name(task).as_str()).collect();
+            if !left.is_empty() {
+                context.ui.warn(format!("left as they are: {}", left.join(", ")));
+            }
+            return Ok((told, false));
+        }
+    }
+    Ok((told, true))
+}
+
+/// The end of a roll-out, for programs and as a status.
+pub fn end(context: &Context, target: &str, told: &[Value], is_well: bool) -> Status {
+    if context.ui.is_json() {
+        context.ui.print_json(&json!({"event": "result", "target": target, "machines": told}));
+    }
+    if is_well { Status::Done } else { Status::Unwell }
+}
+
+/// An image that nobody could check.
+pub fn no_ssh(image: &str) -> Failure {
+    Failure::request(format!("{image} lets nobody in by SSH, so that it could not be checked"))
+        .hint("enable services.ssh")
+}
