@@ -348,9 +348,10 @@ fn quoted(word: &str) -> String {
         match c {
             '"' | '\\' => text.extend(['\\', c]),
             '%' | '$' => text.extend([c, c]),
-            c if c.is_control() => {
-                let _ = write!(text, "\\x{:02x}", u32::from(c));
-            }
+            // systemd reads such an escape as one byte.
+            c if c.is_control() => c.encode_utf8(&mut [0; 4]).bytes().for_each(|byte| {
+                let _ = write!(text, "\\x{byte:02x}");
+            }),
             c => text.push(c),
         }
     }

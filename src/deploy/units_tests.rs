@@ -61,5 +61,6 @@ fn software_emulation_needs_no_device_and_makes_code() {
 fn nothing_is_expanded_in_a_word() {
     assert_eq!(quoted("-m"), "-m");
     assert_eq!(quoted("a b\"c\\d%e$f\n"), r#""a b\"c\\d%%e$$f\x0a""#);
+    assert_eq!(quoted("\u{85}"), r#""\xc2\x85""#);
     assert_eq!(quoted(""), "\"\"");
 }
