@@ -8,7 +8,7 @@ mod show;
 mod suites;
 mod watch;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use crate::check::{self, Outside, Report, Stage, StageReport, Target, Verdict, Wanted};
@@ -251,6 +251,7 @@ fn check(
             let none = || Answered::unavailable("no answer");
             probes.iter().map(|probe| known.remove(probe).unwrap_or_else(none)).collect()
         };
+        let mut told = BTreeSet::new();
         let mut again = |report: &StageReport| {
             let early = !limits.at_once
                 && report.may_settle()
@@ -258,7 +259,11 @@ fn check(
                 && !interrupt::heard()
                 && is_young(&subject.inside);
             if early {
-                context.ui.say(format!("{}: the machine is young, and this may settle; asking again", report.stage));
+                if told.insert(report.stage) {
+                    context
+                        .ui
+                        .say(format!("{}: the machine is young, and this may settle; asking again", report.stage));
+                }
                 interrupt::pause(StageReport::PAUSE);
             }
             early
