@@ -57,7 +57,7 @@ fn reported(lab: &Lab) {
         &["memory-pressure", "--leave", "64M"],
     ];
     let faults = faults.map(|fault| Fault::begin(lab, fault));
-    let (status, report) = lab.check(&[NAME]);
+    let (status, report) = lab.check(&[NAME, "--at-once"]);
     assert_eq!((status, with_verdict(&report, "unhealthy")), (Some(1), BTreeSet::from(SEEN)), "{report:#}");
     faults.into_iter().for_each(Fault::end);
     assert_well(&lab.check(&[NAME]).1, &["https", "monitoring"]);
