@@ -22,13 +22,8 @@ const TICK: Duration = Duration::from_millis(500);
 /// What Linux writes when it gives up.
 const PANIC: &[u8] = b"Kernel panic - not syncing";
 
-/// What Linux writes of a processor whose timer does not come (kernel/rcu/tree_stall.h).
-const STALL: &[u8] = b"rcu: Possible timer handling issue on cpu=";
-
 /// Stands for a run state when an accelerator shows no sign of life.
 pub const SILENT: &str = "a silent console";
-/// Stands for a run state when an accelerator has lost a processor's timer.
-pub const STALLED: &str = "a processor without its timer";
 
 /// When a guest counts as ready.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,8 +42,6 @@ pub struct Waiting<'a> {
     pub directory: &'a Path,
     /// Whether a console that stays silent for this long counts as failure of the accelerator.
     pub silence: Option<Duration>,
-    /// Whether a processor without its timer is a failure of the accelerator.
-    pub stalls: bool,
     /// Bytes of the console log that are older than the wait and prove nothing.
     pub skip: u64,
 }
@@ -120,7 +113,7 @@ impl Waiting<'_> {
             if seen.resets >= LOOP {
                 return Err(Error::RebootLoop { name: name(), resets: seen.resets, console: self.console()? });
             }
-            if seen.panicked || self.says(PANIC)? {
+            if seen.panicked || self.says_panic()? {
                 // What is still being written belongs to the evidence.
                 tokio::time::sleep(TICK).await;
                 return Err(Error::Panicked { name: name(), console: self.console()? });
@@ -132,9 +125,6 @@ impl Waiting<'_> {
             if self.silence.is_some_and(|silence| started.elapsed() > silence) && self.is_silent()? {
                 return Err(Error::Stopped { name: name(), status: SILENT.to_owned(), console: String::new() });
             }
-            if self.stalls && self.says(STALL)? {
-                return Err(Error::Stopped { name: name(), status: STALLED.to_owned(), console: self.console()? });
-            }
             // Either wakes the loop; both are looked at again.
             tokio::time::timeout(TICK, qmp.news()).await.ok();
             if qmp.is_closed() {
@@ -143,10 +133,10 @@ impl Waiting<'_> {
         }
     }
 
-    fn says(&self, text: &[u8]) -> Result<bool> {
+    fn says_panic(&self) -> Result<bool> {
         let fresh = console::length(self.directory)?.saturating_sub(self.skip);
         let tail = disk::tail(console::log(self.directory), fresh.min(64 * 1024))?;
-        Ok(memchr::memmem::find(&tail, text).is_some())
+        Ok(tail.windows(PANIC.len()).any(|window| window == PANIC))
     }
 
     fn is_silent(&self) -> Result<bool> {

@@ -16,7 +16,7 @@ use crate::qemu::machine::{Accelerator, Choice, Machine};
 use crate::qemu::process::{Guarded, Handle};
 use crate::qemu::program::QemuProgram;
 use crate::qemu::qmp::Qmp;
-use crate::qemu::ready::{self, Waiting};
+use crate::qemu::ready::Waiting;
 use crate::qemu::ssh;
 use crate::qemu::state::State;
 use crate::qemu::wire::Wire;
@@ -138,23 +138,13 @@ impl Vm {
 
     /// Waits until the guest is ready, at most for `limit`. Fails early, with the end of the console, if the
     /// guest panics, reboots in a loop or ends. A machine whose accelerator was left to rave and that KVM
-    /// fails is started once more under software emulation, and so is one for which that has lost a timer, as it may on
-    /// a busy host; the limit then begins anew.
+    /// fails is started once more under software emulation; the limit then begins anew.
     pub fn wait_ready(&mut self, until: Ready, limit: Duration, report: &dyn Report) -> Result<()> {
         match self.wait_once(until, limit, report) {
             Err(Error::Stopped { status, console, .. }) if self.may_fall_back(&status) => {
                 let end = console.lines().next_back().unwrap_or("no output");
                 report.event(Event::Note(format!("the machine stopped under KVM with {status} ({end})")));
-                if let Some(owner) = &self.owner {
-                    accel::gave_up(&owner.program, &owner.root, &status, report)?;
-                }
-                self.start_again(report)?;
-                self.wait_once(until, limit, report)
-            }
-            Err(Error::Stopped { status, .. }) if status == ready::STALLED && self.owner.is_some() => {
-                report
-                    .event(Event::Note(format!("software emulation has left {status}: the machine starts once more")));
-                self.start_again(report)?;
+                self.fall_back(&status, report)?;
                 self.wait_once(until, limit, report)
             }
             result => result,
@@ -163,13 +153,7 @@ impl Vm {
 
     fn wait_once(&mut self, until: Ready, limit: Duration, report: &dyn Report) -> Result<()> {
         let silence = self.may_fall_back("internal-error").then_some(SILENCE);
-        let waiting = Waiting {
-            name: &self.state.name,
-            directory: &self.directory,
-            silence,
-            stalls: self.state.accelerator == Accelerator::Tcg,
-            skip: self.history,
-        };
+        let waiting = Waiting { name: &self.state.name, directory: &self.directory, silence, skip: self.history };
         self.engine.run(waiting.wait(&mut self.qmp, until, limit, report))?;
         self.history = console::length(&self.directory)?;
         Ok(())
@@ -177,13 +161,13 @@ impl Vm {
 
     fn may_fall_back(&self, status: &str) -> bool {
         let chosen_by_rave = self.owner.as_ref().is_some_and(|owner| owner.machine.accelerator == Choice::Auto);
-        let accelerator_failed = accel::is_failure(status) || status == ready::SILENT;
+        let accelerator_failed = accel::is_failure(status) || status == crate::qemu::ready::SILENT;
         chosen_by_rave && accelerator_failed && self.state.accelerator == Accelerator::Kvm
     }
 
-    /// Starts the machine anew, under software emulation.
-    fn start_again(&mut self, report: &dyn Report) -> Result<()> {
+    fn fall_back(&mut self, reason: &str, report: &dyn Report) -> Result<()> {
         let Some(owner) = &mut self.owner else { return Ok(()) };
+        accel::gave_up(&owner.program, &owner.root, reason, report)?;
         let process = self.state.process.as_ref();
         if let Some(handle) = process.map(|process| process.handle()).transpose()?.flatten() {
             self.engine.finish(end(&handle))?;
@@ -193,14 +177,12 @@ impl Vm {
             disk::remove_file(self.directory.join(file::OVERLAY))?;
         }
         launch::furnish(&owner.machine, &self.directory, &self.state.base)?;
-        let history = console::length(&self.directory)?;
         let launch = launch::launch(&owner.machine, &owner.program, &self.directory, Accelerator::Tcg, report);
         let mut launched = self.engine.run(launch)?;
         if owner.machine.detach {
             launched.child.release();
         }
         (owner.child, owner.wire, self.qmp) = (launched.child, launched.wire, launched.qmp);
-        self.history = history;
         self.state.process = Some(launched.process);
         self.state.accelerator = Accelerator::Tcg;
         self.state.forwards = launched.decided.forwards;

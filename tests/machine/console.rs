@@ -46,12 +46,6 @@ impl Console {
         self.keyboard.write_all(text.as_bytes()).unwrap();
     }
 
-    /// Waits until the machine has left it.
-    pub fn ends(mut self) {
-        self.terminal.wait().unwrap();
-        self.reader.join().unwrap();
-    }
-
     /// Leaves by Ctrl-].
     pub fn leave(mut self) {
         self.types("\x1d");
