@@ -13,6 +13,8 @@ use crate::probe::{Answer, BruteForce, Probe};
 
 /// How long a machine may take to notice that it is enough, or that it is forgiven.
 const NOTICE: Duration = Duration::from_secs(20);
+/// Logins that may be refused while it notices.
+const MORE: u16 = 10;
 /// Pause between looks at whether it has.
 const LOOK: Duration = Duration::from_millis(300);
 /// How long a machine may take to say that it is there: the firewall drops what comes from an address that is kept out.
@@ -77,6 +79,10 @@ impl Outside {
                         Ordering::Less => end = Instant::now() + NOTICE,
                         // It is about to be noticed, and then a login would hang.
                         Ordering::Equal => drop(interrupt::pause(LOOK * 6)),
+                        // Soon the limit of new connections would look the same.
+                        Ordering::Greater if told.refused >= tries.saturating_add(MORE) => {
+                            return Answer::BruteForce(told);
+                        }
                         Ordering::Greater => {}
                     }
                 }
