@@ -183,19 +183,16 @@ pub fn over_ssh(
     check(context, &subject, &Wanted { skip, ..Wanted::default() }, &Programs::default(), Limits::default())
 }
 
-/// What is not well, the worst first.
+/// What is wrong with a machine, a line for each check, the worst first; nothing if it is healthy and every check had an
+/// answer.
 pub fn troubles(report: &Report) -> Vec<String> {
-    let rows = check::trouble_rows(report).into_iter().filter(|row| row.verdict > Verdict::Warning);
-    rows.map(|row| format!("{}: expected {}, observed {}", row.id, row.expected, row.observed)).collect()
-}
-
-/// What is wrong with a machine, a line for each check; nothing if it is healthy and every check had an answer.
-pub fn unwell(report: &Report) -> Option<String> {
     if matches!(end(report, false), Ok(Status::Done)) {
-        return None;
+        return Vec::new();
     }
-    let troubles = troubles(report);
-    Some(if troubles.is_empty() { "nothing was checked".to_owned() } else { troubles.join("\n") })
+    let rows = check::trouble_rows(report).into_iter().filter(|row| row.verdict > Verdict::Warning);
+    let troubles: Vec<String> =
+        rows.map(|row| format!("{}: expected {}, observed {}", row.id, row.expected, row.observed)).collect();
+    if troubles.is_empty() { vec!["nothing was checked".to_owned()] } else { troubles }
 }
 
 /// What a report means for the exit status.

@@ -87,7 +87,8 @@ pub fn run(arguments: &cli::Deploy, context: &Context) -> Result<Status> {
         tasks.push(Task { machine, way, release, actions });
     }
     if arguments.plan {
-        return Ok(show_plan(context, &tasks, arguments.exit_code));
+        let planned: Vec<_> = tasks.iter().map(planned).collect();
+        return Ok(rollout::show(context, &planned, arguments.exit_code));
     }
     if arguments.dry_run {
         show_commands(context, &tasks);
@@ -219,26 +220,14 @@ fn perform(
     way.apply(context, &order, identity.map(Identity::expose))
 }
 
-fn show_plan(context: &Context, tasks: &[Task<'_>], exit_code: bool) -> Status {
-    let changes = tasks.iter().any(|task| !task.actions.is_empty());
-    if context.ui.is_json() {
-        let told = tasks.iter().map(|task| {
-            json!({
-                "machine": task.machine.name,
-                "host": task.machine.host_name(),
-                "release": task.release.title(),
-                "actions": task.actions,
-            })
-        });
-        context.ui.print_json(&told.collect::<Vec<_>>());
-    } else {
-        for task in tasks {
-            let lines: Vec<String> = task.actions.iter().map(|action| format!("  {}", words(action))).collect();
-            let lines = if lines.is_empty() { "  nothing to do".to_owned() } else { lines.join("\n") };
-            context.ui.print(format!("{} on {}\n{lines}", task.machine.name, task.machine.host_name()));
-        }
+fn planned(task: &Task<'_>) -> rollout::Planned {
+    rollout::Planned {
+        machine: task.machine.name.to_string(),
+        place: task.machine.host_name(),
+        release: task.release.title(),
+        actions: task.actions.iter().map(|action| json!(action)).collect(),
+        words: task.actions.iter().map(words).collect(),
     }
-    if changes && exit_code { Status::Unwell } else { Status::Done }
 }
 
 fn words(action: &Action) -> String {

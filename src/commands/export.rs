@@ -13,10 +13,10 @@ use crate::images::Manifest;
 use crate::images::assemble::{ROOT, TREE, kind};
 use crate::images::layout::Sectors;
 use crate::images::plan::Piece;
-use crate::interrupt;
 use crate::store::Store;
 
 use super::building::{Manner, Prepared};
+use super::scratch::Scratch;
 use super::{Context, Failure, Result, Status, build, cloud_init, locking, running, store};
 
 /// The name of a directory for files that are not finished begins so.
@@ -61,14 +61,11 @@ pub fn run(arguments: &cli::Export, context: &Context) -> Result<Status> {
     wanted.iter().try_for_each(|path| expect_free(path))?;
     disk::create_dir_all(&arguments.output)?;
     let _one = tidy(&arguments.output)?;
-    let staging = disk::temp_dir_named(&arguments.output, UNFINISHED)?;
-    let path = staging.path().to_owned();
-    // Nobody is left to tell when the program is being interrupted.
-    let undo = interrupt::on_interrupt(move || drop(disk::remove_dir_all(path)));
+    let staging = Scratch::new(disk::temp_dir_named(&arguments.output, UNFINISHED)?);
     let job = Job { seed: seed.as_deref(), sectors, ..found.job(context, &formats, staging.path()) };
     let made = work(&job).map_err(|error| failed(error, &arguments.output))?;
     let records = publish(&made, &found.manifest, &arguments.output)?;
-    drop(undo);
+    drop(staging);
     tell(context, &found.manifest, &arguments.output, &records);
     Ok(Status::Done)
 }

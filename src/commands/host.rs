@@ -131,15 +131,14 @@ fn look(context: &Context, machine: &ImageName, ssh: &str, https: Option<String>
     let way = cli::Elsewhere { ssh: None, manifest: None, https, host_key: Some(host_key), ssh_key: Some(key) };
     let skip: &[&str] = if full { &[] } else { &units::SELDOM };
     let report = check::over_ssh(context, manifest, &format!("{user}@{ssh}"), &way, skip)?;
-    let status = check::end(&report, false);
-    let healthy = matches!(status, Ok(Status::Done));
-    let health = Health { healthy, time: jiff::Timestamp::now().as_second(), troubles: check::troubles(&report) };
+    let troubles = check::troubles(&report);
+    let health = Health { healthy: troubles.is_empty(), time: jiff::Timestamp::now().as_second(), troubles };
     for trouble in &health.troubles {
         context.ui.warn(trouble);
     }
     let place = Path::new("/var/lib/rave-check").join(machine.as_str()).join(units::REPORT);
     disk::write_atomic(place, &serde_json::to_vec(&health)?, 0o600)?;
-    status
+    check::end(&report, false)
 }
 
 /// systemd, by its own programs.

@@ -30,6 +30,7 @@ mod rehearse;
 mod run;
 mod running;
 mod schema;
+mod scratch;
 mod secrets;
 mod store;
 mod target;

@@ -29,7 +29,7 @@ struct Scene {
 
 #[test]
 fn a_machine_finds_itself_in_each_cloud_and_does_as_it_is_told() {
-    let lab = Lab::new();
+    let lab = Lab::alone();
     lab.good(&["lock", "cloud"]);
     lab.good(&["build", "cloud", "--output", lab.path().join("cloud").to_str().unwrap()]);
     let examples = examples();

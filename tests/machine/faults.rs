@@ -39,7 +39,7 @@ impl Fault {
 
 #[test]
 fn a_machine_survives_what_goes_wrong_or_refuses_to_run_and_says_why() {
-    let lab = Lab::new();
+    let lab = Lab::beside();
     lab.good(&RUN);
     lab.root(NAME, "echo acknowledged > /var/home/note; sync");
     reported(&lab);
@@ -121,7 +121,7 @@ fn corrupted(lab: &Lab) {
     let far = lab.rave(&["vm", "fault", NAME, "flipped-byte", "--at", "99999999999"]);
     assert!(far.status == Some(1) && far.stderr.contains("and none at 99999999999"), "{far:?}");
     lab.good(&["vm", "fault", NAME, "power-cut"]);
-    let ended = lab.rave(&[&RUN[..], &["--timeout", "90"]].concat());
+    let ended = lab.rave(&[&RUN[..], &["--timeout", "240"]].concat());
     assert_eq!(ended.status, Some(2), "{ended:?}");
     assert!(ended.stderr.contains("machine faulty reboots in a loop"), "{ended:?}");
     assert!(ended.stderr.contains("verity") && ended.stderr.contains("is corrupted"), "{ended:?}");

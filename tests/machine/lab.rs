@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
 use rave::disk;
@@ -15,8 +15,8 @@ use crate::copy::copy;
 
 const RAVE: &str = env!("CARGO_BIN_EXE_rave");
 
-/// Two processors boot one machine at a time.
-static ONE: Mutex<()> = Mutex::new(());
+/// Whose turn it is on few processors.
+static TURN: RwLock<()> = RwLock::new(());
 static BUILT: OnceLock<()> = OnceLock::new();
 
 /// Kept from run to run, so that packages are fetched once.
@@ -28,7 +28,13 @@ pub fn shared(name: &str) -> PathBuf {
 pub struct Lab {
     root: TempDir,
     project: PathBuf,
-    _one: MutexGuard<'static, ()>,
+    _turn: Turn,
+}
+
+#[expect(dead_code, reason = "what counts is how long they are held")]
+enum Turn {
+    Beside(RwLockReadGuard<'static, ()>),
+    Alone(RwLockWriteGuard<'static, ()>),
 }
 
 /// One thing wrong in a machine: what breaks it, what mends it, and the checks that must see it.
@@ -48,14 +54,22 @@ pub struct Ended {
 }
 
 impl Lab {
-    /// An empty world beside a locked and built project.
-    pub fn new() -> Self {
-        let one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+    /// An empty world with a locked and built project, while nobody else's machine takes time from its own.
+    pub fn alone() -> Self {
+        Self::new(Turn::Alone(TURN.write().unwrap_or_else(PoisonError::into_inner)))
+    }
+
+    /// The same, for a scenario that may take longer: much of it is waiting, in which another of this kind goes on.
+    pub fn beside() -> Self {
+        Self::new(Turn::Beside(TURN.read().unwrap_or_else(PoisonError::into_inner)))
+    }
+
+    fn new(turn: Turn) -> Self {
         let root = tempfile::tempdir().unwrap();
         for name in ["state", "tmp", "home"] {
             disk::create_dir_all(root.path().join(name)).unwrap();
         }
-        let lab = Self { root, project: shared("project"), _one: one };
+        let lab = Self { root, project: shared("project"), _turn: turn };
         BUILT.get_or_init(|| lab.build());
         lab
     }
@@ -244,7 +258,7 @@ pub fn signal(child: &Child, signal: rustix::process::Signal) {
 
 /// Waits until `ready` gives something.
 pub fn wait_for<T>(what: &str, mut ready: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + Duration::from_secs(120);
+    let deadline = Instant::now() + Duration::from_secs(240);
     loop {
         if let Some(value) = ready() {
             return value;

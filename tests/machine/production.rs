@@ -25,7 +25,7 @@ struct Scene {
 
 impl Scene {
     fn new() -> Self {
-        let mut lab = Lab::new();
+        let mut lab = Lab::alone();
         let project = lab.path().join("project");
         copy(&shared("project"), &project);
         // What webhooks are for; the image itself has no handler.

@@ -12,7 +12,10 @@ use crate::lab::wait_for;
 /// A machine's HTTPS port, seen from the host.
 pub struct Site {
     runtime: Runtime,
+    /// With a connection for each request: a server that ended an idle one would be noticed too late between two requests.
     client: Client,
+    /// With connections that are used again.
+    hasty: Client,
     port: u16,
 }
 
@@ -30,10 +33,12 @@ impl Site {
         // A second scenario in this process finds it installed.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let authority = Certificate::from_pem(authority.as_bytes()).unwrap();
-        let client = Client::builder().tls_certs_only([authority]).https_only(true).no_proxy();
-        let client = client.timeout(Duration::from_secs(60)).build().unwrap();
+        let client = |idle| {
+            let client = Client::builder().tls_certs_only([authority.clone()]).https_only(true).no_proxy();
+            client.timeout(Duration::from_secs(60)).pool_max_idle_per_host(idle).build().unwrap()
+        };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        Self { runtime, client, port }
+        Self { runtime, client: client(0), hasty: client(usize::MAX), port }
     }
 
     /// One request to https://localhost. A check has used up what one address may send: who is told to wait does so.
@@ -59,7 +64,7 @@ impl Site {
             let mut asked = JoinSet::new();
             for number in 0..count + width {
                 if number < count {
-                    asked.spawn(send(self.client.get(&url)));
+                    asked.spawn(send(self.hasty.get(&url)));
                 }
                 if number >= width
                     && let Some(reply) = asked.join_next().await

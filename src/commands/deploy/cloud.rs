@@ -83,10 +83,13 @@ pub fn run(arguments: &cli::Deploy, context: &Context, target: &Target, declared
     let actions: Vec<Option<Action>> = machines_wanted.iter().map(|wanted| plan(wanted, &all)).collect();
     let launches = actions.iter().any(|action| matches!(action, Some(Action::Launch { .. })));
     if arguments.plan {
-        let missing = launches && !runner.has_image(&release).map_err(failed)?;
-        show::plan(context, declared, &release, missing, &machines_wanted, &actions);
-        let changes = actions.iter().any(Option::is_some);
-        return Ok(if changes && arguments.exit_code { Status::Unwell } else { Status::Done });
+        let place = declared.place.title();
+        if launches && !runner.has_image(&release).map_err(failed)? {
+            context.ui.say(format!("image {} has to be uploaded and registered in {place}", release.name()));
+        }
+        let planned = machines_wanted.iter().zip(&actions);
+        let planned: Vec<_> = planned.map(|(wanted, action)| show::planned(&place, wanted, action.as_ref())).collect();
+        return Ok(rollout::show(context, &planned, arguments.exit_code));
     }
     if launches {
         let file = || tools.file(calls.format(), &built.bootable, manifest);

@@ -7,7 +7,6 @@ mod verbs;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
 use crate::cli;
 use crate::cloud::render::{self, Identity as Given, Wishes};
@@ -29,6 +28,7 @@ use crate::store::Store;
 use crate::system::Cloud;
 
 use super::super::building::Manner;
+use super::super::scratch::Scratch;
 use super::super::{Context, Failure, Result, Status, build, cloud_init, locking, store};
 use super::rollout as shared;
 
@@ -41,9 +41,7 @@ struct Wanted {
     archive: PathBuf,
     /// Digest of its manifest in a registry.
     image: Digest,
-    // Nobody is left to tell when the program is being interrupted.
-    _undo: interrupt::Registered,
-    _directory: TempDir,
+    _directory: Scratch,
     /// Keeps what it was made of from `rave store gc`.
     _store: Store,
 }
@@ -85,7 +83,8 @@ pub fn run(arguments: &cli::Deploy, context: &Context, target: &Target, cluster:
         tasks.push(Task { machine: machine.clone(), wanted, found, actions });
     }
     if arguments.plan {
-        return Ok(show_plan(context, cluster, &tasks, arguments.exit_code));
+        let planned: Vec<_> = tasks.iter().map(|task| planned(cluster, task)).collect();
+        return Ok(shared::show(context, &planned, arguments.exit_code));
     }
     // From here on Ctrl-C ends what is waited for, and says what there is.
     let _left = interrupt::leave_to_machine();
@@ -172,12 +171,10 @@ fn wanted(arguments: &cli::Deploy, context: &Context, target: &Target, cluster: 
         let hint = format!("write `ephemeral: true` in targets/{}.yaml if that is all right", target.name);
         return Err(Failure::request(text).hint(hint));
     }
-    let directory = disk::temp_dir()?;
-    let path = directory.path().to_owned();
-    let undo = interrupt::on_interrupt(move || drop(disk::remove_dir_all(path)));
+    let directory = Scratch::new(disk::temp_dir()?);
     let archive = super::super::export::one(context, prepared, Format::ContainerDisk, directory.path())?;
     let image = export::manifest_digest(&archive).map_err(Failure::error)?;
-    Ok(Wanted { manifest, archive, image, _undo: undo, _directory: directory, _store: store })
+    Ok(Wanted { manifest, archive, image, _directory: directory, _store: store })
 }
 
 fn send(context: &Context, push: &Push<'_>, wanted: &Wanted) -> Result<()> {
@@ -218,22 +215,14 @@ fn user_data(target: &Target, key: &str, identity: Option<&Identity>) -> Result<
     Ok(zeroize::Zeroizing::new(render::render(&wishes, Some(Cloud::NoCloud)).map_err(Failure::error)?))
 }
 
-fn show_plan(context: &Context, cluster: &Cluster, tasks: &[Task], exit_code: bool) -> Status {
-    let place = verbs::place(cluster);
-    if context.ui.is_json() {
-        let told = tasks.iter().map(|task| {
-            json!({"machine": task.machine, "host": place, "release": title(&task.wanted), "actions": task.actions})
-        });
-        context.ui.print_json(&told.collect::<Vec<_>>());
-    } else {
-        for task in tasks {
-            let lines: Vec<String> = task.actions.iter().map(|action| format!("  {}", super::words(action))).collect();
-            let lines = if lines.is_empty() { "  nothing to do".to_owned() } else { lines.join("\n") };
-            context.ui.print(format!("{} in {place}\n{lines}", task.machine));
-        }
+fn planned(cluster: &Cluster, task: &Task) -> shared::Planned {
+    shared::Planned {
+        machine: task.machine.to_string(),
+        place: verbs::place(cluster),
+        release: title(&task.wanted),
+        actions: task.actions.iter().map(|action| json!(action)).collect(),
+        words: task.actions.iter().map(super::words).collect(),
     }
-    let changes = tasks.iter().any(|task| !task.actions.is_empty());
-    if changes && exit_code { Status::Unwell } else { Status::Done }
 }
 
 fn failed(error: rollout::Error) -> Failure {

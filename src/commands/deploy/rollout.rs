@@ -54,6 +54,36 @@ pub fn end(context: &Context, target: &str, told: &[Value], is_well: bool) -> St
     if is_well { Status::Done } else { Status::Unwell }
 }
 
+/// What a roll-out would do to a machine.
+pub struct Planned {
+    pub machine: String,
+    /// The host, cloud or cluster that it is in.
+    pub place: String,
+    /// The version that it would run.
+    pub release: String,
+    /// For programs.
+    pub actions: Vec<Value>,
+    /// For people, a line for each action.
+    pub words: Vec<String>,
+}
+
+/// Shows what a roll-out would do; `exit_code` has the status say whether it is anything.
+pub fn show(context: &Context, planned: &[Planned], exit_code: bool) -> Status {
+    if context.ui.is_json() {
+        let told = planned.iter().map(|Planned { machine, place, release, actions, .. }| {
+            json!({"machine": machine, "host": place, "release": release, "actions": actions})
+        });
+        context.ui.print_json(&told.collect::<Vec<_>>());
+    } else {
+        for Planned { machine, place, words, .. } in planned {
+            let words = if words.is_empty() { "nothing to do".to_owned() } else { words.join("\n  ") };
+            context.ui.print(format!("{machine} on {place}\n  {words}"));
+        }
+    }
+    let changes = planned.iter().any(|planned| !planned.actions.is_empty());
+    if changes && exit_code { Status::Unwell } else { Status::Done }
+}
+
 /// An image that nobody could check.
 pub fn no_ssh(image: &str) -> Failure {
     Failure::request(format!("{image} lets nobody in by SSH, so that it could not be checked"))

@@ -130,6 +130,7 @@ impl Render<'_> {
     }
 
     pub(super) fn ssh(&mut self, node: &Node, by: &By) {
+        let tries: Option<u16> = self.number(node, "bans", 0).filter(|tries| *tries > 0);
         let errors = &mut self.errors;
         let mut texts = |key: &str| {
             let found = node.get(key).map(|node| fields::texts(node, &format!("`{key}`"), errors));
@@ -137,9 +138,13 @@ impl Render<'_> {
         };
         let (kex, host_keys, ciphers, macs) = (texts("kex"), texts("host-keys"), texts("ciphers"), texts("macs"));
         let pardon: Vec<String> = texts("pardon");
-        let tries = node.get("bans").and_then(|node| fields::text(node, "`bans`", errors));
-        let bans = tries.and_then(|tries| tries.parse().ok()).filter(|tries| *tries > 0 && !pardon.is_empty());
-        let bans = bans.map(|tries| Bans { tries, pardon });
+        if tries.is_some() && pardon.is_empty() {
+            errors.push(Diagnostic::error(
+                &node.origin,
+                "`bans` needs `pardon`, the command that lets an address in again",
+            ));
+        }
+        let bans = tries.map(|tries| Bans { tries, pardon });
         let user = node.get("user").and_then(|node| fields::text(node, "`user`", errors));
         let file = node.get("host-key-file").and_then(|node| fields::name(node, "`host-key-file`", errors));
         let (Some(user), Some(host_key_file)) = (user, file) else { return };

@@ -46,7 +46,10 @@ impl Render<'_> {
     }
 
     /// A whole number that is not below `min`; nothing where there is none.
-    fn number<T: std::str::FromStr + PartialOrd + From<u8>>(&mut self, node: &Node, key: &str, min: u8) -> Option<T> {
+    pub(super) fn number<T>(&mut self, node: &Node, key: &str, min: u8) -> Option<T>
+    where
+        T: std::str::FromStr + PartialOrd + From<u8>,
+    {
         let value = node.get(key)?;
         let text = fields::text(value, &format!("`{key}`"), &mut self.errors)?;
         let number = text.parse().ok().filter(|number| *number >= T::from(min));

@@ -286,6 +286,8 @@ fn contributions_are_checked() {
         ("users: { a: { uid: 900, group: users, description: 'a:b' } }", "cannot hold `:`"),
         ("open: [tcp/0]", "\"tcp/0\" is not a port (write the protocol"),
         ("stages: [nope]", "there is no stage `nope`"),
+        ("ssh: { user: a, host-key-file: /k, bans: many }", "`bans` must be a whole number from 0, not many"),
+        ("ssh: { user: a, host-key-file: /k, bans: 5 }", "`bans` needs `pardon`"),
         ("https: { a: { certificate: /c } }", "`a` has no `port`"),
         ("https: { a: { port: 0, certificate: /c } }", "`port` must be a whole number from 1, not 0"),
         ("https: { a: { port: 70000, certificate: /c } }", "`port` must be a whole number from 1, not 70000"),

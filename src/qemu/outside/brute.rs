@@ -15,6 +15,8 @@ use crate::probe::{Answer, BruteForce, Probe};
 const NOTICE: Duration = Duration::from_secs(20);
 /// Logins that may be refused while it notices.
 const MORE: u16 = 10;
+/// After which what was refused before its pardon has been read by whoever counts it.
+const READ: Duration = Duration::from_secs(3);
 /// Pause between looks at whether it has.
 const LOOK: Duration = Duration::from_millis(300);
 /// How long a machine may take to say that it is there: the firewall drops what comes from an address that is kept out.
@@ -111,6 +113,9 @@ impl Outside {
             told.let_in = matches!(stranger.once(&enter), Answer::SshLogin { .. });
             interrupt::pause(LOOK);
         }
+        // Refusals that are counted only now would have it kept out again, and with it all of this host.
+        interrupt::pause(self.left(READ));
+        told.said = [told.said, pardon()].join("; ");
         Answer::BruteForce(told)
     }
 }

@@ -9,6 +9,7 @@ use crate::deploy::cloud::{Declared, Release, Upload, Wanted, blocks};
 
 use super::super::super::running::Bootable;
 use super::super::super::{Context, Result, Status};
+use super::super::rollout::Planned;
 
 /// All calls, as a script.
 pub fn script_of(
@@ -38,37 +39,23 @@ pub fn script_of(
     Ok(Status::Done)
 }
 
-/// What would change.
-pub fn plan(
-    context: &Context,
-    declared: &Declared,
-    release: &Release,
-    missing: bool,
-    wanted: &[Wanted<'_>],
-    actions: &[Option<Action>],
-) {
-    let place = declared.place.title();
-    if context.ui.is_json() {
-        let machines = wanted.iter().zip(actions).map(|(wanted, action)| {
-            json!({"machine": wanted.machine.name, "host": place, "release": release.title(), "actions": action.iter().collect::<Vec<_>>()})
-        });
-        return context.ui.print_json(&machines.collect::<Vec<_>>());
-    }
-    if missing {
-        context.ui.print(format!("image {} in {place}\n  upload and register it", release.name()));
-    }
-    for (wanted, action) in wanted.iter().zip(actions) {
-        let words = match action {
-            None => "nothing to do".to_owned(),
-            Some(Action::Launch { from: None, to }) => format!("launch an instance of {to}, check it"),
-            Some(Action::Launch { from: Some(from), to }) => {
-                format!("launch an instance of {to}, check it, remove that of {from}")
-            }
-            Some(Action::Start) => "start it, check it".to_owned(),
-            Some(Action::Check) => "end the deployment that was cut short: check it".to_owned(),
-            Some(Action::Retire) => "end the deployment that was cut short: remove what ran before".to_owned(),
-        };
-        context.ui.print(format!("{} in {place}\n  {words}", wanted.machine.name));
+/// What would become of one machine.
+pub fn planned(place: &str, wanted: &Wanted<'_>, action: Option<&Action>) -> Planned {
+    let words = action.map(|action| match action {
+        Action::Launch { from: None, to } => format!("launch an instance of {to}, check it"),
+        Action::Launch { from: Some(from), to } => {
+            format!("launch an instance of {to}, check it, remove that of {from}")
+        }
+        Action::Start => "start it, check it".to_owned(),
+        Action::Check => "end the deployment that was cut short: check it".to_owned(),
+        Action::Retire => "end the deployment that was cut short: remove what ran before".to_owned(),
+    });
+    Planned {
+        machine: wanted.machine.name.to_string(),
+        place: place.to_owned(),
+        release: wanted.release.title(),
+        actions: action.map(|action| json!(action)).into_iter().collect(),
+        words: words.into_iter().collect(),
     }
 }
 

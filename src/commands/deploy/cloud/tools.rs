@@ -17,6 +17,7 @@ use crate::interrupt;
 use crate::tool::{self, Tool};
 
 use super::super::super::running::Bootable;
+use super::super::super::scratch::Scratch;
 use super::super::super::{Context, Failure, Result, check, failure};
 use super::Ready;
 
@@ -36,21 +37,17 @@ pub struct Tools<'a> {
     declared: &'a Declared,
     /// What machines are held against, if that is asked for.
     manifest: Option<&'a Manifest>,
-    scratch: tempfile::TempDir,
+    scratch: Scratch,
     notes: PathBuf,
-    _undo: interrupt::Registered,
 }
 
 impl<'a> Tools<'a> {
     /// With a private directory, which goes when this does.
     pub fn new(context: &'a Context, declared: &'a Declared, manifest: Option<&'a Manifest>) -> Result<Self> {
         disk::create_dir_all(&context.state)?;
-        let scratch = disk::temp_dir_named(&context.state, ".rave-cloud-")?;
-        let path = scratch.path().to_owned();
-        // Nobody is left to tell when the program is being interrupted.
-        let undo = interrupt::on_interrupt(move || drop(disk::remove_dir_all(path)));
+        let scratch = Scratch::new(disk::temp_dir_named(&context.state, ".rave-cloud-")?);
         let notes = context.state.join("uploads");
-        Ok(Self { context, declared, manifest, scratch, notes, _undo: undo })
+        Ok(Self { context, declared, manifest, scratch, notes })
     }
 
     /// The file that is uploaded.
@@ -149,7 +146,7 @@ impl Hands for Tools<'_> {
         let mut waited = Duration::ZERO;
         loop {
             let told = match check::over_ssh(self.context, manifest.clone(), &place, &way, &[]) {
-                Ok(report) => return Ok(check::unwell(&report)),
+                Ok(report) => return Ok(Some(check::troubles(&report).join("\n")).filter(|told| !told.is_empty())),
                 Err(Failure::Interrupted) => return Err(Error::Interrupted),
                 Err(Failure::Error { error, .. }) => failure::chain(error.as_ref()),
                 Err(Failure::Request { message, .. }) => message,

@@ -20,7 +20,7 @@ use crate::tool::Tool;
 
 use super::super::super::failure::chain;
 use super::super::super::generations::Generations;
-use super::super::super::{Context, Failure, Result, Status, check, project, store};
+use super::super::super::{Context, Failure, Result, check, project, store};
 use super::forward::Forward;
 
 /// How long kubectl may take, longer than what it is told to wait for, and how much it may print, in bytes.
@@ -142,11 +142,7 @@ impl<'a> Kubectl<'a> {
         };
         let user = manifest.expect.ssh.as_ref().map_or("root", |ssh| ssh.user.as_str()).to_owned();
         let report = check::over_ssh(self.context, manifest, &format!("{user}@127.0.0.1:{ssh}"), &way, &[])?;
-        match check::end(&report, false) {
-            Ok(Status::Done) => Ok(Vec::new()),
-            Ok(_) => Ok(check::troubles(&report)),
-            Err(failure) => Err(failure),
-        }
+        Ok(check::troubles(&report))
     }
 }
 
