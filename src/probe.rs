@@ -5,6 +5,7 @@
 mod answer;
 mod place;
 mod request;
+mod seen;
 mod suite;
 
 use std::collections::BTreeSet;
@@ -14,11 +15,12 @@ use serde::{Deserialize, Serialize};
 use crate::name::GuestPath;
 
 pub use answer::{
-    Answer, Answered, BruteForce, Burst, Cgroup, Delivered, Ended, FileSystem, HttpReply, JournalEntry, Mount, Ports,
-    Pressure, Resources, Scan, SecretFile, Socket, SshOffer, SshRefusal, TlsReport, Unit, Verity,
+    Answer, Answered, Cgroup, FileSystem, JournalEntry, Mount, Pressure, Resources, Scan, SecretFile, Socket, Unit,
+    Verity,
 };
 pub use place::{HttpUrl, JsonPath, Place, Service};
 pub use request::{Rate, Request, SigningScheme};
+pub use seen::{BruteForce, Burst, Delivered, Ended, HttpReply, Ports, SshOffer, SshRefusal, TlsReport};
 pub use suite::{NotASuite, Suite};
 
 /// One question.

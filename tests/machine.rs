@@ -22,6 +22,8 @@ mod https;
 mod lab;
 #[path = "machine/library.rs"]
 mod library;
+#[path = "machine/package.rs"]
+mod package;
 #[path = "machine/persist.rs"]
 mod persist;
 #[path = "machine/processes.rs"]

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::ask::{Question, ask};
 use super::judge::{judge, left_out};
-use super::{Report, Stage, StageReport, Target};
+use super::{CheckReport, Report, Stage, StageReport, Target, Verdict};
 use crate::probe::{Answered, Probe, Side};
 
 /// What the user asked to see.
@@ -69,8 +69,9 @@ impl Wanted {
     }
 }
 
-/// Checks a machine. `answer` gets the different probes of one stage and gives one answer for each, in order; what
-/// it leaves out counts as unavailable. `each` sees every stage as it ends, and says whether it shall be asked once more.
+/// Checks a machine. `answer` gets different probes of one stage and gives one answer for each, in order; what it leaves
+/// out counts as unavailable. `each` sees every stage as it ends, and says whether what is not well in it shall be asked
+/// once more.
 pub fn run(
     target: &Target,
     wanted: &Wanted,
@@ -78,36 +79,47 @@ pub fn run(
     each: &mut dyn FnMut(&StageReport) -> bool,
 ) -> Report {
     let stages = Stage::ALL.map(|stage| {
-        let mut report = run_stage(stage, target, wanted, answer);
-        while each(&report) {
-            report = run_stage(stage, target, wanted, answer);
+        let questions = wanted.questions(stage, target);
+        if questions.is_empty() && !(wanted.is_everything() && super::applies(stage, target)) {
+            let report = StageReport::not_applicable(stage);
+            each(&report);
+            return report;
         }
-        report
+        let mut known = BTreeMap::new();
+        loop {
+            let asked: Vec<Probe> =
+                wanted.probes(stage, target).into_iter().filter(|probe| !known.contains_key(probe)).collect();
+            if !asked.is_empty() {
+                let answers = answer(stage, &asked);
+                known.extend(asked.into_iter().zip(answers));
+            }
+            let report = StageReport::new(stage, judged(&questions, target, wanted, &known));
+            if !each(&report) {
+                return report;
+            }
+            let is_well = |check: &CheckReport| matches!(check.verdict, Verdict::Healthy | Verdict::Warning);
+            for (question, _) in questions.iter().zip(&report.checks).filter(|(_, check)| !is_well(check)) {
+                question.probes.iter().for_each(|probe| drop(known.remove(probe)));
+            }
+        }
     });
     Report::new(stages.into())
 }
 
-fn run_stage(
-    stage: Stage,
+fn judged(
+    questions: &[Question],
     target: &Target,
     wanted: &Wanted,
-    answer: &mut dyn FnMut(Stage, &[Probe]) -> Vec<Answered>,
-) -> StageReport {
-    let questions = wanted.questions(stage, target);
-    if questions.is_empty() && !(wanted.is_everything() && super::applies(stage, target)) {
-        return StageReport::not_applicable(stage);
-    }
-    let probes = wanted.probes(stage, target);
-    let answers = if probes.is_empty() { Vec::new() } else { answer(stage, &probes) };
-    let answers: BTreeMap<&Probe, &Answered> = probes.iter().zip(&answers).collect();
+    answers: &BTreeMap<Probe, Answered>,
+) -> Vec<CheckReport> {
     let silence = Answered::unavailable("no answer");
     let judged = questions.iter().map(|question| {
         if let Some(reason) = wanted.leaves_out(question) {
             return left_out(question, reason);
         }
         let given: Vec<&Answered> =
-            question.probes.iter().map(|probe| answers.get(probe).copied().unwrap_or(&silence)).collect();
+            question.probes.iter().map(|probe| answers.get(probe).unwrap_or(&silence)).collect();
         judge(question, target, &given)
     });
-    StageReport::new(stage, judged.collect())
+    judged.collect()
 }

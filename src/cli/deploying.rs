@@ -1,5 +1,7 @@
 //! The commands that have images run elsewhere, as they are typed.
 
+use std::path::PathBuf;
+
 use clap::{Args, Subcommand};
 
 use super::Variant;
@@ -166,6 +168,9 @@ pub enum Host {
     Await {
         /// The machine
         machine: String,
+        /// It is a container: where its image is
+        #[arg(long, value_name = "DIRECTORY")]
+        container: Option<PathBuf>,
     },
     /// Have the machine shut down (ExecStop)
     PowerOff {
@@ -185,6 +190,9 @@ pub enum Host {
         /// Also ask what is not asked every few minutes
         #[arg(long)]
         full: bool,
+        /// It is a container: do not ask what only a machine of its own has
+        #[arg(long)]
+        container: bool,
     },
 }
 

@@ -8,7 +8,7 @@ mod show;
 mod suites;
 mod watch;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use crate::check::{self, Outside, Report, Stage, StageReport, Target, Verdict, Wanted};
@@ -248,20 +248,23 @@ fn check(
             let none = || Answered::unavailable("no answer");
             probes.iter().map(|probe| known.remove(probe).unwrap_or_else(none)).collect()
         };
-        let mut told = BTreeSet::new();
+        let began = Instant::now();
+        let mut asked = BTreeMap::new();
         let mut again = |report: &StageReport| {
+            let age = asked.get(&report.stage).unwrap_or(&began).elapsed();
             let early = !limits.at_once
                 && report.may_settle()
                 && until.saturating_duration_since(Instant::now()) > StageReport::PAUSE
                 && !interrupt::heard()
-                && is_young(&subject.inside);
+                && was_young(&subject.inside, age);
             if early {
-                if told.insert(report.stage) {
+                if !asked.contains_key(&report.stage) {
                     context
                         .ui
-                        .say(format!("{}: the machine is young, and this may settle; asking again", report.stage));
+                        .say(format!("{}: the machine was young, and this may settle; asking again", report.stage));
                 }
                 interrupt::pause(StageReport::PAUSE);
+                asked.insert(report.stage, Instant::now());
             }
             early
         };
@@ -272,8 +275,9 @@ fn check(
     if interrupt::heard() { Err(Failure::Interrupted) } else { Ok(report) }
 }
 
-/// Whether a machine may still settle after its start, by its own clock. Of one that does not tell it is not known.
-fn is_young(inside: &Inside<'_>) -> bool {
+/// Whether a machine could still settle after its start when it was asked, `age` ago, by its own clock: all is asked at
+/// first, and what a late stage was told is judged late. Of one that does not tell it is not known.
+fn was_young(inside: &Inside<'_>, age: Duration) -> bool {
     let script = "cut -d' ' -f1 /proc/uptime; systemctl show --value --property=FinishTimestampMonotonic";
     let times = || {
         let told = String::from_utf8(inside.run(&["/bin/sh", "-c", script], b"", LOOK * 30).ok()?).ok()?;
@@ -281,7 +285,7 @@ fn is_young(inside: &Inside<'_>) -> bool {
         let now = Duration::try_from_secs_f64(now.parse().ok()?).ok()?;
         Some((Duration::from_micros(finish.parse().ok()?), now))
     };
-    times().is_some_and(|(finish, now)| StageReport::is_young(finish, now))
+    times().is_some_and(|(finish, now)| StageReport::is_young(finish, now.saturating_sub(age)))
 }
 
 fn target(manifest: &Manifest, suites: Vec<Suite>) -> Target {

@@ -5,16 +5,19 @@ pub mod kubevirt;
 pub mod rollout;
 pub mod way;
 
+use std::path::PathBuf;
+
 use serde_json::json;
 
 use crate::cli;
 use crate::deploy::host::{Goods, Outcome};
 use crate::deploy::record::{FORMAT, Order};
-use crate::deploy::target::Machine;
-use crate::deploy::units::{self, Parts};
+use crate::deploy::target::{Engine, Kind, Machine};
+use crate::deploy::units::{self, Form, Parts};
 use crate::deploy::{Action, Facts, Release, Target, plan};
 use crate::digest::{Canonical, Digest};
 use crate::disk;
+use crate::export::{self, Format};
 use crate::images::Manifest;
 use crate::name::ImageName;
 use crate::origin::Source;
@@ -24,6 +27,7 @@ use crate::store::Store;
 use super::building::{Manner, Prepared};
 use super::run::of_image;
 use super::running::Bootable;
+use super::scratch::Scratch;
 use super::{Context, Failure, Result, Status, build, locking, project, store};
 
 use way::Way;
@@ -37,12 +41,23 @@ const TOOLS_FORMAT: &str = "rave deployed tools 1";
 pub struct Wanted {
     /// The pieces.
     pub bootable: Bootable,
+    /// The image as podman takes it, if it is to run in containers.
+    pub archive: Option<Archive>,
     /// The image.
     pub manifest: Manifest,
     /// The digest that the programs are kept by.
     pub tools: Digest,
     /// Keeps the pieces from `rave store gc`.
     _store: Store,
+}
+
+/// The image as podman takes it.
+pub struct Archive {
+    /// Where it is.
+    pub path: PathBuf,
+    file: Digest,
+    image: Digest,
+    _directory: Scratch,
 }
 
 /// What has to be done for one machine.
@@ -67,7 +82,7 @@ pub fn run(arguments: &cli::Deploy, context: &Context) -> Result<Status> {
     let variant = &arguments.variant;
     let asked = locking::evaluate(context, &arguments.image, &variant.set, variant.mode)?;
     let prepared = build::prepare(context, asked, Manner::default())?;
-    let wanted = wanted(context, &prepared)?;
+    let wanted = wanted(context, prepared, target.kind)?;
     if wanted.manifest.expect.ssh.is_none() {
         return Err(rollout::no_ssh(&arguments.image));
     }
@@ -153,11 +168,21 @@ fn identity(context: &Context, target: &Target) -> Result<Option<Identity>> {
 }
 
 /// Builds what shall run, as far as it is not built.
-fn wanted(context: &Context, prepared: &Prepared) -> Result<Wanted> {
+fn wanted(context: &Context, prepared: Prepared, kind: Kind) -> Result<Wanted> {
     let store = store::open(context)?;
-    let bootable = of_image(context, &store, prepared)?;
+    let bootable = of_image(context, &store, &prepared)?;
     let manifest = build::read_manifest(&bootable.manifest)?;
-    Ok(Wanted { bootable, manifest, tools: tools_digest(prepared), _store: store })
+    let tools = tools_digest(&prepared);
+    let archive = (kind == Kind::Podman).then(|| archive(context, prepared)).transpose()?;
+    Ok(Wanted { bootable, archive, manifest, tools, _store: store })
+}
+
+fn archive(context: &Context, prepared: Prepared) -> Result<Archive> {
+    let directory = Scratch::new(disk::temp_dir()?);
+    let path = super::export::one(context, prepared, Format::Oci, directory.path())?;
+    let image = export::manifest_digest(&path).map_err(Failure::error)?;
+    let (file, _) = disk::digest(&path)?;
+    Ok(Archive { path, file, image, _directory: directory })
 }
 
 /// The digest of the programs that machines run with.
@@ -168,7 +193,7 @@ pub fn tools_digest(prepared: &Prepared) -> Digest {
 
 /// The version of a machine that is wanted.
 fn release(wanted: &Wanted, machine: &Machine, identity: bool) -> Result<Release> {
-    let Wanted { manifest, tools, .. } = wanted;
+    let Wanted { manifest, tools, archive, .. } = wanted;
     let sites: std::collections::BTreeSet<u16> = manifest.expect.https.values().map(|site| site.port).collect();
     if let Some(port) = sites.iter().find(|port| sites.len() > 1 && machine.port(**port) != **port) {
         return Err(Failure::request(format!(
@@ -177,13 +202,19 @@ fn release(wanted: &Wanted, machine: &Machine, identity: bool) -> Result<Release
         ))
         .hint(format!("remove the port {port} from `ports`")));
     }
-    let units = units::render(&Parts { declared: machine, manifest, tools, identity })?;
+    let form = match (machine.engine, archive) {
+        (Engine::Qemu(accelerator), _) => Form::Machine { accelerator, disk: manifest.disk.sha256 },
+        (Engine::Podman, Some(archive)) => Form::Container { archive: archive.file, image: archive.image },
+        (Engine::Podman, None) => return Err(Failure::error("the image was not exported")),
+    };
+    let units = units::render(&Parts { declared: machine, manifest, tools, form, identity })?;
     Ok(Release {
         image: manifest.image.clone(),
         version: manifest.version.clone(),
         mode: manifest.mode,
         root_hash: manifest.root_hash,
-        disk: manifest.disk.sha256,
+        disk: *form.kept(),
+        container: form.container(&manifest.image),
         tools: *tools,
         units,
     })
@@ -204,10 +235,10 @@ fn perform(
     // What an earlier machine of this deployment has brought to the host is there.
     let facts: Facts = way.facts()?.unwrap_or_default();
     if !facts.tools.contains(&release.tools) {
-        way.send(context, Goods::Tools, &release.tools, &wanted.bootable)?;
+        way.send(context, Goods::Tools, &release.tools, wanted)?;
     }
     if !facts.images.contains(&release.disk) {
-        way.send(context, Goods::Image, &release.disk, &wanted.bootable)?;
+        way.send(context, Goods::Image, &release.disk, wanted)?;
     }
     let order = Order {
         format: FORMAT,
@@ -254,7 +285,7 @@ fn show_commands(context: &Context, tasks: &[Task<'_>]) {
         }
         if !task.actions.is_empty() {
             let units =
-                task.release.units.iter().map(|(name, text)| format!("\n# {}/{name}\n{text}", crate::deploy::UNITS));
+                task.release.units.iter().map(|(name, text)| format!("\n# {}\n{text}", units::place(name).display()));
             lines.extend(units);
         }
         context.ui.print(lines.join("\n"));

@@ -15,7 +15,7 @@ use crate::disk;
 use crate::interrupt;
 use crate::name::ImageName;
 use crate::qemu::args::file;
-use crate::qemu::hosted;
+use crate::qemu::{hosted, keys};
 use crate::tool::Tool;
 
 use super::{Context, Failure, Result, Status, build, check};
@@ -63,14 +63,17 @@ pub fn run(verb: &cli::HostVerb, context: &Context) -> Result<Status> {
             host.remove(&parse(machine)?, target, *purge).map_err(failed)?;
         }
         cli::HostVerb::Disk { machine } => prepare(context, &parse(machine)?)?,
-        cli::HostVerb::Await { machine } => await_start(&parse(machine)?)?,
+        cli::HostVerb::Await { machine, container } => await_start(&parse(machine)?, container.as_deref())?,
         cli::HostVerb::PowerOff { machine } => {
             if !hosted::power_off(&units::directory(&parse(machine)?), POWER_OFF)? {
                 context.ui.warn("the guest did not shut down in time");
             }
         }
-        cli::HostVerb::Look { machine, ssh, https, full } => {
-            return look(context, &parse(machine)?, ssh, https.clone(), *full);
+        cli::HostVerb::Look { machine, ssh, https, full, container } => {
+            let seldom = units::SELDOM.iter().filter(|_| !full);
+            let skip: Vec<&str> =
+                seldom.chain(units::container::APART.iter().filter(|_| *container)).copied().collect();
+            return look(context, &parse(machine)?, ssh, https.clone(), &skip);
         }
     }
     Ok(Status::Done)
@@ -112,16 +115,24 @@ fn prepare(context: &Context, machine: &ImageName) -> Result<()> {
     Ok(())
 }
 
-fn await_start(machine: &ImageName) -> Result<()> {
-    let manifest = build::read_manifest(&image("manifest.json"))?;
-    let ssh = manifest.expect.ssh.ok_or_else(|| Failure::request("the image has no SSH"))?;
-    let key = hosted::host_key(&units::directory(machine), ssh.host_key_file.as_str())?;
+/// Writes down the host key of a machine that has started; `container`: where the image is, if it is one.
+fn await_start(machine: &ImageName, container: Option<&Path>) -> Result<()> {
+    let manifest = container.map_or_else(|| image("manifest.json"), |directory| directory.join("manifest.json"));
+    let ssh = build::read_manifest(&manifest)?.expect.ssh;
+    let file = ssh.ok_or_else(|| Failure::request("the image has no SSH"))?.host_key_file;
+    let key = match container {
+        Some(_) => {
+            let words = ["exec", &units::container::name(machine), "cat", file.as_str()];
+            keys::host_key(Systemd.podman(&words).map_err(Failure::error)?.as_bytes())?
+        }
+        None => hosted::host_key(&units::directory(machine), file.as_str())?,
+    };
     let path = Path::new("/run/rave").join(machine.as_str()).join(units::HOST_KEY);
     Ok(disk::write_atomic(path, key.as_bytes(), 0o644)?)
 }
 
 /// Asks a machine what `rave check` asks, and writes down what came of it.
-fn look(context: &Context, machine: &ImageName, ssh: &str, https: Option<String>, full: bool) -> Result<Status> {
+fn look(context: &Context, machine: &ImageName, ssh: &str, https: Option<String>, skip: &[&str]) -> Result<Status> {
     let manifest = build::read_manifest(&image("manifest.json"))?;
     let user = manifest.expect.ssh.as_ref().map(|ssh| ssh.user.clone());
     let user = user.ok_or_else(|| Failure::request("the image has no SSH"))?;
@@ -129,7 +140,6 @@ fn look(context: &Context, machine: &ImageName, ssh: &str, https: Option<String>
     let key = directory.ok_or_else(|| Failure::request("there is no CREDENTIALS_DIRECTORY"))?.join(units::KEY);
     let host_key = disk::read_to_string(Path::new("/run/rave").join(machine.as_str()).join(units::HOST_KEY))?;
     let way = cli::Elsewhere { ssh: None, manifest: None, https, host_key: Some(host_key), ssh_key: Some(key) };
-    let skip: &[&str] = if full { &[] } else { &units::SELDOM };
     let report = check::over_ssh(context, manifest, &format!("{user}@{ssh}"), &way, skip)?;
     let troubles = check::troubles(&report);
     let health = Health { healthy: troubles.is_empty(), time: jiff::Timestamp::now().as_second(), troubles };
@@ -141,17 +151,25 @@ fn look(context: &Context, machine: &ImageName, ssh: &str, https: Option<String>
     check::end(&report, false)
 }
 
-/// systemd, by its own programs.
+/// systemd and podman, by their own programs.
 struct Systemd;
+
+/// What a program said, or why it failed.
+fn told(tool: Tool) -> std::result::Result<String, String> {
+    let why = |error: crate::tool::Error| match error {
+        crate::tool::Error::Failed { stderr, .. } => stderr,
+        error => super::failure::chain(&error),
+    };
+    tool.output().map(|output| String::from_utf8_lossy(&output).into_owned()).map_err(why)
+}
 
 impl Manager for Systemd {
     fn systemctl(&self, words: &[&str]) -> std::result::Result<String, String> {
-        let tool = Tool::new("systemctl").args(["--no-ask-password"]).args(words);
-        let told = |error: crate::tool::Error| match error {
-            crate::tool::Error::Failed { stderr, .. } => stderr,
-            error => super::failure::chain(&error),
-        };
-        tool.output().map(|output| String::from_utf8_lossy(&output).into_owned()).map_err(told)
+        told(Tool::new("systemctl").args(["--no-ask-password"]).args(words))
+    }
+
+    fn podman(&self, words: &[&str]) -> std::result::Result<String, String> {
+        told(Tool::new("podman").args(words))
     }
 
     fn journal(&self, unit: &str) -> String {

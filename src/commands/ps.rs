@@ -141,9 +141,11 @@ fn row(
 /// Another build of the image than the one that runs, if it is the newest here.
 fn newer(context: &Context, store: &Store, found: &MachineFacts) -> Result<Option<String>> {
     let current = &found.record.current;
-    Ok(newest(context, store, &current.image)?
-        .filter(|newest| newest.disk.sha256 != current.disk)
-        .map(|newest| built(&newest)))
+    let is_other = |newest: &Manifest| match current.container {
+        Some(_) => newest.root_hash != current.root_hash,
+        None => newest.disk.sha256 != current.disk,
+    };
+    Ok(newest(context, store, &current.image)?.filter(is_other).map(|newest| built(&newest)))
 }
 
 /// The newest build here of an image.

@@ -1,7 +1,7 @@
 //! `rave target`: what is done to deployed machines besides deploying.
 
 use crate::cli;
-use crate::deploy::target::Machine;
+use crate::deploy::target::{Engine, Machine};
 use crate::deploy::units;
 
 use super::deploy::way::Way;
@@ -23,12 +23,17 @@ pub fn run(verb: &cli::Target, context: &Context) -> Result<Status> {
         let way = Way::to(context, machine.host.as_ref())?;
         own(&way, &target.name, machine)?;
         let (service, timer) = (units::service(&machine.name), units::timer(&machine.name));
+        let (always, never) = units::wanted(machine.engine == Engine::Podman);
         match verb {
             cli::Target::Start(_) => {
-                drop(way.program_output(&["systemctl", "enable", "--quiet", "--now", &service, &timer])?)
+                way.program_output(&["systemctl", always, "--quiet", &service])?;
+                way.program_output(&["systemctl", "start", &service])?;
+                way.program_output(&["systemctl", "enable", "--quiet", "--now", &timer])?;
             }
             cli::Target::Stop(_) => {
-                drop(way.program_output(&["systemctl", "disable", "--quiet", "--now", &timer, &service])?)
+                way.program_output(&["systemctl", "disable", "--quiet", "--now", &timer])?;
+                way.program_output(&["systemctl", "stop", &service])?;
+                way.program_output(&["systemctl", never, "--quiet", &service])?;
             }
             cli::Target::Restart(_) => drop(way.program_output(&["systemctl", "restart", &service])?),
             cli::Target::Check(_) => {

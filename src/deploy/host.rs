@@ -1,6 +1,7 @@
 //! A host and its machines, as the rave on that host sees them: what is written down, brought, installed and taken back.
 
 mod goods;
+mod installed;
 
 use std::path::{Path, PathBuf};
 
@@ -8,7 +9,7 @@ use super::record::{FORMAT, Facts, Health, MachineFacts, Order, Record, Refused,
 use super::{CONFIG, UNITS, units};
 use crate::digest::Digest;
 use crate::name::ImageName;
-use crate::{disk, qemu, secrets, tool};
+use crate::{disk, qemu, tool};
 
 pub use goods::Goods;
 
@@ -28,6 +29,9 @@ pub enum Error {
     /// A program failed.
     #[error(transparent)]
     Tool(#[from] tool::Error),
+    /// Podman failed.
+    #[error("podman: {0}")]
+    Podman(String),
     /// A key could not be made.
     #[error(transparent)]
     Qemu(#[from] qemu::Error),
@@ -81,6 +85,8 @@ pub type Result<T> = std::result::Result<T, Error>;
 pub trait Manager {
     /// Runs `systemctl` with these words; returns what it said, or why it failed.
     fn systemctl(&self, words: &[&str]) -> std::result::Result<String, String>;
+    /// Runs `podman` with these words.
+    fn podman(&self, words: &[&str]) -> std::result::Result<String, String>;
     /// The last lines that a unit has written.
     fn journal(&self, unit: &str) -> String;
     /// Encrypts a credential for this host (systemd-creds(1)).
@@ -122,7 +128,7 @@ impl<'a> Host<'a> {
         for name in self.names()? {
             let Some(record) = self.record(&name)? else { continue };
             let is_as_recorded = |(unit, text): &(&String, &String)| {
-                disk::read_to_string(self.at(UNITS).join(unit)).is_ok_and(|found| found == **text)
+                disk::read_to_string(self.file(unit)).is_ok_and(|found| found == **text)
             };
             let changed = record.current.units.iter().filter(|unit| !is_as_recorded(unit));
             let changed = changed.map(|(unit, _)| unit.clone()).collect();
@@ -192,7 +198,7 @@ impl<'a> Host<'a> {
     fn go_back(&self, name: &ImageName, record: &mut Record, reason: String) -> Result<Outcome> {
         let failed = record.current.clone();
         let Some(previous) = record.previous.take() else {
-            self.uninstall(&failed)?;
+            self.uninstall(name, &failed)?;
             disk::remove_dir_all(self.config(name))?;
             return Ok(Outcome { healthy: false, reason, instead: None });
         };
@@ -251,67 +257,18 @@ impl<'a> Host<'a> {
         if record.target != target {
             return Err(Error::Taken { machine: name.clone(), target: record.target });
         }
-        self.uninstall(&record.current)?;
+        self.uninstall(name, &record.current)?;
         disk::remove_dir_all(self.config(name))?;
         if purge {
             for directory in ["var/lib/private/rave-vm", "var/lib/rave-vm", "var/lib/rave-check"] {
                 disk::remove_dir_all(self.root.join(directory).join(name.as_str()))?;
             }
+            if record.current.container.is_some() {
+                self.podman(&["volume", "rm", "--force", &units::container::name(name)])?;
+            }
         }
         let released: Vec<Release> = record.releases().cloned().collect();
         self.collect(&released)
-    }
-
-    fn install(&self, name: &ImageName, release: &Release) -> Result<()> {
-        for (unit, text) in &release.units {
-            disk::write_atomic(self.at(UNITS).join(unit), text.as_bytes(), 0o644)?;
-        }
-        for path in disk::list(self.at(UNITS))? {
-            let unit = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-            if belongs(&unit, name) && !release.units.contains_key(&unit) {
-                disk::remove_file(path)?;
-            }
-        }
-        self.expect(&["daemon-reload"])?;
-        self.expect(&["enable", &units::service(name)])
-    }
-
-    fn uninstall(&self, release: &Release) -> Result<()> {
-        let names: Vec<&str> = release.units.keys().map(String::as_str).collect();
-        for verb in [&["disable", "--now"][..], &["reset-failed"]] {
-            // A unit that is not loaded is a failure to neither end.
-            self.manage(&[verb, &names].concat()).ok();
-        }
-        for unit in names {
-            disk::remove_file(self.at(UNITS).join(unit))?;
-        }
-        self.expect(&["daemon-reload"])
-    }
-
-    /// Writes down what the machine is given when it starts.
-    fn furnish(&self, order: &Order, identity: Option<&[u8]>) -> Result<()> {
-        let name = &order.machine;
-        let public = qemu::ssh::ensure_key(&self.config(name), &format!("rave {name}"))?;
-        let directory = self.config(name).join(CREDENTIALS);
-        disk::create_private_dir(&directory)?;
-        if let Some(user) = &order.user {
-            let keys: Vec<&str> =
-                std::iter::once(public.as_str()).chain(order.authorized_keys.iter().map(String::as_str)).collect();
-            let credential = units::authorized_keys(user);
-            let text = qemu::ssh::smbios(&credential, (keys.join("\n") + "\n").as_bytes());
-            disk::write_atomic(directory.join(credential), text.as_bytes(), 0o600)?;
-        }
-        let (shared, address) = units::SHARED_ADDRESS;
-        disk::write_atomic(directory.join(shared), qemu::ssh::smbios(shared, address.as_bytes()).as_bytes(), 0o600)?;
-        let credential = secrets::identity::CREDENTIAL;
-        match identity {
-            Some(identity) => {
-                let text = zeroize::Zeroizing::new(qemu::ssh::smbios(credential, identity));
-                let sealed = self.manager.encrypt(credential, text.as_bytes())?;
-                Ok(disk::write_atomic(directory.join(credential), &sealed, 0o600)?)
-            }
-            None => Ok(disk::remove_file(directory.join(credential))?),
-        }
     }
 
     fn names(&self) -> Result<Vec<ImageName>> {
@@ -344,6 +301,11 @@ impl<'a> Host<'a> {
         self.at(CONFIG).join(name.as_str())
     }
 
+    /// The file of a unit.
+    fn file(&self, unit: &str) -> PathBuf {
+        self.at(&units::place(unit).to_string_lossy())
+    }
+
     fn at(&self, path: &str) -> PathBuf {
         self.root.join(path.trim_start_matches('/'))
     }
@@ -352,16 +314,15 @@ impl<'a> Host<'a> {
         self.manager.systemctl(words)
     }
 
+    fn podman(&self, words: &[&str]) -> Result<()> {
+        self.manager.podman(words).map(drop).map_err(Error::Podman)
+    }
+
     fn expect(&self, words: &[&str]) -> Result<()> {
         let failed =
             |said| disk::Error { verb: "have systemd follow", path: UNITS.into(), source: std::io::Error::other(said) };
         self.manage(words).map(drop).map_err(|said: String| failed(said).into())
     }
-}
-
-/// Whether a unit's name is one of a machine's.
-fn belongs(unit: &str, name: &ImageName) -> bool {
-    [units::service(name), units::verify(name), units::health(name), units::timer(name)].iter().any(|own| own == unit)
 }
 
 fn listed(directory: &Path) -> Result<Vec<PathBuf>> {

@@ -50,6 +50,11 @@ impl Manager for Fake<'_> {
         }
     }
 
+    fn podman(&self, words: &[&str]) -> std::result::Result<String, String> {
+        self.said.borrow_mut().push(format!("podman {}", words.join(" ")));
+        Ok(String::new())
+    }
+
     fn journal(&self, unit: &str) -> String {
         format!("the journal of {unit}")
     }
@@ -116,6 +121,7 @@ fn release(version: &str) -> Release {
         mode: crate::system::Mode::Safe,
         root_hash: Digest::of(version.as_bytes()),
         disk: Digest::of(format!("disk {version}").as_bytes()),
+        container: None,
         tools: Digest::of(b"tools"),
         units: units
             .map(|unit| (unit.to_owned(), format!("# version-{version}\n")))
@@ -211,9 +217,10 @@ fn a_first_version_that_is_not_well_leaves_nothing_that_runs() {
     assert_eq!((outcome.healthy, outcome.instead), (false, None));
     assert_eq!(world.record(), None);
     assert_eq!(disk::list(world.root.path().join("etc/systemd/system")).unwrap().len(), 0);
-    assert!(
-        fake.said.borrow().iter().any(|words| words.starts_with("disable --now") && words.contains("rave-a.service"))
-    );
+    for verb in ["stop ", "disable "] {
+        let is_said = |words: &String| words.starts_with(verb) && words.contains("rave-a.service");
+        assert!(fake.said.borrow().iter().any(is_said), "{verb}");
+    }
 }
 
 #[test]
@@ -249,6 +256,62 @@ fn another_targets_machine_and_what_was_not_brought_are_refused() {
     // What waits for another deployment stays.
     assert_eq!(world.kept(), ["2", "3"]);
     assert!(matches!(host.remove(&"a".parse().unwrap(), "edge", false), Err(Error::Unknown(_))));
+}
+
+#[test]
+fn a_container_is_a_file_for_podmans_generator() {
+    let world = World::new();
+    let fake = world.fake();
+    let host = Host::new(world.root.path(), &fake);
+    let contained = |version: &str| {
+        let mut order = order(version);
+        order.release.container = Some(format!("localhost/shop@{version}"));
+        let text = order.release.units.remove("rave-a.service").unwrap();
+        order.release.units.insert("rave-a.container".to_owned(), text);
+        order
+    };
+    assert!(host.apply(&contained("1"), Some(b"AGE-SECRET-KEY-1")).unwrap().healthy);
+    let file = world.root.path().join("etc/containers/systemd/rave-a.container");
+    assert_eq!(disk::read_to_string(&file).unwrap(), "# version-1\n");
+    // Podman takes credentials as they are.
+    let credentials = world.root.path().join("etc/rave/machines/a/credentials");
+    let keys = disk::read_to_string(credentials.join("ssh.authorized_keys.agent")).unwrap();
+    assert!(keys.starts_with("ssh-ed25519 "), "{keys}");
+    assert_eq!(disk::read_to_string(credentials.join("rave.identity")).unwrap(), "sealed rave.identity 16");
+    disk::write_atomic(&file, b"x", 0o644).unwrap();
+    assert_eq!(host.facts().unwrap().machines.values().next().unwrap().changed, ["rave-a.container"]);
+    assert!(host.apply(&contained("2"), None).unwrap().healthy);
+    assert!(host.apply(&contained("3"), None).unwrap().healthy);
+    fake.said.borrow_mut().clear();
+    host.remove(&"a".parse().unwrap(), "edge", true).unwrap();
+    assert!(!disk::exists(&file));
+    let said = fake.said.borrow();
+    let said = said.iter().filter(|words| words.contains("podman") || words.contains("mask")).cloned();
+    assert_eq!(
+        said.collect::<Vec<_>>(),
+        [
+            "unmask rave-a.service",
+            "podman rm --force --ignore rave-a",
+            "podman volume rm --force rave-a",
+            "podman image rm --ignore localhost/shop@2",
+            "podman image rm --ignore localhost/shop@3",
+        ]
+    );
+    assert!(fake.refused.borrow().is_empty() && world.kept().is_empty());
+}
+
+#[test]
+fn a_form_that_changed_leaves_no_unit_of_the_other() {
+    let world = World::new();
+    let fake = world.fake();
+    let host = Host::new(world.root.path(), &fake);
+    host.apply(&order("1"), None).unwrap();
+    let mut other = order("2");
+    other.release.container = Some("localhost/shop@2".to_owned());
+    other.release.units.remove("rave-a.service");
+    other.release.units.insert("rave-a.container".to_owned(), "# version-2\n".to_owned());
+    assert!(host.apply(&other, None).unwrap().healthy);
+    assert!(!disk::exists(world.root.path().join("etc/systemd/system/rave-a.service")));
 }
 
 #[test]

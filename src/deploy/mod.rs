@@ -33,5 +33,7 @@ pub const STATE: &str = "/var/lib/rave";
 pub const CONFIG: &str = "/etc/rave/machines";
 /// Where its units are (systemd.unit(5)).
 pub const UNITS: &str = "/etc/systemd/system";
+/// Where those are that podman's generator makes services of (podman-systemd.unit(5)).
+pub const QUADLETS: &str = "/etc/containers/systemd";
 /// What the names of units begin with.
 pub const PREFIX: &str = "rave-";

@@ -9,6 +9,7 @@ fn release(version: &str) -> Release {
         mode: crate::system::Mode::Safe,
         root_hash: Digest::of(version.as_bytes()),
         disk: Digest::of(format!("disk {version}").as_bytes()),
+        container: None,
         tools: Digest::of(b"tools"),
         units: [("rave-a.service".to_owned(), format!("runs {version}"))].into(),
     }

@@ -23,8 +23,11 @@ pub struct Release {
     pub mode: Mode,
     /// dm-verity root hash of its root file system.
     pub root_hash: Digest,
-    /// Digest of its disk, by which the host keeps it.
+    /// Digest of its disk, or of its archive if it is a container, by which the host keeps it.
     pub disk: Digest,
+    /// What podman knows its image by, if it is a container.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub container: Option<String>,
     /// Digest of the programs that run it, by which the host keeps them.
     pub tools: Digest,
     /// Its units by name.

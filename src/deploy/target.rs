@@ -17,7 +17,9 @@ use crate::quantity;
 
 /// What all kinds have.
 const KEYS: [&str; 5] = ["description", "kind", "identity", "authorized-keys", "machines"];
-const MACHINE: [&str; 5] = ["host", "listen", "ports", "accelerator", "health"];
+const MACHINE: [&str; 5] = ["host", "listen", "ports", "health", ACCELERATOR];
+/// What only machines of [`Kind::Qemu`] have.
+const ACCELERATOR: &str = "accelerator";
 /// Where the guest's SSH is reached unless the target says otherwise.
 const SSH: (u16, u16) = (22, 2222);
 /// Who logs in on a host unless the target names somebody.
@@ -34,6 +36,8 @@ const NAME: usize = 24;
 pub enum Kind {
     /// Services of hosts that run QEMU.
     Qemu,
+    /// Services of hosts that run a container by podman.
+    Podman,
     /// KubeVirt, in a cluster of Kubernetes.
     Kubevirt,
     /// A cloud.
@@ -41,8 +45,9 @@ pub enum Kind {
 }
 
 /// All kinds by name.
-const KINDS: [(&str, Kind); 5] = [
+const KINDS: [(&str, Kind); 6] = [
     ("qemu", Kind::Qemu),
+    ("podman", Kind::Podman),
     ("kubevirt", Kind::Kubevirt),
     ("aws", Kind::Cloud(Provider::Aws)),
     ("gcp", Kind::Cloud(Provider::Gcp)),
@@ -53,7 +58,7 @@ impl Kind {
     /// The keys of a target that only this kind has, of those that share the others.
     const fn keys(self) -> &'static [&'static str] {
         match self {
-            Self::Qemu | Self::Cloud(_) => &[],
+            Self::Qemu | Self::Podman | Self::Cloud(_) => &[],
             Self::Kubevirt => &Cluster::KEYS,
         }
     }
@@ -84,7 +89,16 @@ pub struct Target {
     pub cluster: Option<Cluster>,
 }
 
-/// One machine of a target: a service of a host that runs QEMU.
+/// What runs a machine on its host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Engine {
+    /// QEMU, with what runs the guest's instructions.
+    Qemu(Accelerator),
+    /// The host's podman: the machine is a container.
+    Podman,
+}
+
+/// One machine of a target: a service of a host.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Machine {
     /// Its name; one machine of a name is on a host at a time.
@@ -97,8 +111,8 @@ pub struct Machine {
     pub listen: Ipv4Addr,
     /// Ports of the host by ports of the guest, where they differ from what is usual.
     pub ports: BTreeMap<u16, u16>,
-    /// What runs the guest's instructions.
-    pub accelerator: Accelerator,
+    /// What runs it.
+    pub engine: Engine,
     /// How often it is looked at from outside.
     pub health: Duration,
 }
@@ -139,7 +153,7 @@ impl Target {
             root.get("authorized-keys").map(|node| public_keys(node, &mut errors)).unwrap_or_default();
         let (mut machines, mut cluster) = (Vec::new(), None);
         match kind {
-            Some(Kind::Qemu) => machines = hosted(&root, &mut errors),
+            Some(kind @ (Kind::Qemu | Kind::Podman)) => machines = hosted(&root, kind, &mut errors),
             Some(Kind::Kubevirt) => cluster = Cluster::parse(&root, &mut errors),
             Some(Kind::Cloud(_)) | None => {}
         }
@@ -202,11 +216,11 @@ fn kind(root: &Node, errors: &mut Vec<Diagnostic>) -> Option<Kind> {
 }
 
 /// The machines of a kind that has hosts.
-fn hosted(root: &Node, errors: &mut Vec<Diagnostic>) -> Vec<Machine> {
+fn hosted(root: &Node, kind: Kind, errors: &mut Vec<Diagnostic>) -> Vec<Machine> {
     let machines: Vec<Machine> = match root.get("machines") {
         Some(node) => fields::map(node, "`machines`", errors)
             .iter()
-            .filter_map(|(key, node)| machine(&key.text, &key.origin, node, errors))
+            .filter_map(|(key, node)| machine(&key.text, &key.origin, node, kind, errors))
             .collect(),
         None => Vec::new(),
     };
@@ -234,10 +248,11 @@ fn public_keys(node: &Node, errors: &mut Vec<Diagnostic>) -> Vec<String> {
     keys
 }
 
-fn machine(name: &str, origin: &Origin, node: &Node, errors: &mut Vec<Diagnostic>) -> Option<Machine> {
+fn machine(name: &str, origin: &Origin, node: &Node, kind: Kind, errors: &mut Vec<Diagnostic>) -> Option<Machine> {
     let before = errors.len();
     if !node.is_null() {
-        fields::entries(node, "a machine", &MACHINE, errors);
+        let keys = MACHINE.split_last().map(|(_, shared)| shared).filter(|_| kind == Kind::Podman);
+        fields::entries(node, "a machine", keys.unwrap_or(&MACHINE), errors);
     }
     let name = machine_name(name, origin, errors);
     let mut parse = |key: &str, wanted: &str, read: &mut dyn FnMut(&str) -> bool| {
@@ -257,25 +272,22 @@ fn machine(name: &str, origin: &Origin, node: &Node, errors: &mut Vec<Diagnostic
     parse("listen", "write an address of IPv4: 127.0.0.1 for this host only, 0.0.0.0 for all", &mut |text| {
         text.parse().map(|address| listen = address).is_ok()
     });
-    parse(
-        "accelerator",
-        "kvm, or tcg for software emulation, which is some ten times slower",
-        &mut |text| match text {
-            "kvm" => true,
-            "tcg" => {
-                accelerator = Accelerator::Tcg;
-                true
-            }
-            _ => false,
-        },
-    );
+    parse(ACCELERATOR, "kvm, or tcg for software emulation, which is some ten times slower", &mut |text| match text {
+        "kvm" => true,
+        "tcg" => {
+            accelerator = Accelerator::Tcg;
+            true
+        }
+        _ => false,
+    });
     parse("health", "write a duration between 1m and 1d, such as 5m", &mut |text| {
         let asked = quantity::milliseconds(text).map(Duration::from_millis);
         asked.filter(|time| (SOONEST..=LATEST).contains(time)).map(|time| health = time).is_some()
     });
     let ports = node.get("ports").map(|node| ports(node, errors)).unwrap_or_default();
     (errors.len() == before).then_some(())?;
-    Some(Machine { name: name?, origin: origin.clone(), host, listen, ports, accelerator, health })
+    let engine = if kind == Kind::Podman { Engine::Podman } else { Engine::Qemu(accelerator) };
+    Some(Machine { name: name?, origin: origin.clone(), host, listen, ports, engine, health })
 }
 
 /// The name of a machine, of any kind.

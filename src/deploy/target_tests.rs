@@ -15,11 +15,22 @@ fn a_target_says_where_machines_run() {
     let [first, second] = &target.machines[..] else { panic!("{target:?}") };
     assert_eq!((first.port(22), first.port(3002), first.port(8443)), (2222, 443, 8443));
     assert_eq!((first.host_name(), first.listen), ("ops@edge-1".to_owned(), Ipv4Addr::UNSPECIFIED));
-    assert_eq!((first.accelerator, first.health), (Accelerator::Tcg, Duration::from_secs(600)));
+    assert_eq!((first.engine, first.health), (Engine::Qemu(Accelerator::Tcg), Duration::from_secs(600)));
     assert_eq!((second.host.clone(), second.listen), (None, Ipv4Addr::LOCALHOST));
-    assert_eq!((second.accelerator, second.health, second.origin.to_string()), {
-        (Accelerator::Kvm, HEALTH, "targets/edge.yaml:11:3".to_owned())
+    assert_eq!((second.engine, second.health, second.origin.to_string()), {
+        (Engine::Qemu(Accelerator::Kvm), HEALTH, "targets/edge.yaml:11:3".to_owned())
     });
+}
+
+#[test]
+fn a_container_has_no_accelerator() {
+    let target = read("kind: podman\nmachines: { a: { ports: { 3002: 443 } } }").unwrap();
+    assert_eq!((target.kind, target.machines[0].engine), (Kind::Podman, Engine::Podman));
+    let errors = read("kind: podman\nmachines: { a: { accelerator: tcg } }").unwrap_err();
+    assert_eq!(
+        errors,
+        ["targets/edge.yaml:2:18: unknown key `accelerator` in a machine (the keys are host, listen, ports, health)"]
+    );
 }
 
 #[test]

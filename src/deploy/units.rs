@@ -4,20 +4,21 @@
 //! Programs run in the tree of tools that rave brought, read-only, with the image and the machine's own directory in it:
 //! nothing else of the host's file system is there. The machine runs as a user that exists only while it runs.
 
+pub mod container;
+mod vm;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
 use super::target::Machine as Declared;
-use super::{CONFIG, PREFIX, STATE};
+use super::{CONFIG, PREFIX, QUADLETS, STATE, UNITS};
 use crate::digest::Digest;
 use crate::images::Manifest;
 use crate::name::ImageName;
 use crate::qemu;
-use crate::qemu::args::{self, Boot, Decided, Hosted, Paths};
-use crate::qemu::machine::{Accelerator, Choice, Credentials, Firmware, Forward, Machine, Profile};
+use crate::qemu::machine::Accelerator;
 
 /// Where the units' programs find the image.
 pub const IMAGE: &str = "/image";
@@ -31,12 +32,14 @@ pub const HOST_KEY: &str = "host-key";
 pub const REPORT: &str = "report.json";
 /// The credential with the private key that the machine is checked with.
 pub const KEY: &str = "key";
-/// Credential with the address that all clients have in QEMU's user network, which whoever bans addresses must leave out.
-pub const SHARED_ADDRESS: (&str, &str) = ("rave.shared-address", "10.0.2.2");
-/// The firmware in the tree of tools.
-const CODE: &str = "/usr/share/OVMF/OVMF_CODE_4M.fd";
-/// What QEMU needs besides the guest's memory, in MiB.
-const OVERHEAD: u64 = 512;
+/// Credential with the address that many clients share, which whoever bans addresses must leave out: in QEMU's user network
+/// all of them, in podman's own network those of the host itself, the looks among them.
+pub const SHARED_ADDRESS: &str = "rave.shared-address";
+
+/// That address in a network.
+pub const fn shared_address(container: bool) -> &'static str {
+    if container { "10.88.0.1" } else { "10.0.2.2" }
+}
 /// How long a machine may take to start and to shut down, in seconds.
 const START: u32 = 900;
 const STOP: u32 = 120;
@@ -60,10 +63,72 @@ pub struct Parts<'a> {
     pub declared: &'a Declared,
     /// Its image.
     pub manifest: &'a Manifest,
-    /// The programs that run it.
+    /// The programs that run or check it.
     pub tools: &'a Digest,
+    /// As what it runs.
+    pub form: Form,
     /// Whether it has an identity to open secrets with.
     pub identity: bool,
+}
+
+/// As what an image runs on a host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// A virtual machine.
+    Machine {
+        /// What runs its instructions.
+        accelerator: Accelerator,
+        /// Digest of the disk.
+        disk: Digest,
+    },
+    /// A container.
+    Container {
+        /// Digest of the archive that podman takes.
+        archive: Digest,
+        /// Digest of the manifest in it, by which podman knows the image.
+        image: Digest,
+    },
+}
+
+impl Form {
+    /// The digest by which a host keeps the image.
+    pub const fn kept(&self) -> &Digest {
+        match self {
+            Self::Machine { disk: digest, .. } | Self::Container { archive: digest, .. } => digest,
+        }
+    }
+
+    /// What podman knows the image by, if it is a container.
+    pub fn container(&self, image: &ImageName) -> Option<String> {
+        match self {
+            Self::Machine { .. } => None,
+            Self::Container { image: digest, .. } => Some(format!("localhost/{image}@sha256:{digest}")),
+        }
+    }
+
+    /// The word for it in units.
+    const fn word(&self) -> &'static str {
+        match self {
+            Self::Machine { .. } => "virtual machine",
+            Self::Container { .. } => "container",
+        }
+    }
+}
+
+/// Where the file of a unit is on a host; that of a container podman's generator makes a service of.
+pub fn place(unit: &str) -> PathBuf {
+    Path::new(if unit.ends_with(container::SUFFIX) { QUADLETS } else { UNITS }).join(unit)
+}
+
+/// The name under which systemd knows the unit that is made of a file.
+pub fn loaded(unit: &str) -> String {
+    unit.strip_suffix(container::SUFFIX).map_or_else(|| unit.to_owned(), |name| format!("{name}.service"))
+}
+
+/// systemctl's verbs by which a machine starts with its host, and does not. What a generator makes is started if its
+/// file says so and is not masked; it can be neither enabled nor disabled.
+pub const fn wanted(container: bool) -> (&'static str, &'static str) {
+    if container { ("unmask", "mask") } else { ("enable", "disable") }
 }
 
 /// The service of a machine.
@@ -97,80 +162,20 @@ pub fn directory(machine: &ImageName) -> PathBuf {
 /// The image asks for a machine that cannot be.
 pub fn render(parts: &Parts<'_>) -> qemu::Result<BTreeMap<String, String>> {
     let name = &parts.declared.name;
+    let (unit, text) = match &parts.form {
+        Form::Machine { accelerator, .. } => (service(name), vm::render(parts, *accelerator)?),
+        Form::Container { archive, .. } => {
+            let image = parts.form.container(&parts.manifest.image).unwrap_or_default();
+            (container::unit(name), container::render(parts, archive, &image))
+        }
+    };
     Ok([
-        (service(name), machine(parts)?),
+        (unit, text),
         (verify(name), look(parts, true)),
         (health(name), look(parts, false)),
         (timer(name), every(parts)),
     ]
     .into())
-}
-
-fn machine(parts: &Parts<'_>) -> qemu::Result<String> {
-    let declared = parts.declared;
-    let (name, title) = (&declared.name, title(parts));
-    let credentials = credentials(parts);
-    let machine = described(parts)?;
-    machine.check()?;
-    let own = directory(name);
-    let decided = Decided { accelerator: declared.accelerator, forwards: machine.forwards.clone(), confined: true };
-    let paths =
-        Paths { directory: own.clone(), disk: own.join(DISK), boot: Boot::Uefi(CODE.into()), credentials: Vec::new() };
-    let delivered = PathBuf::from(format!("/run/credentials/{}", service(name)));
-    let hosted = Hosted { listen: declared.listen, directory: &delivered, credentials: &credentials };
-    let command = command("/usr/bin/qemu-system-x86_64", &args::hosted(&machine, &decided, &paths, &hosted));
-    let is_kvm = declared.accelerator == Accelerator::Kvm;
-    let cache = if is_kvm { 0 } else { machine.profile.translation_cache };
-    let memory = machine.profile.memory + cache + OVERHEAD;
-    // One processor more than the guest's for what QEMU does beside it.
-    let processors = (machine.profile.vcpus + 1) * 100;
-    let low = machine.forwards.iter().any(|forward| forward.host < 1024);
-    let capabilities = if low { "CAP_NET_BIND_SERVICE" } else { "" };
-    let mut text = format!(
-        "# Made by `rave deploy`; the next deployment replaces it.
-[Unit]
-Description=Virtual machine {name}: {title}
-After=network-online.target
-Wants=network-online.target
-StartLimitIntervalSec=1h
-StartLimitBurst=10
-
-[Service]
-Type=exec
-ExecStartPre={RAVE} host disk {name}
-ExecStart={command}
-ExecStartPost={RAVE} host await {name}
-ExecStop={RAVE} host power-off {name}
-TimeoutStartSec={START}
-TimeoutStopSec={STOP}
-Restart=on-failure
-RestartSec=5
-DynamicUser=yes
-StateDirectory=rave-vm/{name}
-StateDirectoryMode=0700
-RuntimeDirectory=rave/{name}
-RuntimeDirectoryMode=0755
-"
-    );
-    for credential in &credentials {
-        let encrypted = if credential == crate::secrets::identity::CREDENTIAL { "Encrypted" } else { "" };
-        put(&mut text, format_args!("LoadCredential{encrypted}={credential}:{CONFIG}/{name}/credentials/{credential}"));
-    }
-    put(&mut text, format_args!("MemoryMax={memory}M\nCPUQuota={processors}%\nTasksMax=256\nLimitCORE=0"));
-    if is_kvm {
-        put(&mut text, format_args!("SupplementaryGroups=kvm\nDeviceAllow=/dev/kvm rw\nBindPaths=/dev/kvm"));
-        put(&mut text, format_args!("MemoryDenyWriteExecute=yes"));
-    }
-    // Loopback and the addresses of clients: the guest's own traffic leaves through QEMU as well.
-    put(&mut text, format_args!("RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6"));
-    put(&mut text, format_args!("CapabilityBoundingSet={capabilities}\nAmbientCapabilities={capabilities}"));
-    if !low {
-        // A port below 1024 is opened by the right to do so, which counts for nothing in a user namespace.
-        text.push_str("PrivateUsers=yes\n");
-    }
-    text.push_str(&sandbox(parts));
-    text.push_str("\n[Install]\nWantedBy=multi-user.target\n");
-    Ok(text)
 }
 
 /// A look at the machine from outside. Root, because ssh asks who it is and there is nobody else in the tree of tools;
@@ -185,12 +190,16 @@ fn look(parts: &Parts<'_>, full: bool) -> String {
     let https =
         site.map(|site| format!(" --https https://{address}:{}", parts.declared.port(*site))).unwrap_or_default();
     let allowed = if address.is_loopback() { "localhost".to_owned() } else { address.to_string() };
-    let sandbox = sandbox(parts);
-    let service = service(name);
+    let (sandbox, service, form) = (sandbox(parts), service(name), parts.form.word());
+    // What is sent to a port of this host is on its way to a container when its address is looked at.
+    let (option, addresses) = match parts.form {
+        Form::Machine { .. } => (option.to_owned(), format!("IPAddressDeny=any\nIPAddressAllow={allowed}\n")),
+        Form::Container { .. } => (format!("{option} --container"), String::new()),
+    };
     format!(
         "# Made by `rave deploy`; the next deployment replaces it.
 [Unit]
-Description=Look at virtual machine {name} from outside, {word}
+Description=Look at {form} {name} from outside, {word}
 After={service}
 
 [Service]
@@ -207,9 +216,7 @@ TasksMax=256
 LimitCORE=0
 MemoryDenyWriteExecute=yes
 RestrictAddressFamilies=AF_UNIX AF_INET
-IPAddressDeny=any
-IPAddressAllow={allowed}
-CapabilityBoundingSet=
+{addresses}CapabilityBoundingSet=
 PrivateUsers=yes
 {sandbox}"
     )
@@ -217,10 +224,11 @@ PrivateUsers=yes
 
 fn every(parts: &Parts<'_>) -> String {
     let Declared { name, health, .. } = parts.declared;
+    let form = parts.form.word();
     format!(
         "# Made by `rave deploy`; the next deployment replaces it.
 [Unit]
-Description=Look at virtual machine {name} from outside, every few minutes
+Description=Look at {form} {name} from outside, every few minutes
 
 [Timer]
 OnActiveSec=2min
@@ -236,11 +244,11 @@ WantedBy=timers.target
 
 /// What all programs of a machine are confined by.
 fn sandbox(parts: &Parts<'_>) -> String {
-    let (tools, disk) = (parts.tools, parts.manifest.disk.sha256);
+    let (tools, kept) = (parts.tools, parts.form.kept());
     format!(
         "Environment=HOME=/root
 RootDirectory={STATE}/tools/{tools}
-BindReadOnlyPaths={STATE}/images/{disk}:{IMAGE}
+BindReadOnlyPaths={STATE}/images/{kept}:{IMAGE}
 MountAPIVFS=yes
 PrivateDevices=yes
 DevicePolicy=closed
@@ -273,38 +281,11 @@ UMask=0077
     )
 }
 
-/// The machine as QEMU's arguments are made of it.
-fn described(parts: &Parts<'_>) -> qemu::Result<Machine> {
-    let Parts { declared, manifest, .. } = parts;
-    let profile =
-        Profile { memory: manifest.machine.memory, vcpus: manifest.machine.vcpus, ..Profile::of(manifest.mode)? };
-    let mut guests: Vec<u16> = manifest.expect.https.values().map(|site| site.port).collect();
-    guests.push(22);
-    guests.extend(declared.ports.keys());
-    guests.sort_unstable();
-    guests.dedup();
-    Ok(Machine {
-        name: declared.name.clone(),
-        disk: directory(&declared.name).join(DISK),
-        disk_size: manifest.disk_size,
-        profile,
-        firmware: Firmware::Uefi { code: CODE.into(), vars: PathBuf::new() },
-        forwards: guests.into_iter().map(|guest| Forward { host: declared.port(guest), guest }).collect(),
-        credentials: Credentials::default(),
-        ssh_credential: None,
-        accelerator: Choice::Auto,
-        persist: true,
-        detach: true,
-        debug: None,
-        rehearsal: None,
-    })
-}
-
 /// Names of the credentials that the machine is given.
 pub fn credentials(parts: &Parts<'_>) -> Vec<String> {
     let user = parts.manifest.expect.ssh.as_ref().map(|ssh| authorized_keys(&ssh.user));
     let identity = parts.identity.then(|| crate::secrets::identity::CREDENTIAL.to_owned());
-    user.into_iter().chain(identity).chain([SHARED_ADDRESS.0.to_owned()]).collect()
+    user.into_iter().chain(identity).chain([SHARED_ADDRESS.to_owned()]).collect()
 }
 
 /// The credential that lets keys log in as a user (systemd.system-credentials(7)).
@@ -317,6 +298,13 @@ fn reached(declared: &Declared) -> Ipv4Addr {
     if declared.listen.is_unspecified() { Ipv4Addr::LOCALHOST } else { declared.listen }
 }
 
+/// The ports of the host that lead to the machine, each with the port that it leads to.
+fn ports(parts: &Parts<'_>) -> Vec<(u16, u16)> {
+    let sites = parts.manifest.expect.https.values().map(|site| site.port);
+    let guests: BTreeSet<u16> = sites.chain([22]).chain(parts.declared.ports.keys().copied()).collect();
+    guests.into_iter().map(|guest| (parts.declared.port(guest), guest)).collect()
+}
+
 fn title(parts: &Parts<'_>) -> String {
     format!("{} {} ({})", parts.manifest.image, parts.manifest.version, parts.manifest.mode)
 }
@@ -324,17 +312,6 @@ fn title(parts: &Parts<'_>) -> String {
 fn put(text: &mut String, line: std::fmt::Arguments<'_>) {
     // Writing to a String cannot fail.
     let _ = writeln!(text, "{line}");
-}
-
-/// A command line as systemd.service(5) reads it, an option and its values on each line.
-fn command(program: &str, arguments: &[OsString]) -> String {
-    let mut text = program.to_owned();
-    for argument in arguments {
-        let word = argument.to_string_lossy();
-        text.push_str(if word.starts_with('-') { " \\\n  " } else { " " });
-        text.push_str(&quoted(&word));
-    }
-    text
 }
 
 /// One word in which nothing is expanded.
@@ -359,12 +336,12 @@ fn quoted(word: &str) -> String {
 }
 
 /// Where a host keeps an image.
-pub fn image_path(disk: &Digest) -> PathBuf {
+fn image_path(disk: &Digest) -> PathBuf {
     Path::new(STATE).join("images").join(disk.to_string())
 }
 
 /// Where a host keeps programs.
-pub fn tools_path(tools: &Digest) -> PathBuf {
+fn tools_path(tools: &Digest) -> PathBuf {
     Path::new(STATE).join("tools").join(tools.to_string())
 }
 

@@ -1,5 +1,6 @@
 use super::*;
 use crate::deploy::Target;
+use crate::deploy::target::Engine;
 use crate::images::fixture;
 use crate::origin::Source;
 use crate::system::Https;
@@ -32,7 +33,12 @@ fn site(port: u16) -> Https {
 
 fn rendered(text: &str, manifest: &Manifest, identity: bool) -> BTreeMap<String, String> {
     let target = target(text);
-    let parts = Parts { declared: &target.machines[0], manifest, tools: &Digest::of(b"tools"), identity };
+    let declared = &target.machines[0];
+    let form = match declared.engine {
+        Engine::Qemu(accelerator) => Form::Machine { accelerator, disk: manifest.disk.sha256 },
+        Engine::Podman => Form::Container { archive: Digest::of(b"archive"), image: Digest::of(b"image") },
+    };
+    let parts = Parts { declared, manifest, tools: &Digest::of(b"tools"), form, identity };
     render(&parts).unwrap()
 }
 
@@ -44,6 +50,26 @@ fn units_of_a_machine() {
     let units = rendered(text, &manifest, true);
     let all: Vec<String> = units.iter().map(|(name, text)| format!("## {name}\n{text}")).collect();
     insta::assert_snapshot!(all.join("\n"));
+}
+
+#[test]
+fn units_of_a_container() {
+    let mut manifest = manifest();
+    manifest.expect.https.insert("main".to_owned(), site(3002));
+    let text = "kind: podman\nmachines: { edge-1: { listen: 0.0.0.0, ports: { 3002: 443 } } }";
+    let units = rendered(text, &manifest, true);
+    assert_eq!(
+        units.keys().map(|name| place(name).display().to_string()).collect::<Vec<_>>(),
+        [
+            "/etc/systemd/system/rave-edge-1-health.service",
+            "/etc/systemd/system/rave-edge-1-health.timer",
+            "/etc/systemd/system/rave-edge-1-verify.service",
+            "/etc/containers/systemd/rave-edge-1.container",
+        ]
+    );
+    let look = &units["rave-edge-1-verify.service"];
+    assert!(look.contains(" --full --container\n") && !look.contains("IPAddressDeny"), "{look}");
+    insta::assert_snapshot!(units["rave-edge-1.container"]);
 }
 
 #[test]

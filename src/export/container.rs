@@ -24,6 +24,10 @@ const LEVEL: i32 = 3;
 /// How much is packed into one frame, in bytes, and how many frames at once.
 const PIECE: usize = 1 << 20;
 const PIECES: usize = 8;
+/// What is run in a container. systemd gives services their credentials by mounts that propagate, and in a container it
+/// leaves that to whoever made it; podman does not see to it. Without CAP_SYS_ADMIN there are no such mounts, and mount
+/// says so.
+const START: &str = "mount --make-rshared /; exec /usr/lib/systemd/systemd";
 /// Where KubeVirt looks for a disk, and the user that it gives it to (its documentation of containerDisk).
 const DISK: &str = "disk";
 const QEMU: u64 = 107;
@@ -41,7 +45,7 @@ pub fn root(to: &Path, layer: &Path, root: &Root<'_>, manifest: &Manifest) -> Re
     let ports: serde_json::Map<_, _> =
         manifest.expect.open.keys().filter_map(|open| Some((port_of(open)?, json!({})))).collect();
     let config = json!({
-        "Entrypoint": ["/usr/lib/systemd/systemd"],
+        "Entrypoint": ["/bin/sh", "-c", START],
         // How systemd knows that it is not in a machine of its own (systemd's CONTAINER_INTERFACE).
         "Env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "container=oci"],
         "ExposedPorts": ports,

@@ -26,7 +26,7 @@ pub mod wire;
 mod accel;
 mod engine;
 mod error;
-mod keys;
+pub(crate) mod keys;
 mod launch;
 mod link;
 mod ports;

@@ -4,11 +4,11 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use rave::debian::deb::{Deb, Error, Kind};
 use rave::disk;
 use serde_json::Value;
 
-use crate::lab::{Fault, Lab, checks, lines, shared, verdicts, with_verdict};
+use crate::lab::{Fault, Lab, checks, lines, verdicts, with_verdict};
+use crate::package;
 
 const EXAMPLES: &str = "usr/share/doc/cloud-init/examples";
 const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ2HMZCnsFmAkPJvBDzNMvMoyVVmAdtgYV7CkUmsiPFj";
@@ -51,24 +51,8 @@ fn a_machine_finds_itself_in_each_cloud_and_does_as_it_is_told() {
 
 /// The examples of the package that the image was made of, by name.
 fn examples() -> BTreeMap<String, String> {
-    let lock = disk::read_to_string(shared("project").join("images/cloud.lock")).unwrap();
-    let package = lock.lines().find(|line| line.contains("{name: cloud-init,")).unwrap();
-    let digest = package.split_once("sha256: ").unwrap().1.split(',').next().unwrap();
-    let path = shared("store").join("objects/deb").join(digest).join("content");
-    let mut found = BTreeMap::new();
-    Deb::open(&path)
-        .unwrap()
-        .unpack(|entry, reader| {
-            let inside = entry.path.strip_prefix(EXAMPLES).ok().filter(|_| matches!(entry.kind, Kind::File(_)));
-            if let Some(name) = inside {
-                let mut text = String::new();
-                reader.read_to_string(&mut text).unwrap();
-                found.insert(name.to_str().unwrap().to_owned(), text);
-            }
-            Ok::<(), Error>(())
-        })
-        .unwrap();
-    found
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    package::files("cloud", "cloud-init", EXAMPLES).into_iter().map(|(name, bytes)| (name, text(bytes))).collect()
 }
 
 fn parsed(examples: &BTreeMap<String, String>, name: &str) -> Value {
@@ -181,6 +165,12 @@ fn rehearse(lab: &Lab, scene: &Scene) {
         assert!(lab.root(cloud, &format!("python3 -c \"{ask}\" 2>&1 || true")).contains("Error"), "{cloud}");
     }
     if *cloud == "openstack" {
+        println!("{cloud}: who has units read again keeps its id");
+        assert_eq!(
+            lab.root(cloud, "systemctl daemon-reload; cmp /etc/machine-id /run/machine-id && echo kept"),
+            "kept"
+        );
+
         println!("{cloud}: what cloud-init could not do is seen");
         lab.seen(cloud, &[FAULT]);
     }

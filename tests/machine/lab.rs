@@ -37,7 +37,7 @@ enum Turn {
     Alone(RwLockWriteGuard<'static, ()>),
 }
 
-/// One thing wrong in a machine: what breaks it, what mends it, and the checks that must see it.
+/// One thing wrong in a machine: what breaks it, what mends it (nothing if it is left so), and the checks that must see it.
 #[derive(Clone, Copy)]
 pub struct Fault {
     pub breaks: &'static str,

@@ -1,3 +1,4 @@
+mod again;
 mod certificates;
 mod pairs;
 mod scan;
@@ -328,21 +329,6 @@ fn a_warning_is_healthy_unless_strict() {
     spoil(&mut world);
     let report = check(&target, &Wanted::default(), &world);
     assert_eq!((report.healthy, report.exit_status(false), report.exit_status(true)), (true, 0, 1));
-}
-
-#[test]
-fn a_stage_runs_although_an_earlier_one_failed() {
-    let target = target();
-    let mut seen = Vec::new();
-    let report = run(&target, &Wanted::default(), &mut |_, _| Vec::new(), &mut |stage| {
-        seen.push(stage.stage);
-        // Once more, and then on.
-        stage.stage == Stage::Https && seen.iter().filter(|stage| **stage == Stage::Https).count() < 2
-    });
-    let mut expected = Stage::ALL.to_vec();
-    expected.insert(2, Stage::Https);
-    assert_eq!(seen, expected);
-    assert_eq!(report.stages.len(), 6);
 }
 
 #[test]

@@ -57,7 +57,7 @@ pub fn run(arguments: &cli::Deploy, context: &Context, target: &Target, declared
         cloud_init::expect(context, &asked, Some(&ready.path), cloud)?;
     }
     let prepared = build::prepare(context, asked, Manner::default())?;
-    let built = super::wanted(context, &prepared)?;
+    let built = super::wanted(context, prepared, target.kind)?;
     let manifest = &built.manifest;
     if manifest.expect.ssh.is_none() {
         return Err(rollout::no_ssh(&arguments.image));

@@ -10,6 +10,7 @@ use zeroize::Zeroizing;
 
 use crate::deploy::host::{Goods, Outcome};
 use crate::deploy::record::Order;
+use crate::deploy::units::{self, container};
 use crate::deploy::{Facts, Place, STATE};
 use crate::digest::Digest;
 use crate::disk;
@@ -17,8 +18,8 @@ use crate::event::{Work, bytes};
 use crate::interrupt;
 use crate::tool::{Tool, quote};
 
-use super::super::running::Bootable;
 use super::super::{Context, Failure, Result};
+use super::Wanted;
 
 /// zstd's level for what is sent: fast, for the network is mostly a near one.
 const LEVEL: i32 = 1;
@@ -83,7 +84,7 @@ impl Way {
     }
 
     /// Sends what a machine runs from.
-    pub fn send(&self, context: &Context, goods: Goods, digest: &Digest, from: &Bootable) -> Result<()> {
+    pub fn send(&self, context: &Context, goods: Goods, digest: &Digest, from: &Wanted) -> Result<()> {
         let (word, what) = match goods {
             Goods::Tools => ("tools", "programs"),
             Goods::Image => ("image", "image"),
@@ -95,9 +96,13 @@ impl Way {
             let mut archive = tar::Builder::new(zstd::Encoder::new(counted, LEVEL)?);
             archive.follow_symlinks(false);
             match goods {
-                Goods::Tools => archive.append_dir_all(".", &from.tools)?,
+                Goods::Tools => archive.append_dir_all(".", &from.bootable.tools)?,
                 Goods::Image => {
-                    for (name, path) in [("manifest.json", &from.manifest), ("disk.raw", &from.disk)] {
+                    let image = match &from.archive {
+                        Some(archive) => (container::ARCHIVE, &archive.path),
+                        None => (units::DISK, &from.bootable.disk),
+                    };
+                    for (name, path) in [("manifest.json", &from.bootable.manifest), image] {
                         archive.append_file(name, &mut disk::open(path).map_err(io::Error::other)?)?;
                     }
                 }

@@ -1,14 +1,15 @@
 //! What is brought to a host: programs and images, each kept by its digest, and removed when no machine needs it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::time::Duration;
 
 use super::{Error, Host, Result, listed, read_json};
+use crate::deploy::STATE;
 use crate::deploy::record::Release;
-use crate::deploy::{STATE, units};
+use crate::deploy::units::{self, container::ARCHIVE};
 use crate::digest::Digest;
 use crate::disk;
 use crate::images::Manifest;
@@ -26,7 +27,7 @@ const MOUNTS: [&str; 9] =
 pub enum Goods {
     /// A tree of programs.
     Tools,
-    /// A disk with its manifest.
+    /// A disk, or an archive for podman, with its manifest.
     Image,
 }
 
@@ -67,8 +68,10 @@ impl Host<'_> {
             Goods::Image => {
                 disk::context("unpack into", unfinished, unpack_image(&mut archive, unfinished))?;
                 let manifest: Manifest = read_json(&unfinished.join("manifest.json"))?;
-                let (found, _) = disk::digest(unfinished.join("disk.raw"))?;
-                if found != *digest || manifest.disk.sha256 != *digest {
+                let archive = unfinished.join(ARCHIVE);
+                let is_container = disk::exists(&archive);
+                let (found, _) = disk::digest(if is_container { archive } else { unfinished.join(units::DISK) })?;
+                if found != *digest || !(is_container || manifest.disk.sha256 == *digest) {
                     return Err(Error::Damaged { what: "image", expected: *digest });
                 }
             }
@@ -81,6 +84,8 @@ impl Host<'_> {
 
     /// Removes images and programs that no machine needs: those of versions that were `released`, and what broke off.
     pub(super) fn collect(&self, released: &[Release]) -> Result<()> {
+        let names: BTreeMap<Digest, &String> =
+            released.iter().filter_map(|release| Some((release.disk, release.container.as_ref()?))).collect();
         let released: BTreeSet<String> = released
             .iter()
             .flat_map(|release| [release.disk, release.tools])
@@ -99,6 +104,9 @@ impl Host<'_> {
                 let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
                 if !needed.contains(&name) && (released.contains(&name) || is_old(&path)?) {
                     disk::remove_dir_all(path)?;
+                    if let Some(image) = name.parse().ok().and_then(|digest: Digest| names.get(&digest)) {
+                        self.podman(&["image", "rm", "--ignore", image])?;
+                    }
                 }
             }
         }
@@ -126,12 +134,12 @@ fn is_old(path: &Path) -> Result<bool> {
     Ok(age.is_some_and(|age| age > UNDER_WAY))
 }
 
-/// Takes a disk and a manifest out of an archive.
+/// Takes an image and its manifest out of an archive.
 fn unpack_image(archive: &mut tar::Archive<impl Read>, to: &Path) -> io::Result<()> {
     for entry in archive.entries()? {
         let mut entry = entry?;
         let name = entry.path()?.to_string_lossy().into_owned();
-        if !["disk.raw", "manifest.json"].contains(&name.as_str()) {
+        if ![units::DISK, ARCHIVE, "manifest.json"].contains(&name.as_str()) {
             continue;
         }
         let path = to.join(name);

@@ -152,7 +152,7 @@ pub fn space(machine: &Machine) -> Result<Answer, Trouble> {
         if !WITH_SPACE.contains(&mount.fs.as_str()) || !seen.insert(mount.device.clone()) {
             continue;
         }
-        let path = machine.root.join(mount.point.trim_start_matches('/')).join(".");
+        let path = machine.root.join(mount.point.trim_start_matches('/'));
         let status = match disk::space(path) {
             // Hidden below another mount, or gone by now.
             Err(error) if error.is_not_found() => continue,

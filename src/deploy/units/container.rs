@@ -1,0 +1,117 @@
+//! The service that is a container: podman runs the image's root file system with systemd in it. Podman's generator makes
+//! a service of the same name of the file (podman-systemd.unit(5), version 5).
+
+use super::{CONFIG, Parts, RAVE, START, STOP, credentials, image_path, ports, put, quoted, title, tools_path};
+use crate::digest::Digest;
+use crate::name::ImageName;
+
+/// What the names of such files end with.
+pub const SUFFIX: &str = ".container";
+/// File of an image on a host: the archive that podman takes.
+pub const ARCHIVE: &str = "image.oci.tar";
+/// Where systemd in the container finds its credentials (CONTAINER_INTERFACE of systemd).
+const CREDENTIALS: &str = "/run/host/credentials";
+/// What systemd, and the sandboxes that it makes for services, need of root's rights.
+const CAPABILITIES: &str =
+    "CHOWN DAC_OVERRIDE FOWNER KILL NET_ADMIN NET_BIND_SERVICE SETGID SETPCAP SETUID SYS_ADMIN SYS_CHROOT";
+
+/// Checks of what only a machine of its own has.
+pub const APART: [&str; 23] = [
+    "resources.limit.auditd.service",
+    "resources.limit.chrony.service",
+    "resources.limit.ssh.service.OOMScoreAdjust",
+    "resources.memory.size",
+    "resources.processors",
+    "resources.usage.auditd.service",
+    "resources.usage.chrony.service",
+    "security.audit",
+    "security.cmdline",
+    "security.kernel",
+    "security.root",
+    "security.sysctl.dev",
+    "security.sysctl.fs",
+    "security.sysctl.kernel",
+    "security.sysctl.net.core",
+    "security.sysctl.net.ipv4.ip_forward",
+    "security.sysctl.user",
+    "security.sysctl.vm",
+    "services.time",
+    "services.unit.auditd.service",
+    "services.unit.chrony.service",
+    "services.unit.rave-audit-rules.service",
+    "services.unit.systemd-repart.service",
+];
+/// Settings of the kernel that each network namespace has of its own, but for one that sets others back when it is written.
+const NETWORK: [&str; 2] = ["net.ipv4.", "net.ipv6."];
+const FORWARD: &str = "net.ipv4.ip_forward";
+
+/// The name of the file.
+pub fn unit(machine: &ImageName) -> String {
+    super::service(machine).replace(".service", SUFFIX)
+}
+
+/// The container's name, and that of the volume with its /var.
+pub fn name(machine: &ImageName) -> String {
+    format!("rave-{machine}")
+}
+
+/// The file.
+pub fn render(parts: &Parts<'_>, archive: &Digest, image: &str) -> String {
+    let (machine, title) = (&parts.declared.name, title(parts));
+    let (name, directory, listen) = (name(machine), image_path(archive), parts.declared.listen);
+    let (directory, tools) = (directory.display(), tools_path(parts.tools));
+    let (memory, vcpus) = (parts.manifest.machine.memory, parts.manifest.machine.vcpus);
+    let mut text = format!(
+        "# Made by `rave deploy`; the next deployment replaces it.
+[Unit]
+Description=Container {machine}: {title}
+After=network-online.target
+Wants=network-online.target
+StartLimitIntervalSec=1h
+StartLimitBurst=10
+
+[Container]
+ContainerName={name}
+HostName={machine}
+Image={image}
+Pull=never
+Notify=true
+ReadOnly=true
+DropCapability=all
+"
+    );
+    for capability in CAPABILITIES.split(' ') {
+        put(&mut text, format_args!("AddCapability=CAP_{capability}"));
+    }
+    put(&mut text, format_args!("Volume={name}:/var\nVolume=%d:{CREDENTIALS}:ro"));
+    put(&mut text, format_args!("Environment=CREDENTIALS_DIRECTORY={CREDENTIALS}"));
+    for (host, guest) in ports(parts) {
+        put(&mut text, format_args!("PublishPort={listen}:{host}:{guest}"));
+    }
+    let settings = parts.manifest.expect.sysctl.iter().map(|(name, (value, _))| (name, value));
+    let is_own = |name: &str| NETWORK.iter().any(|own| name.starts_with(own)) && name != FORWARD;
+    for (name, value) in settings.filter(|(name, _)| is_own(name)) {
+        put(&mut text, format_args!("Sysctl={}", quoted(&format!("{name}={value}"))));
+    }
+    put(&mut text, format_args!("StopTimeout={}", STOP - 20));
+    // podman's own mount at resolv.conf would leave systemd-resolved no place.
+    put(&mut text, format_args!("PodmanArgs=--systemd=always --dns=none --memory={memory}m --cpus={vcpus}"));
+    put(&mut text, format_args!("\n[Service]\nTimeoutStartSec={START}\nTimeoutStopSec={STOP}"));
+    put(
+        &mut text,
+        format_args!("Restart=on-failure\nRestartSec=5\nRuntimeDirectory=rave/{machine}\nEnvironment=HOME=/root"),
+    );
+    put(&mut text, format_args!("ExecStartPre=/usr/bin/podman load --quiet --input {directory}/{ARCHIVE}"));
+    let rave = tools.display();
+    // Whoever looks at it misses the key and says so; a start that fails here would not be stopped by podman.
+    put(&mut text, format_args!("ExecStartPost=-{rave}{RAVE} host await {machine} --container {directory}"));
+    for credential in credentials(parts) {
+        let encrypted = if credential == crate::secrets::identity::CREDENTIAL { "Encrypted" } else { "" };
+        put(
+            &mut text,
+            format_args!("LoadCredential{encrypted}={credential}:{CONFIG}/{machine}/credentials/{credential}"),
+        );
+    }
+    text.push_str("\n[Install]\nWantedBy=multi-user.target\n");
+    text
+}
