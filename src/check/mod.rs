@@ -1,6 +1,7 @@
 //! The six stages: what to ask a machine, and what to think of its answers. Pure: whoever calls [`run()`] brings
 //! the answers, from inside the machine and from outside.
 
+mod apart;
 mod ask;
 mod bans;
 mod https;
@@ -24,6 +25,7 @@ mod target;
 #[cfg(test)]
 mod tests;
 
+pub use apart::APART;
 pub use ask::{Question, applies, ask, checks};
 pub use judge::judge;
 pub use report::{Row, StageRow, junit, left_out, markdown, stage_rows, trouble_rows};

@@ -143,10 +143,11 @@ impl StageReport {
         finish.is_zero() || now.saturating_sub(finish) < Self::YOUNG.max(finish.saturating_mul(2))
     }
 
-    /// Whether all that is wrong may come right as a machine settles: what is measured regularly, and services that
-    /// listen and answer some time after systemd counts them as started.
+    /// Whether all that is wrong may come right as a machine settles: what is measured regularly, services that listen
+    /// and answer some time after systemd counts them as started, and pages that tell whether others answer in time.
     pub fn may_settle(&self) -> bool {
-        const LATE: [&str; 3] = ["security.sockets", "security.scan.", "security.fail2ban."];
+        const LATE: [&str; 5] =
+            ["https.page.", "services.status.", "security.sockets", "security.scan.", "security.fail2ban."];
         let bad = |verdict| matches!(verdict, Verdict::Unhealthy | Verdict::Skipped);
         let mut checks = self.checks.iter().filter(|check| bad(check.verdict));
         bad(self.verdict)
@@ -214,6 +215,8 @@ mod tests {
         let may = |stage, checks| StageReport::new(stage, checks).may_settle();
         assert!(may(Stage::Security, vec![sockets(), check("security.mounts", Verdict::Healthy)]));
         assert!(may(Stage::Monitoring, vec![check("monitoring.targets", Verdict::Skipped)]));
+        assert!(may(Stage::Https, vec![check("https.page.main/ready", Verdict::Unhealthy)]));
+        assert!(!may(Stage::Https, vec![check("https.tls.main", Verdict::Unhealthy)]));
         assert!(!may(Stage::Security, vec![sockets(), other()]));
         assert!(!may(Stage::Security, vec![check("security.sockets", Verdict::Healthy)]));
         assert!(!may(Stage::Services, vec![check("services.failed", Verdict::Unhealthy)]));

@@ -71,8 +71,7 @@ pub fn run(verb: &cli::HostVerb, context: &Context) -> Result<Status> {
         }
         cli::HostVerb::Look { machine, ssh, https, full, container } => {
             let seldom = units::SELDOM.iter().filter(|_| !full);
-            let skip: Vec<&str> =
-                seldom.chain(units::container::APART.iter().filter(|_| *container)).copied().collect();
+            let skip: Vec<&str> = seldom.chain(crate::check::APART.iter().filter(|_| *container)).copied().collect();
             return look(context, &parse(machine)?, ssh, https.clone(), &skip);
         }
     }

@@ -31,6 +31,9 @@ const METRICS: &str = "health.prom";
 /// No description of an image and no outcome is longer, in bytes.
 const FILE: u64 = 4 << 20;
 
+/// Where systemd says what container this is, if it is one.
+const CONTAINER: &str = "/run/systemd/container";
+
 /// Why the machine's health is unknown.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -61,7 +64,11 @@ pub struct Settings {
 pub fn look(settings: &Settings, now: SystemTime) -> Result<Outcome, Error> {
     let started = Instant::now();
     let target = Target::of_itself(&baseline(&settings.baseline)?, JOURNAL);
-    let wanted = Wanted { stages: STAGES.into(), skip: settings.skip.clone(), inside: true, ..Wanted::default() };
+    let mut skip = settings.skip.clone();
+    if disk::exists(CONTAINER) {
+        skip.extend(check::APART.map(str::to_owned));
+    }
+    let wanted = Wanted { stages: STAGES.into(), skip, inside: true, ..Wanted::default() };
     let mut asking = Asking::new(&target, &wanted, |probes| answer(probes, None));
     let mut again = |report: &StageReport| report.may_settle() && settle::pause(started);
     let report = check::run(&target, &wanted, &mut |stage, probes| asking.answer(stage, probes), &mut again);

@@ -1,0 +1,29 @@
+//! What a container is not asked: its kernel, and so the settings, the clock, the audit record, the memory and the verified
+//! root file system, are its host's.
+
+/// The ids of such checks, or their beginnings up to a dot.
+pub const APART: [&str; 23] = [
+    "resources.limit.auditd.service",
+    "resources.limit.chrony.service",
+    "resources.limit.ssh.service.OOMScoreAdjust",
+    "resources.memory.size",
+    "resources.processors",
+    "resources.usage.auditd.service",
+    "resources.usage.chrony.service",
+    "security.audit",
+    "security.cmdline",
+    "security.kernel",
+    "security.root",
+    "security.sysctl.dev",
+    "security.sysctl.fs",
+    "security.sysctl.kernel",
+    "security.sysctl.net.core",
+    "security.sysctl.net.ipv4.ip_forward",
+    "security.sysctl.user",
+    "security.sysctl.vm",
+    "services.time",
+    "services.unit.auditd.service",
+    "services.unit.chrony.service",
+    "services.unit.rave-audit-rules.service",
+    "services.unit.systemd-repart.service",
+];
