@@ -48,7 +48,7 @@ pub struct SshOffer {
 }
 
 /// What came of a login that should be refused. A connection that failed is no refusal,
-/// but [`Answer::Unreachable`].
+/// but [`Answer::Unreachable`](super::Answer::Unreachable).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SshRefusal {
     /// Whether the login was refused.
