@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::ask::{Question, ask};
 use super::judge::{judge, left_out};
-use super::{CheckReport, Report, Stage, StageReport, Target, Verdict};
+use super::{CheckReport, Report, Stage, StageReport, Target};
 use crate::probe::{Answered, Probe, Side};
 
 /// What the user asked to see.
@@ -85,10 +85,10 @@ pub fn run(
             each(&report);
             return report;
         }
+        let probes = wanted.probes(stage, target);
         let mut known = BTreeMap::new();
         loop {
-            let asked: Vec<Probe> =
-                wanted.probes(stage, target).into_iter().filter(|probe| !known.contains_key(probe)).collect();
+            let asked: Vec<Probe> = probes.iter().filter(|probe| !known.contains_key(*probe)).cloned().collect();
             if !asked.is_empty() {
                 let answers = answer(stage, &asked);
                 known.extend(asked.into_iter().zip(answers));
@@ -97,8 +97,7 @@ pub fn run(
             if !each(&report) {
                 return report;
             }
-            let is_well = |check: &CheckReport| matches!(check.verdict, Verdict::Healthy | Verdict::Warning);
-            for (question, _) in questions.iter().zip(&report.checks).filter(|(_, check)| !is_well(check)) {
+            for (question, _) in questions.iter().zip(&report.checks).filter(|(_, check)| check.verdict.is_bad()) {
                 question.probes.iter().for_each(|probe| drop(known.remove(probe)));
             }
         }

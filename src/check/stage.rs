@@ -76,6 +76,11 @@ pub enum Verdict {
 }
 
 impl Verdict {
+    /// Whether a machine is not known to be well for it.
+    pub const fn is_bad(self) -> bool {
+        matches!(self, Self::Unhealthy | Self::Skipped)
+    }
+
     /// The name that JSON holds.
     pub const fn name(self) -> &'static str {
         match self {
@@ -148,9 +153,8 @@ impl StageReport {
     pub fn may_settle(&self) -> bool {
         const LATE: [&str; 5] =
             ["https.page.", "services.status.", "security.sockets", "security.scan.", "security.fail2ban."];
-        let bad = |verdict| matches!(verdict, Verdict::Unhealthy | Verdict::Skipped);
-        let mut checks = self.checks.iter().filter(|check| bad(check.verdict));
-        bad(self.verdict)
+        let mut checks = self.checks.iter().filter(|check| check.verdict.is_bad());
+        self.verdict.is_bad()
             && (self.stage == Stage::Monitoring || checks.all(|check| LATE.iter().any(|id| check.id.starts_with(id))))
     }
 

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::cli::{self, Accel};
+use crate::deploy::units;
 use crate::disk;
 use crate::images::{Manifest, uki};
 use crate::interrupt;
@@ -27,10 +28,6 @@ pub const MANIFEST: &str = "manifest";
 pub const TOOLS: &str = "tools";
 /// Ports of the guest that are made reachable, and the host ports tried first.
 const FORWARDS: [Forward; 2] = [Forward { host: 2222, guest: 22 }, Forward { host: 3002, guest: 3002 }];
-
-/// Credential with the address that all clients of a machine have in QEMU's user network, that of its gateway: whoever
-/// bans addresses in the machine must leave it out.
-const SHARED_ADDRESS: (&str, &[u8]) = ("rave.shared-address", b"10.0.2.2");
 
 /// A disk to boot, with what belongs to it.
 pub struct Bootable {
@@ -177,7 +174,7 @@ fn credentials(host: &cli::Host) -> Result<Credentials> {
         })?;
         credentials.0.insert(CREDENTIAL.to_owned(), identity.expose().to_vec());
     }
-    credentials.0.insert(SHARED_ADDRESS.0.to_owned(), SHARED_ADDRESS.1.to_vec());
+    credentials.0.insert(units::SHARED_ADDRESS.to_owned(), units::shared_address(false).into());
     Ok(credentials)
 }
 

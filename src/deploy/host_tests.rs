@@ -141,6 +141,15 @@ fn order(version: &str) -> Order {
     }
 }
 
+/// The same as a container.
+fn contained(version: &str) -> Order {
+    let mut order = order(version);
+    order.release.container = Some(format!("localhost/shop@{version}"));
+    let text = order.release.units.remove("rave-a.service").unwrap();
+    order.release.units.insert("rave-a.container".to_owned(), text);
+    order
+}
+
 fn runs(version: &str, previous: Option<&str>, confirmed: bool) -> Option<(String, Option<String>, bool)> {
     Some((version.to_owned(), previous.map(str::to_owned), confirmed))
 }
@@ -263,13 +272,6 @@ fn a_container_is_a_file_for_podmans_generator() {
     let world = World::new();
     let fake = world.fake();
     let host = Host::new(world.root.path(), &fake);
-    let contained = |version: &str| {
-        let mut order = order(version);
-        order.release.container = Some(format!("localhost/shop@{version}"));
-        let text = order.release.units.remove("rave-a.service").unwrap();
-        order.release.units.insert("rave-a.container".to_owned(), text);
-        order
-    };
     assert!(host.apply(&contained("1"), Some(b"AGE-SECRET-KEY-1")).unwrap().healthy);
     let file = world.root.path().join("etc/containers/systemd/rave-a.container");
     assert_eq!(disk::read_to_string(&file).unwrap(), "# version-1\n");
@@ -306,11 +308,7 @@ fn a_form_that_changed_leaves_no_unit_of_the_other() {
     let fake = world.fake();
     let host = Host::new(world.root.path(), &fake);
     host.apply(&order("1"), None).unwrap();
-    let mut other = order("2");
-    other.release.container = Some("localhost/shop@2".to_owned());
-    other.release.units.remove("rave-a.service");
-    other.release.units.insert("rave-a.container".to_owned(), "# version-2\n".to_owned());
-    assert!(host.apply(&other, None).unwrap().healthy);
+    assert!(host.apply(&contained("2"), None).unwrap().healthy);
     assert!(!disk::exists(world.root.path().join("etc/systemd/system/rave-a.service")));
 }
 

@@ -17,7 +17,7 @@ use crate::quantity;
 
 /// What all kinds have.
 const KEYS: [&str; 5] = ["description", "kind", "identity", "authorized-keys", "machines"];
-const MACHINE: [&str; 5] = ["host", "listen", "ports", "health", ACCELERATOR];
+const MACHINE: [&str; 4] = ["host", "listen", "ports", "health"];
 /// What only machines of [`Kind::Qemu`] have.
 const ACCELERATOR: &str = "accelerator";
 /// Where the guest's SSH is reached unless the target says otherwise.
@@ -251,8 +251,8 @@ fn public_keys(node: &Node, errors: &mut Vec<Diagnostic>) -> Vec<String> {
 fn machine(name: &str, origin: &Origin, node: &Node, kind: Kind, errors: &mut Vec<Diagnostic>) -> Option<Machine> {
     let before = errors.len();
     if !node.is_null() {
-        let keys = MACHINE.split_last().map(|(_, shared)| shared).filter(|_| kind == Kind::Podman);
-        fields::entries(node, "a machine", keys.unwrap_or(&MACHINE), errors);
+        let own: &[&str] = if kind == Kind::Qemu { &[ACCELERATOR] } else { &[] };
+        fields::entries(node, "a machine", &[&MACHINE[..], own].concat(), errors);
     }
     let name = machine_name(name, origin, errors);
     let mut parse = |key: &str, wanted: &str, read: &mut dyn FnMut(&str) -> bool| {

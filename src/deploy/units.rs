@@ -35,11 +35,6 @@ pub const KEY: &str = "key";
 /// Credential with the address that many clients share, which whoever bans addresses must leave out: in QEMU's user network
 /// all of them, in podman's own network those of the host itself, the looks among them.
 pub const SHARED_ADDRESS: &str = "rave.shared-address";
-
-/// That address in a network.
-pub const fn shared_address(container: bool) -> &'static str {
-    if container { "10.88.0.1" } else { "10.0.2.2" }
-}
 /// How long a machine may take to start and to shut down, in seconds.
 const START: u32 = 900;
 const STOP: u32 = 120;
@@ -55,6 +50,11 @@ pub const SELDOM: [&str; 8] = [
     "security.keys",
     "security.passwords",
 ];
+
+/// The [`SHARED_ADDRESS`] in the network of a container or of a virtual machine.
+pub const fn shared_address(container: bool) -> &'static str {
+    if container { "10.88.0.1" } else { "10.0.2.2" }
+}
 
 /// What units are made of.
 #[derive(Debug, Clone)]
@@ -102,7 +102,7 @@ impl Form {
     pub fn container(&self, image: &ImageName) -> Option<String> {
         match self {
             Self::Machine { .. } => None,
-            Self::Container { image: digest, .. } => Some(format!("localhost/{image}@sha256:{digest}")),
+            Self::Container { image: digest, .. } => Some(container::image(image, digest)),
         }
     }
 
@@ -164,10 +164,7 @@ pub fn render(parts: &Parts<'_>) -> qemu::Result<BTreeMap<String, String>> {
     let name = &parts.declared.name;
     let (unit, text) = match &parts.form {
         Form::Machine { accelerator, .. } => (service(name), vm::render(parts, *accelerator)?),
-        Form::Container { archive, .. } => {
-            let image = parts.form.container(&parts.manifest.image).unwrap_or_default();
-            (container::unit(name), container::render(parts, archive, &image))
-        }
+        Form::Container { archive, image } => (container::unit(name), container::render(parts, archive, image)),
     };
     Ok([
         (unit, text),
@@ -286,6 +283,16 @@ pub fn credentials(parts: &Parts<'_>) -> Vec<String> {
     let user = parts.manifest.expect.ssh.as_ref().map(|ssh| authorized_keys(&ssh.user));
     let identity = parts.identity.then(|| crate::secrets::identity::CREDENTIAL.to_owned());
     user.into_iter().chain(identity).chain([SHARED_ADDRESS.to_owned()]).collect()
+}
+
+/// What has a unit given those credentials.
+fn load(parts: &Parts<'_>) -> String {
+    let name = &parts.declared.name;
+    let line = |credential: &String| {
+        let encrypted = if credential == crate::secrets::identity::CREDENTIAL { "Encrypted" } else { "" };
+        format!("LoadCredential{encrypted}={credential}:{CONFIG}/{name}/credentials/{credential}\n")
+    };
+    credentials(parts).iter().map(line).collect()
 }
 
 /// The credential that lets keys log in as a user (systemd.system-credentials(7)).

@@ -1,7 +1,7 @@
 //! The service that is a container: podman runs the image's root file system with systemd in it. Podman's generator makes
 //! a service of the same name of the file (podman-systemd.unit(5), version 5).
 
-use super::{CONFIG, Parts, RAVE, START, STOP, credentials, image_path, ports, put, quoted, title, tools_path};
+use super::{PREFIX, Parts, RAVE, START, STOP, image_path, load, ports, put, quoted, title, tools_path};
 use crate::digest::Digest;
 use crate::name::ImageName;
 
@@ -34,19 +34,25 @@ const FORWARD: &str = "net.ipv4.ip_forward";
 
 /// The name of the file.
 pub fn unit(machine: &ImageName) -> String {
-    super::service(machine).replace(".service", SUFFIX)
+    format!("{PREFIX}{machine}{SUFFIX}")
 }
 
 /// The container's name, and that of the volume with its /var.
 pub fn name(machine: &ImageName) -> String {
-    format!("rave-{machine}")
+    format!("{PREFIX}{machine}")
 }
 
-/// The file.
-pub fn render(parts: &Parts<'_>, archive: &Digest, image: &str) -> String {
+/// What podman knows an image by; `digest` is that of its manifest.
+pub fn image(image: &ImageName, digest: &Digest) -> String {
+    format!("localhost/{image}@sha256:{digest}")
+}
+
+/// The file; `digest` is that of the manifest of the image in the archive.
+pub fn render(parts: &Parts<'_>, archive: &Digest, digest: &Digest) -> String {
     let (machine, title) = (&parts.declared.name, title(parts));
     let (name, directory, listen) = (name(machine), image_path(archive), parts.declared.listen);
     let (directory, tools) = (directory.display(), tools_path(parts.tools));
+    let image = image(&parts.manifest.image, digest);
     let (memory, vcpus) = (parts.manifest.machine.memory, parts.manifest.machine.vcpus);
     let mut text = format!(
         "# Made by `rave deploy`; the next deployment replaces it.
@@ -92,13 +98,7 @@ DropCapability=all
     let rave = tools.display();
     // Whoever looks at it misses the key and says so; a start that fails here would not be stopped by podman.
     put(&mut text, format_args!("ExecStartPost=-{rave}{RAVE} host await {machine} --container {directory}"));
-    for credential in credentials(parts) {
-        let encrypted = if credential == crate::secrets::identity::CREDENTIAL { "Encrypted" } else { "" };
-        put(
-            &mut text,
-            format_args!("LoadCredential{encrypted}={credential}:{CONFIG}/{machine}/credentials/{credential}"),
-        );
-    }
+    text.push_str(&load(parts));
     text.push_str("\n[Install]\nWantedBy=multi-user.target\n");
     text
 }

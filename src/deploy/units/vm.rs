@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use super::{
-    CONFIG, DISK, Parts, RAVE, START, STOP, credentials, directory, ports, put, quoted, sandbox, service, title,
+    DISK, Parts, RAVE, START, STOP, credentials, directory, load, ports, put, quoted, sandbox, service, title,
 };
 use crate::qemu;
 use crate::qemu::args::{self, Boot, Decided, Hosted, Paths};
@@ -65,10 +65,7 @@ RuntimeDirectory=rave/{name}
 RuntimeDirectoryMode=0755
 "
     );
-    for credential in &credentials {
-        let encrypted = if credential == crate::secrets::identity::CREDENTIAL { "Encrypted" } else { "" };
-        put(&mut text, format_args!("LoadCredential{encrypted}={credential}:{CONFIG}/{name}/credentials/{credential}"));
-    }
+    text.push_str(&load(parts));
     put(&mut text, format_args!("MemoryMax={memory}M\nCPUQuota={processors}%\nTasksMax=256\nLimitCORE=0"));
     if is_kvm {
         put(&mut text, format_args!("SupplementaryGroups=kvm\nDeviceAllow=/dev/kvm rw\nBindPaths=/dev/kvm"));
