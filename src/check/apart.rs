@@ -2,7 +2,7 @@
 //! root file system, are its host's.
 
 /// The ids of such checks, or their beginnings up to a dot.
-pub const APART: [&str; 23] = [
+pub const APART: [&str; 26] = [
     "resources.limit.auditd.service",
     "resources.limit.chrony.service",
     "resources.limit.ssh.service.OOMScoreAdjust",
@@ -10,9 +10,11 @@ pub const APART: [&str; 23] = [
     "resources.processors",
     "resources.usage.auditd.service",
     "resources.usage.chrony.service",
+    "security.apparmor",
     "security.audit",
     "security.cmdline",
     "security.kernel",
+    "security.mount./proc",
     "security.root",
     "security.sysctl.dev",
     "security.sysctl.fs",
@@ -22,8 +24,9 @@ pub const APART: [&str; 23] = [
     "security.sysctl.user",
     "security.sysctl.vm",
     "services.time",
+    "services.unit.audit-rules.service",
     "services.unit.auditd.service",
     "services.unit.chrony.service",
-    "services.unit.rave-audit-rules.service",
+    "services.unit.rave-apparmor.service",
     "services.unit.systemd-repart.service",
 ];

@@ -8,10 +8,10 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use rustix::io::Errno;
-use rustix::mount::{MountFlags, mount};
+use rustix::mount::{MountFlags, mount, mount_remount};
 use rustix::system::{RebootCommand, finit_module, reboot};
 
-use rave_init::{MODULES, disk};
+use rave_init::{BREAK, HIDE, MODULES, disk};
 
 use crate::log::{Log, chain};
 use crate::{cmdline, root, shell, switch};
@@ -65,10 +65,13 @@ fn boot(log: &mut Log) -> Result<Infallible, Error> {
     mount("devtmpfs", "/dev", c"devtmpfs", devices, c"mode=0755").map_err(|error| Error::Mount("/dev", error))?;
     *log = Log::open()?;
     let line = disk::read_to_string(CMDLINE)?;
+    if cmdline::has(&line, HIDE) {
+        mount_remount("/proc", quiet, c"hidepid=invisible").map_err(|error| Error::Mount("/proc", error))?;
+    }
     let hash = cmdline::root_hash(&line)?;
     let failed = load_modules(log)?;
     let device = root::open(&hash, log).map_err(|source| Error::Root { source, modules: failed })?;
-    if cmdline::breaks(&line) {
+    if cmdline::has(&line, BREAK) {
         shell::open(&format!("a root shell before {} becomes the root file system", device.display()), log);
     }
     Ok(switch::to(&device)?)

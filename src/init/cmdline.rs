@@ -1,8 +1,7 @@
-//! What the kernel command line (bootparam(7)) tells the initrd: `roothash=`, `panic=` and [`BREAK`], and nothing else.
+//! What the kernel command line (bootparam(7)) tells the initrd: `roothash=`, `panic=`, and whether single words are there.
 
 use std::time::Duration;
 
-use rave_init::BREAK;
 use rave_init::digest::Digest;
 
 /// How long a failure stays readable where the command line does not say it.
@@ -54,9 +53,9 @@ pub fn root_hash(line: &str) -> Result<Digest, Error> {
     found.ok_or(Error::Missing)
 }
 
-/// Whether to stop before the root file system takes over.
-pub fn breaks(line: &str) -> bool {
-    words(line).iter().any(|word| word == BREAK)
+/// Whether a word is there.
+pub fn has(line: &str, wanted: &str) -> bool {
+    words(line).iter().any(|word| word == wanted)
 }
 
 /// How long to wait before the reboot after a failure, as the kernel reads `panic=`: nothing for 0, which
@@ -93,10 +92,10 @@ mod tests {
     }
 
     #[test]
-    fn only_the_whole_word_stops() {
-        assert!(breaks("quiet rave.break panic=0\n"));
+    fn only_the_whole_word_counts() {
+        assert!(has("quiet rave.break panic=0\n", "rave.break"));
         for line in ["", "rave.breaks", "rave.break=1", "-- rave.break", "x=\" rave.break\""] {
-            assert!(!breaks(line), "{line}");
+            assert!(!has(line, "rave.break"), "{line}");
         }
     }
 
@@ -114,7 +113,7 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn no_line_makes_it_panic(text in "(roothash=|panic=|\"| |--|-?[0-9a-f]{0,70}|\\PC){0,12}") {
-            let _ = (root_hash(&text), reboot_delay(&text), breaks(&text));
+            let _ = (root_hash(&text), reboot_delay(&text), has(&text, "a"));
         }
     }
 }

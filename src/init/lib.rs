@@ -20,3 +20,7 @@ pub const SHELL: &str = "/bin/busybox";
 /// Word of the kernel command line that opens [`SHELL`] before the root file system takes over; nothing happens where
 /// there is none.
 pub const BREAK: &str = "rave.break";
+
+/// Word of the kernel command line that hides the processes of others from users without privileges: `hidepid=invisible`
+/// of proc(5). Here, for systemd takes over the /proc that it finds.
+pub const HIDE: &str = "rave.hidepid";

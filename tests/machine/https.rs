@@ -14,7 +14,7 @@ pub const WRONG: [Fault; 2] = [
                  -e 's/return 421;/return 200;/' -e 's/client_header_timeout [0-9]*s/client_header_timeout 90s/' \
                  -e 's/header_buffers 4 8k/header_buffers 4 128k/' -e 's/return 404;/return 410;/' -e '/limit_req zone/d' \
                  -e 's|server_tokens off;|server_tokens off; error_page 497 =302 https://localhost/;|' \
-                 -e 's|ssl_certificate /.*|ssl_certificate /run/wrong.pem;|' /etc/nginx/nginx.conf > /run/nginx.conf; \
+                 -e 's|ssl_certificate /.*|ssl_certificate /var/cache/nginx/wrong.pem;|' /etc/nginx/nginx.conf > /run/nginx.conf; \
                  mount --bind /run/nginx.conf /etc/nginx/nginx.conf; systemctl restart nginx.service; \
                  rave guest wait 127.0.0.1:3002",
         mends: "umount /etc/nginx/nginx.conf; systemctl restart nginx.service; rave guest wait 127.0.0.1:3002",
@@ -80,7 +80,7 @@ pub fn breaks(lab: &Lab, site: &Site, key: Secret) {
     let past = SystemTime::now() - Duration::from_secs(395 * 24 * 60 * 60);
     let stranger = generate::authority("stranger", past).unwrap();
     let wrong = generate::server_certificate(&["localhost".to_owned()], &key, &stranger, past).unwrap();
-    root(&format!("umask 022; cat > /run/wrong.pem <<'END'\n{wrong}END\ntouch /run/nginx.conf"));
+    root(&format!("umask 022; cat > /var/cache/nginx/wrong.pem <<'END'\n{wrong}END\ntouch /run/nginx.conf"));
     for faults in [&WRONG, &LONELY] {
         lab.broken(&["production", "--stage", "https"], faults);
         root(&faults.iter().map(|fault| fault.mends).collect::<Vec<_>>().join("; "));
