@@ -300,6 +300,12 @@ fn programs_of_other_people_accept_the_artefacts() {
     run("/usr/sbin/fsck.vfat", &["-n", "/in/esp"]).unwrap();
     let listing = String::from_utf8(run("/usr/bin/mdir", &["-b", "-i", "/in/esp", "::/EFI/Linux"]).unwrap()).unwrap();
     assert!(listing.contains("minimal_1.0.0+3-0.efi"), "{listing}");
+    // Where `rave vm fault` changes a byte of it, which the kernel's start trips over.
+    let esp = disk::read(work.path().join("esp")).unwrap();
+    let uki = disk::read(lab.piece("uki")).unwrap();
+    let at = serde_json::from_value::<rave::images::Manifest>(manifest.clone()).unwrap().inside_uki();
+    let begin = memchr::memmem::find(&esp, &uki[..4096]).unwrap() as u64;
+    assert!(begin < at && at < begin + uki.len() as u64, "{begin} {at}");
 
     // The judges are awake: one flipped byte is refused.
     let path = work.path().join("root");

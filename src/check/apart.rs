@@ -2,7 +2,7 @@
 //! root file system, are its host's.
 
 /// The ids of such checks, or their beginnings up to a dot.
-pub const APART: [&str; 26] = [
+pub const APART: [&str; 30] = [
     "resources.limit.auditd.service",
     "resources.limit.chrony.service",
     "resources.limit.ssh.service.OOMScoreAdjust",
@@ -20,7 +20,11 @@ pub const APART: [&str; 26] = [
     "security.sysctl.fs",
     "security.sysctl.kernel",
     "security.sysctl.net.core",
+    "security.sysctl.net.ipv4.conf.all.forwarding",
+    "security.sysctl.net.ipv4.conf.default.forwarding",
     "security.sysctl.net.ipv4.ip_forward",
+    "security.sysctl.net.ipv6.conf.all.forwarding",
+    "security.sysctl.net.ipv6.conf.default.forwarding",
     "security.sysctl.user",
     "security.sysctl.vm",
     "services.time",

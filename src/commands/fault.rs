@@ -71,8 +71,7 @@ fn flip(name: &ImageName, partition: Partition, at: Option<u64>, context: &Conte
     let size = manifest.partitions.iter().find(|known| known.kind == kind.to_string()).map(|known| known.content.size);
     let size = size.ok_or_else(|| Failure::error(format!("{name} has no such partition")))?;
     let at = at.unwrap_or(match partition {
-        // In the largest file, which is the unified kernel image.
-        Partition::Esp => size / 2,
+        Partition::Esp => manifest.inside_uki(),
         // In the superblock of EROFS, behind its magic number: only dm-verity can notice.
         Partition::Root => 1024 + 64,
         // In the topmost hashes, which are the first block behind the superblock.

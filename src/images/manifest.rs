@@ -116,6 +116,12 @@ impl Manifest {
         })
     }
 
+    /// Where in the EFI system partition something of the unified kernel image is, in bytes: all else there is smaller than
+    /// that, and comes before.
+    pub fn inside_uki(&self) -> u64 {
+        self.uki.size / 4 * 3
+    }
+
     /// The manifest as JSON text.
     pub fn to_json(&self) -> Result<Vec<u8>, serde_json::Error> {
         let mut bytes = serde_json::to_vec_pretty(self)?;

@@ -7,6 +7,7 @@ use std::convert::Infallible;
 use std::thread::sleep;
 use std::time::Duration;
 
+use rustix::fs::{Mode, mkdir};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, mount, mount_remount};
 use rustix::system::{RebootCommand, finit_module, reboot};
@@ -59,10 +60,14 @@ pub fn run() -> ! {
 fn boot(log: &mut Log) -> Result<Infallible, Error> {
     let quiet = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
     let devices = MountFlags::NOSUID | MountFlags::STRICTATIME;
-    // systemd mounts /run itself, with limits of its own. The options of /dev are systemd's.
+    // systemd mounts /run itself, with limits of its own. The options of /dev are systemd's; of /dev/shm it would leave out
+    // that nothing runs from there.
     mount("proc", "/proc", c"proc", quiet, None).map_err(|error| Error::Mount("/proc", error))?;
     mount("sysfs", "/sys", c"sysfs", quiet, None).map_err(|error| Error::Mount("/sys", error))?;
     mount("devtmpfs", "/dev", c"devtmpfs", devices, c"mode=0755").map_err(|error| Error::Mount("/dev", error))?;
+    mkdir("/dev/shm", Mode::from(0o755))
+        .and_then(|()| mount("tmpfs", "/dev/shm", c"tmpfs", quiet | MountFlags::STRICTATIME, c"mode=1777"))
+        .map_err(|error| Error::Mount("/dev/shm", error))?;
     *log = Log::open()?;
     let line = disk::read_to_string(CMDLINE)?;
     if cmdline::has(&line, HIDE) {
