@@ -151,8 +151,14 @@ impl StageReport {
     /// Whether all that is wrong may come right as a machine settles: what is measured regularly, services that listen
     /// and answer some time after systemd counts them as started, and pages that tell whether others answer in time.
     pub fn may_settle(&self) -> bool {
-        const LATE: [&str; 5] =
-            ["https.page.", "services.status.", "security.sockets", "security.scan.", "security.fail2ban."];
+        const LATE: [&str; 6] = [
+            "https.page.",
+            "services.status.",
+            "security.bans",
+            "security.fail2ban.",
+            "security.scan.",
+            "security.sockets",
+        ];
         let mut checks = self.checks.iter().filter(|check| check.verdict.is_bad());
         self.verdict.is_bad()
             && (self.stage == Stage::Monitoring || checks.all(|check| LATE.iter().any(|id| check.id.starts_with(id))))
