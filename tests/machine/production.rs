@@ -143,6 +143,7 @@ fn production_in_safe_mode_works_and_is_seen_when_it_does_not() {
     webhooks(&scene, &site, &secret);
     https::breaks(&scene.lab, &site, scene.secret("production", "tls-key-main").into());
     scan::finds(&scene.lab, "production");
+    unmeasured(&scene);
     database(&scene, &site);
     bans(&scene);
     certificate(&scene, &site);
@@ -269,6 +270,13 @@ fn database(scene: &Scene, site: &Site) {
     wait_for("it to be ready", || (site.get("/ready").status == 200).then_some(()));
 }
 
+/// What keeps nobody out.
+pub const PATIENT: Fault = Fault {
+    breaks: "fail2ban-client set sshd maxretry 1000",
+    mends: "fail2ban-client set sshd maxretry 3",
+    seen_by: &["security.bans"],
+};
+
 fn bans(scene: &Scene) {
     println!("an address that forges is kept out, those that share one are not");
     let banned = || scene.root("nft list table inet f2b-table 2> /dev/null || true");
@@ -291,6 +299,9 @@ fn bans(scene: &Scene) {
     wait_for("its end", || (!banned().contains("192.0.2.8")).then_some(()));
     scene.root("fail2ban-client set sshd bantime 1800");
 
+    println!("a stranger whom nobody keeps out is seen");
+    scene.lab.seen("production", &[PATIENT]);
+    scene.root(PATIENT.mends);
     // Forged requests have come from the gateway of the user network, too.
     assert!(!banned().contains("10.0.2.2"));
 }
@@ -379,6 +390,22 @@ fn load(scene: &Scene, site: &Site) {
     assert_eq!(scene.root("systemctl list-units --failed --plain --no-legend"), "");
 }
 
+/// What is not measured any more.
+pub const UNMEASURED: [Fault; 1] = [Fault {
+    breaks: "systemctl stop prometheus-node-exporter.socket prometheus-node-exporter.service",
+    mends: "systemctl start prometheus-node-exporter.socket",
+    seen_by: &["monitoring.node-exporter.metrics"],
+}];
+
+fn unmeasured(scene: &Scene) {
+    println!("an exporter that is gone is seen");
+    scene.lab.broken(&["production", "--only", "monitoring.node-exporter"], &UNMEASURED);
+    scene.root(UNMEASURED[0].mends);
+    // With a tenth of a processor it may take longer to start than a check waits.
+    let healthy = || scene.lab.check(&["production", "--only", "monitoring.node-exporter"]).0 == Some(0);
+    wait_for("the exporter", || healthy().then_some(()));
+}
+
 /// What a full disk and a unit at another limit, which it nearly uses up, have against them. The service that leaked is
 /// remembered.
 pub const FULL: [&str; 4] = [
@@ -442,7 +469,7 @@ pub const GONE: [Fault; 6] = [
     Fault {
         breaks: "systemctl stop fail2ban.service",
         mends: "",
-        seen_by: &["security.bans", "security.fail2ban.answers", "security.fail2ban.jail.sshd"],
+        seen_by: &["security.fail2ban.answers", "security.fail2ban.jail.sshd"],
     },
     Fault {
         breaks: "systemctl stop nginx.service",

@@ -34,18 +34,20 @@ const UNSEEN_PROBES: [(&str, &str); 5] = [
 ];
 
 fn seen() -> BTreeSet<&'static str> {
-    let tables: [&[Fault]; 9] = [
+    let tables: [&[Fault]; 10] = [
         &up::FAULTS,
         &up::PROBED,
         &library::WEB,
         &library::DATA,
         &library::PROBED,
+        &production::UNMEASURED,
         &production::GONE,
         &scan::FAULTS,
         &https::WRONG,
         &https::LONELY,
     ];
-    let listed = tables.into_iter().flatten().chain([&clouds::FAULT]).flat_map(|fault| fault.seen_by);
+    let alone = [&clouds::FAULT, &production::PATIENT];
+    let listed = tables.into_iter().flatten().chain(alone).flat_map(|fault| fault.seen_by);
     let others = [&faults::SEEN[..], &production::FULL, &secrets::READABLE, &up::CLOSED, &debug::SEEN];
     listed.chain(others.into_iter().flatten()).copied().collect()
 }
