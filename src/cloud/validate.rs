@@ -1,7 +1,8 @@
 //! User-data and network configuration held against cloud-init's own schema, and against what an image does with them.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Read as _;
+use std::io::{self, Read as _};
 use std::sync::Arc;
 
 use boon::{Compiler, Schemas};
@@ -136,23 +137,28 @@ pub fn network_config(name: &str, bytes: &[u8], rules: &Rules) -> Result<Vec<Dia
     Ok(found)
 }
 
-/// The text of a file that may be packed by gzip, as cloud-init takes it.
+/// What a file holds that may be packed by gzip, as cloud-init takes it; of what is far too large only the beginning.
+///
+/// # Errors
+/// It is no whole gzip file.
+pub fn unpacked(bytes: &[u8]) -> io::Result<Cow<'_, [u8]>> {
+    if !bytes.starts_with(&[0x1f, 0x8b]) {
+        return Ok(bytes.into());
+    }
+    let mut unpacked = Vec::new();
+    flate2::read::MultiGzDecoder::new(bytes).take(LARGEST as u64 + 1).read_to_end(&mut unpacked)?;
+    Ok(unpacked.into())
+}
+
+/// The text of such a file.
 fn text(name: &str, bytes: &[u8]) -> Result<Arc<Source>, Diagnostic> {
     let bad = |text: String, help: &str| Diagnostic::error(&Origin::new(&Source::new(name, ""), 0..0), text).help(help);
-    let mut unpacked = Vec::new();
-    let bytes = if bytes.starts_with(&[0x1f, 0x8b]) {
-        let mut reader = flate2::read::MultiGzDecoder::new(bytes).take(LARGEST as u64 + 1);
-        if let Err(error) = reader.read_to_end(&mut unpacked) {
-            return Err(bad(format!("this is no whole gzip file: {error}"), "pack it anew"));
-        }
-        unpacked.as_slice()
-    } else {
-        bytes
-    };
+    let bytes = unpacked(bytes);
+    let bytes = bytes.map_err(|error| bad(format!("this is no whole gzip file: {error}"), "pack it anew"))?;
     if bytes.len() > LARGEST {
         return Err(bad(format!("this is larger than {} KiB", LARGEST >> 10), "fetch what is large from elsewhere"));
     }
-    match std::str::from_utf8(bytes) {
+    match std::str::from_utf8(&bytes) {
         Ok(text) => Ok(Source::new(name, text)),
         Err(error) => Err(bad(
             format!("byte {} is not UTF-8", error.valid_up_to()),

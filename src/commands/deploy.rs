@@ -88,7 +88,7 @@ pub fn run(arguments: &cli::Deploy, context: &Context) -> Result<Status> {
     }
     let mut tasks = Vec::new();
     for machine in machines {
-        let release = release(&wanted, machine, identity.is_some())?;
+        let release = release(&wanted, machine, &target, identity.as_ref())?;
         let way = Way::to(context, machine.host.as_ref())?;
         if !arguments.plan && !arguments.dry_run {
             // Only the same rave is sure to understand what is asked.
@@ -191,8 +191,17 @@ pub fn tools_digest(prepared: &Prepared) -> Digest {
     digest.field(prepared.inputs.tools.as_bytes()).field(prepared.inputs.rave.as_bytes()).finish()
 }
 
+/// What tells whether machines are given other keys or another identity, and nothing of the identity.
+pub fn given(target: &Target, identity: Option<&Identity>) -> Digest {
+    let mut digest = Canonical::new("rave deployed keys 1");
+    for key in &target.authorized_keys {
+        digest.field(key);
+    }
+    digest.field(identity.map(Identity::expose).unwrap_or_default()).finish()
+}
+
 /// The version of a machine that is wanted.
-fn release(wanted: &Wanted, machine: &Machine, identity: bool) -> Result<Release> {
+fn release(wanted: &Wanted, machine: &Machine, target: &Target, identity: Option<&Identity>) -> Result<Release> {
     let Wanted { manifest, tools, archive, .. } = wanted;
     let sites: std::collections::BTreeSet<u16> = manifest.expect.https.values().map(|site| site.port).collect();
     if let Some(port) = sites.iter().find(|port| sites.len() > 1 && machine.port(**port) != **port) {
@@ -207,7 +216,9 @@ fn release(wanted: &Wanted, machine: &Machine, identity: bool) -> Result<Release
         (Engine::Podman, Some(archive)) => Form::Container { archive: archive.file, image: archive.image },
         (Engine::Podman, None) => return Err(Failure::error("the image was not exported")),
     };
-    let units = units::render(&Parts { declared: machine, manifest, tools, form, identity })?;
+    let given = given(target, identity);
+    let parts = Parts { declared: machine, manifest, tools, form, identity: identity.is_some(), given: &given };
+    let units = units::render(&parts)?;
     Ok(Release {
         image: manifest.image.clone(),
         version: manifest.version.clone(),

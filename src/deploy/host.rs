@@ -17,6 +17,8 @@ pub use goods::Goods;
 const RECORD: &str = "record.json";
 /// Directory of a machine's configuration: what it is given as credentials.
 const CREDENTIALS: &str = "credentials";
+/// The same of the version before, while another one is tried.
+const CREDENTIALS_BEFORE: &str = "credentials.before";
 /// The longest record or report that is read, in bytes.
 const LIMIT: u64 = 64 << 20;
 
@@ -160,7 +162,6 @@ impl<'a> Host<'a> {
                 return Err(Error::Missing { what, digest });
             }
         }
-        self.furnish(order, identity)?;
         let released: Vec<Release> =
             before.iter().flat_map(Record::releases).chain([&order.release]).cloned().collect();
         let previous = match before {
@@ -178,6 +179,8 @@ impl<'a> Host<'a> {
             failure: None,
         };
         self.write(name, &record)?;
+        self.set_aside(name)?;
+        self.furnish(order, identity)?;
         let trial = self.run(name, &record.current);
         let outcome = match trial {
             Ok(()) => {
@@ -187,6 +190,7 @@ impl<'a> Host<'a> {
             Err(reason) => self.go_back(name, &mut record, reason)?,
         };
         self.collect(&released)?;
+        disk::remove_dir_all(directory.join(CREDENTIALS_BEFORE))?;
         if record.confirmed {
             self.write(name, &record)?;
             self.expect(&["enable", "--now", &units::timer(name)])?;
@@ -205,6 +209,7 @@ impl<'a> Host<'a> {
         record.failure = Some(Refused { release: failed.title(), reason: reason.clone() });
         record.current = previous;
         self.write(name, record)?;
+        self.bring_back(name)?;
         let again = self.run(name, &record.current);
         record.confirmed = again.is_ok();
         let instead = Some((record.current.title(), record.confirmed));

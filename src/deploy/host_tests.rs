@@ -207,6 +207,33 @@ fn a_version_that_is_not_well_gives_way_to_the_one_before() {
 }
 
 #[test]
+fn going_back_gives_back_what_the_version_before_was_given() {
+    let world = World::new();
+    let fake = world.fake();
+    let host = Host::new(world.root.path(), &fake);
+    let machine = world.root.path().join("etc/rave/machines/a");
+    let given = || disk::read_to_string(machine.join("credentials/rave.identity")).ok();
+    let first = Some("sealed rave.identity 67".to_owned());
+    assert!(host.apply(&order("1"), Some(b"AGE-SECRET-KEY-1")).unwrap().healthy);
+    fake.unwell.borrow_mut().push("version-2");
+    for identity in [None, Some(&b"AGE-SECRET-KEY-1-ROTATED"[..])] {
+        world.bring("2");
+        assert!(!host.apply(&order("2"), identity).unwrap().healthy);
+        assert_eq!((given(), disk::exists(machine.join("credentials.before"))), (first.clone(), false));
+    }
+    // The host lost its power while version 2 was being tried, which had got as far as its credentials.
+    host.set_aside(&"a".parse().unwrap()).unwrap();
+    host.furnish(&order("2"), None).unwrap();
+    let mut record = host.record(&"a".parse().unwrap()).unwrap().unwrap();
+    (record.previous, record.current, record.confirmed) = (Some(release("1")), release("2"), false);
+    host.write(&"a".parse().unwrap(), &record).unwrap();
+    assert_eq!(given(), None);
+    fake.unwell.borrow_mut().push("version-3");
+    assert_eq!(host.apply(&order("3"), None).unwrap().instead, Some((release("1").title(), true)));
+    assert_eq!(given(), first);
+}
+
+#[test]
 fn a_timer_that_does_not_start_is_told() {
     let world = World::new();
     let fake = world.fake();

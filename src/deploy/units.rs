@@ -69,6 +69,8 @@ pub struct Parts<'a> {
     pub form: Form,
     /// Whether it has an identity to open secrets with.
     pub identity: bool,
+    /// Digest of the keys and the identity that it is given.
+    pub given: &'a Digest,
 }
 
 /// As what an image runs on a host.
@@ -292,7 +294,10 @@ fn load(parts: &Parts<'_>) -> String {
         let encrypted = if credential == crate::secrets::identity::CREDENTIAL { "Encrypted" } else { "" };
         format!("LoadCredential{encrypted}={credential}:{CONFIG}/{name}/credentials/{credential}\n")
     };
-    credentials(parts).iter().map(line).collect()
+    let mut text: String = credentials(parts).iter().map(line).collect();
+    // systemd passes over it (systemd.unit(5)): whoever is given something else is another unit, and starts anew.
+    put(&mut text, format_args!("X-Given={}", parts.given));
+    text
 }
 
 /// The credential that lets keys log in as a user (systemd.system-credentials(7)).

@@ -38,7 +38,8 @@ fn rendered(text: &str, manifest: &Manifest, identity: bool) -> BTreeMap<String,
         Engine::Qemu(accelerator) => Form::Machine { accelerator, disk: manifest.disk.sha256 },
         Engine::Podman => Form::Container { archive: Digest::of(b"archive"), image: Digest::of(b"image") },
     };
-    let parts = Parts { declared, manifest, tools: &Digest::of(b"tools"), form, identity };
+    let (tools, given) = (&Digest::of(b"tools"), &Digest::of(b"given"));
+    let parts = Parts { declared, manifest, tools, form, identity, given };
     render(&parts).unwrap()
 }
 

@@ -32,7 +32,7 @@ mod zst;
 
 use std::path::PathBuf;
 
-pub use oci::manifest_digest;
+pub use oci::{manifest_digest, tag};
 pub use record::{Record, SIDECAR};
 pub use work::{Job, Root, file_name, run};
 

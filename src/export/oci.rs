@@ -98,8 +98,13 @@ pub fn manifest_digest(archive: &Path) -> Result<Digest, Error> {
 }
 
 /// What an image is known by, without a registry.
-pub fn reference(manifest: &Manifest) -> String {
-    format!("{}:{}", manifest.image, manifest.version)
+fn reference(manifest: &Manifest) -> String {
+    format!("{}:{}", manifest.image, tag(manifest))
+}
+
+/// The version as a tag, in which the distribution specification allows neither `~` nor `^`.
+pub fn tag(manifest: &Manifest) -> String {
+    manifest.version.to_string().replace(['~', '^'], "_")
 }
 
 /// What is known of the image, under the names that the specification gives, and its root hash.

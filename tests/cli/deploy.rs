@@ -1,5 +1,7 @@
 //! Targets and what is told of their machines, as far as that needs no host that answers.
 
+use std::io::Write as _;
+
 use super::world::{Ran, World, ran};
 
 /// A target with one machine on a host where nobody listens: port 1 of loopback is tcpmux, which nothing serves.
@@ -109,8 +111,7 @@ fn a_cluster_takes_images_that_are_provisioned_by_user_data() {
     }
 }
 
-const CLOUD: &str =
-    "kind: aws\nregion: eu-central-1\nmachines:\n  web-1: { instance-type: t3.small, user-data: web-1.yaml }\n";
+const CLOUD: &str = "kind: aws\nregion: eu-central-1\nssh-key: check\nmachines:\n  web-1: { instance-type: t3.small, user-data: web-1.yaml }\n";
 
 /// A cloud whose tool answers `answer`, or fails.
 fn with_aws(world: &World, script: &str, arguments: &[&str]) -> Ran {
@@ -126,11 +127,23 @@ fn what_a_cloud_needs_is_told_before_anything_is_built() {
     let world = world(CLOUD);
     let deploy = ["deploy", "minimal", "--to", "edge"];
     let ran = world.run(&deploy);
-    let told = "targets/edge.yaml:4:3: user-data: ";
+    assert!(ran.status == 1 && ran.stderr.contains("ssh-key: there is no file check"), "{}", ran.stderr);
+    world.write("project/check", "");
+    let ran = world.run(&deploy);
+    let told = "targets/edge.yaml:5:3: user-data: ";
     assert!(ran.status == 1 && ran.stderr.contains(told) && ran.stderr.contains("cloud-init render"), "{}", ran.stderr);
     world.write("project/web-1.yaml", "#cloud-config\nwrite_files: [{path: /x, content: AGE-SECRET-KEY-1QQ}]\n");
     let ran = world.run(&deploy);
     assert!(ran.status == 1 && ran.stderr.contains("an age identity in plain text"), "{}", ran.stderr);
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    packed.write_all(b"#cloud-config\n# AGE-SECRET-KEY-1QQ\n").unwrap();
+    let packed = packed.finish().unwrap();
+    world.write("project/web-1.yaml", &packed);
+    let ran = world.run(&deploy);
+    assert!(ran.status == 1 && ran.stderr.contains("an age identity in plain text"), "{}", ran.stderr);
+    world.write("project/web-1.yaml", &packed[..20]);
+    let ran = world.run(&deploy);
+    assert!(ran.status == 1 && ran.stderr.contains("no whole gzip file"), "{}", ran.stderr);
     world.write("project/web-1.yaml", format!("#cloud-config\n#{}\n", "x".repeat(16 << 10)));
     let ran = world.run(&deploy);
     assert!(ran.status == 1 && ran.stderr.contains("takes 16384"), "{}", ran.stderr);
@@ -141,9 +154,15 @@ fn what_a_cloud_needs_is_told_before_anything_is_built() {
     assert!(ran.status == 1 && ran.stderr.contains("there are: web-1"), "{}", ran.stderr);
     let ran = world.run(&["target", "remove", "edge"]);
     assert!(ran.status == 1 && ran.stderr.contains("--purge"), "{}", ran.stderr);
-    world.write("project/targets/edge.yaml", format!("ssh-key: nowhere\n{CLOUD}"));
+    world.write("project/targets/edge.yaml", CLOUD.replace("ssh-key: check\n", ""));
     let ran = world.run(&deploy);
-    assert!(ran.status == 1 && ran.stderr.contains("ssh-key: there is no file nowhere"), "{}", ran.stderr);
+    assert!(ran.status == 1 && ran.stderr.contains("the target has no `ssh-key`"), "{}", ran.stderr);
+    let google = "kind: gcp\nproject: p\nzone: z\nbucket: b\nssh-key: check\nmachines:\n  \
+                  web-1: { machine-type: t, user-data: web-1.yaml }\n";
+    world.write("project/targets/edge.yaml", google);
+    world.write("project/web-1.yaml", &packed);
+    let ran = world.run(&deploy);
+    assert!(ran.status == 1 && ran.stderr.contains("this cloud's tool cannot send"), "{}", ran.stderr);
 }
 
 #[test]

@@ -5,13 +5,14 @@ pub mod status;
 mod tools;
 pub mod verbs;
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use serde_json::json;
 
 use crate::cli;
-use crate::cloud::limits;
+use crate::cloud::{limits, validate};
 use crate::deploy::Target;
 use crate::deploy::cloud::act::Error;
 use crate::deploy::cloud::plan::{Action, Outcome, plan};
@@ -136,9 +137,9 @@ const fn cloud_of(place: &Place) -> Cloud {
     }
 }
 
-/// Refuses a key for checks that is not there. The provider that wants its public half has none of its own.
+/// Refuses a key for checks that is not there. One provider wants its public half, too.
 fn expect_key(context: &Context, target: &Target, declared: &Declared) -> Result<()> {
-    let Some(key) = &declared.ssh_key else { return Ok(()) };
+    let key = &declared.ssh_key;
     let public = matches!(declared.place, Place::Azure { .. }).then(|| format!("{key}.pub"));
     match [Some(key.clone()), public].into_iter().flatten().find(|name| !disk::exists(context.project.join(name))) {
         None => Ok(()),
@@ -154,7 +155,13 @@ fn ready<'a>(context: &Context, machine: &'a Machine, cloud: Cloud) -> Result<Re
     let user_data = disk::read_start(&path, LARGEST).map_err(|error| {
         wrong(failure::chain(&error)).hint("`rave cloud-init render IMAGE --ssh-key KEY.pub --output FILE` writes one")
     })?;
-    if memchr::memmem::find(&user_data, IDENTITY.as_bytes()).is_some() {
+    let text = validate::unpacked(&user_data)
+        .map_err(|error| wrong(format!("this is no whole gzip file: {error}")).hint("pack it anew"))?;
+    if matches!(text, Cow::Owned(_)) && cloud != Cloud::Ec2 {
+        return Err(wrong("it is packed by gzip, which this cloud's tool cannot send".to_owned())
+            .hint("have the machine fetch what is large"));
+    }
+    if memchr::memmem::find(&text, IDENTITY.as_bytes()).is_some() {
         return Err(wrong("there is an age identity in plain text".to_owned())
             .hint("whatever runs in the machine can ask for user-data: `rave cloud-init render --identity-url`"));
     }

@@ -59,11 +59,12 @@ pub fn run(arguments: &cli::Deploy, context: &Context, target: &Target, cluster:
     let machines = shared::chosen(&target.name, &cluster.machines, |name| name, &arguments.machine)?;
     let identity = super::identity(context, target)?;
     let wanted = wanted(arguments, context, target, cluster)?;
-    let parts = Parts { target: &target.name, cluster, manifest: &wanted.manifest, image: &wanted.image };
+    let (given, image) = (super::given(target, identity.as_ref()), &wanted.image);
+    let parts = Parts { target: &target.name, cluster, manifest: &wanted.manifest, image, given: &given };
     let push = Push {
         repository: &cluster.repository,
         // A tag for each build: none takes another's away from a registry that clears away what has no tag.
-        tag: format!("{}-{}", wanted.manifest.version.to_string().replace(['~', '^'], "_"), wanted.image.short()),
+        tag: format!("{}-{}", export::tag(&wanted.manifest), wanted.image.short()),
         image: wanted.image,
         auth: cluster.registry_auth.as_ref().map(|path| context.project.join(path)),
     };
@@ -107,6 +108,7 @@ pub fn run(arguments: &cli::Deploy, context: &Context, target: &Target, cluster:
             Ok((json!({"machine": task.machine, "release": title, "outcome": outcome}), is_well))
         },
     )?;
+    verbs::tidy(&api, target)?;
     Ok(shared::end(context, &target.name, &told, is_well))
 }
 
@@ -125,7 +127,7 @@ fn show_commands(
          keys, and not shown.\n{}",
         arguments.image,
         push.shown(&archive),
-        secret_name(parts.target),
+        secret_name(parts.target, parts.given),
         to_yaml(&objects).map_err(Failure::error)?.trim_end(),
     ));
     Ok(())

@@ -28,6 +28,11 @@ const SAID: u64 = 64 << 10;
 /// How much a host may answer, in bytes.
 const ANSWER: u64 = 64 << 20;
 
+/// Puts down what comes, so many bytes, as a program: what is cut short ends as what is whole does, but for its size.
+const INSTALL: &str = "set -e; umask 022; mkdir -p \"${1%/*}\"; trap 'rm -f \"$1.$$\"' EXIT; cat > \"$1.$$\"; \
+                       test \"$(wc -c < \"$1.$$\")\" -eq \"$2\"; chmod 755 \"$1.$$\"; mv -f \"$1.$$\" \"$1\"; \
+                       ln -sfn \"${1##*/}\" \"${1%/*}/rave\"";
+
 /// The way to a host.
 pub struct Way {
     place: Option<Place>,
@@ -35,6 +40,7 @@ pub struct Way {
     /// This very program, and how it is called on the host.
     rave: PathBuf,
     digest: Digest,
+    size: u64,
 }
 
 impl Way {
@@ -45,9 +51,9 @@ impl Way {
                 .hint("use sudo, or reach it as another one: `host: root@localhost`"));
         }
         let rave = disk::canonical("/proc/self/exe")?;
-        let (digest, _) = disk::digest(&rave)?;
+        let (digest, size) = disk::digest(&rave)?;
         let ssh = Tool::of_user("ssh", &context.environment.identities.environment);
-        Ok(Self { place: place.cloned(), ssh, rave, digest })
+        Ok(Self { place: place.cloned(), ssh, rave, digest, size })
     }
 
     /// What the host tells of itself; none: no rave was ever there.
@@ -76,11 +82,9 @@ impl Way {
         if there == b"yes\n" {
             return Ok(());
         }
-        let script = "set -e; umask 022; mkdir -p \"${1%/*}\"; trap 'rm -f \"$1.$$\"' EXIT; cat > \"$1.$$\"; \
-                      chmod 755 \"$1.$$\"; mv -f \"$1.$$\" \"$1\"; ln -sfn \"${1##*/}\" \"${1%/*}/rave\"";
         let write =
             |stdin: &mut dyn Write| io::copy(&mut disk::open(&self.rave).map_err(io::Error::other)?, stdin).map(drop);
-        self.stream(self.words(&["sh", "-c", script, "rave", &program]), &write).map(drop)
+        self.stream(self.words(&["sh", "-c", INSTALL, "rave", &program, &self.size.to_string()]), &write).map(drop)
     }
 
     /// Sends what a machine runs from.
@@ -263,7 +267,22 @@ impl Write for Counted<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+
+    #[test]
+    fn a_program_arrives_whole_or_not_at_all() {
+        let folder = tempfile::tempdir().unwrap();
+        let program = folder.path().join("bin/rave-1");
+        let install = |size: &str| {
+            let tool = Tool::new("sh").args(["-c", INSTALL, "rave"]).arg(&program).arg(size);
+            tool.bounded_with_input(b"whole", Duration::from_secs(60), 100).unwrap().status.unwrap().success()
+        };
+        assert!(!install("6") && disk::list(folder.path().join("bin")).unwrap().is_empty());
+        assert!(install("5"));
+        assert_eq!(disk::read(folder.path().join("bin/rave")).unwrap(), b"whole");
+    }
 
     #[test]
     fn what_is_sent_is_counted() {

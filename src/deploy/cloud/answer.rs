@@ -122,14 +122,18 @@ fn address(value: Option<&Value>) -> Result<Option<String>, Bad> {
     }
 }
 
+/// What a tag says: it is shown and compared, and never part of a call.
+fn tag_value(key: &str, value: &Value) -> Result<String, Bad> {
+    let text = value.as_str().filter(|text| text.len() <= WORD && !text.chars().any(char::is_control));
+    text.map(str::to_owned).ok_or_else(|| Bad(format!("the tag {key}")))
+}
+
 /// Tags as a map, or as a list of `Key` and `Value`. Others' tags may say anything; only rave's are taken.
 fn tags(value: Option<&Value>) -> Result<BTreeMap<String, String>, Bad> {
     let mut tags = BTreeMap::new();
     let mut take = |key: &str, value: &Value| -> Result<(), Bad> {
         if key.starts_with(super::PREFIX) {
-            let text = value.as_str().filter(|text| text.len() <= WORD && !text.chars().any(char::is_control));
-            let text = text.ok_or_else(|| Bad(format!("the tag {key}")))?;
-            tags.insert(key.to_owned(), text.to_owned());
+            tags.insert(key.to_owned(), tag_value(key, value)?);
         }
         Ok(())
     };
@@ -150,7 +154,12 @@ fn tags(value: Option<&Value>) -> Result<BTreeMap<String, String>, Bad> {
 /// Instances as maps of `id`, `state`, `public`, `private` and `tags`; `states` are those in which they run or can again.
 pub fn flat(answer: &[u8], states: &[(&str, bool)]) -> Result<Vec<Instance>, Bad> {
     let read = |value: &Value| {
-        let state = needed(value, "state")?;
+        let state = match value.get("state") {
+            // Azure knows none of a machine that it is still making.
+            Some(Value::Null) => String::new(),
+            Some(Value::String(text)) if text.is_empty() => String::new(),
+            _ => needed(value, "state")?,
+        };
         Ok(Instance {
             id: needed(value, "id")?,
             runs: states.iter().any(|(name, runs)| *runs && *name == state),
@@ -169,8 +178,8 @@ pub fn gcp(answer: &[u8]) -> Result<Vec<Instance>, Bad> {
         let state = needed(value, "status")?;
         let card = value.pointer("/networkInterfaces/0");
         let mut tags = tags(value.get("labels"))?;
-        if let Some(Value::String(version)) = value.get("description").filter(|_| !tags.is_empty()) {
-            tags.insert(tag::VERSION.to_owned(), checked(version)?);
+        if let Some(version) = value.get("description").filter(|_| !tags.is_empty()) {
+            tags.insert(tag::VERSION.to_owned(), tag_value(tag::VERSION, version)?);
         }
         Ok(Instance {
             id: needed(value, "name")?,

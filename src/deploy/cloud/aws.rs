@@ -142,7 +142,10 @@ impl Calls for Aws {
             call = call.words([word]);
         }
         call = call.option("--metadata-options", "HttpEndpoint=enabled,HttpTokens=required,HttpPutResponseHopLimit=1");
-        call = call.words(["--user-data"]).slot("file://", Slot::UserData, "");
+        // The snapshot may have been made for a smaller disk.
+        let disk = format!("DeviceName={ROOT},Ebs={{VolumeSize={}}}", wanted.release.gib());
+        call = call.option("--block-device-mappings", disk);
+        call = call.words(["--user-data"]).slot("fileb://", Slot::UserData, "");
         call = call.words(["--tag-specifications"]);
         call = call.words(
             [("instance", &all), ("volume", &whose)]

@@ -149,7 +149,7 @@ impl Calls for Azure {
     }
 
     fn read_instances(&self, answer: &[u8]) -> Result<Vec<Instance>, Bad> {
-        super::answer::flat(answer, &[("VM running", true), ("VM starting", true)])
+        super::answer::flat(answer, &[("VM running", true), ("VM starting", true), ("", true)])
     }
 
     fn instance(&self, verb: Verb, id: &str) -> Vec<Call> {

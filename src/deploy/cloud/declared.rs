@@ -75,9 +75,8 @@ pub struct Machine {
 pub struct Declared {
     /// The cloud.
     pub place: Place,
-    /// File of the private key that checks log in with; what ssh finds, if there is none. Azure needs one, with its public
-    /// half beside it.
-    pub ssh_key: Option<String>,
+    /// File of the private key that checks log in with. Azure needs its public half beside it.
+    pub ssh_key: String,
     /// Its machines, in the order of their roll-out.
     pub machines: Vec<Machine>,
 }
@@ -138,7 +137,7 @@ impl Declared {
         fields::entries(root, "a target", &known, errors);
         let place = place(root, provider, errors);
         let ssh_key = root.get("ssh-key").and_then(|node| path(node, "`ssh-key`", errors));
-        if provider == Provider::Azure && root.get("ssh-key").is_none() {
+        if root.get("ssh-key").is_none() {
             errors.push(missing(&root.origin, "the target", "ssh-key", "keys/check"));
         }
         let before = errors.len();
@@ -150,7 +149,11 @@ impl Declared {
         }
         let machines: Vec<Machine> =
             entries.iter().filter_map(|(key, node)| machine(&key.text, &key.origin, node, keys, errors)).collect();
-        (machines.len() == entries.len() && !machines.is_empty()).then_some(Self { place: place?, ssh_key, machines })
+        (machines.len() == entries.len() && !machines.is_empty()).then_some(Self {
+            place: place?,
+            ssh_key: ssh_key?,
+            machines,
+        })
     }
 }
 

@@ -71,7 +71,7 @@ impl Release {
 
     /// The least number of GiB that hold the disk.
     pub fn gib(&self) -> u64 {
-        self.disk_size.div_ceil(1 << 30).max(1)
+        gib(self.disk_size)
     }
 
     /// What an image is tagged with.
@@ -81,8 +81,14 @@ impl Release {
             (tag::VERSION, self.version.to_string()),
             (tag::MODE, self.mode.to_string()),
             (tag::DISK, self.tag()),
+            (tag::SIZE, self.gib().to_string()),
         ]
     }
+}
+
+/// The least number of GiB that hold so many bytes.
+pub fn gib(bytes: u64) -> u64 {
+    bytes.div_ceil(1 << 30).max(1)
 }
 
 /// Keys of tags.
@@ -99,6 +105,8 @@ pub mod tag {
     pub const MODE: &str = "rave-mode";
     /// The beginning of the digest of its disk.
     pub const DISK: &str = "rave-disk";
+    /// How large the disk is where it runs, in GiB.
+    pub const SIZE: &str = "rave-size";
     /// Digest of what is declared of the machine.
     pub const CONFIG: &str = "rave-config";
     /// Whether the six stages have found it well.
@@ -127,6 +135,7 @@ impl Wanted<'_> {
     pub fn instance(&self) -> String {
         let mut digest = Canonical::new("rave cloud instance 1");
         digest.field(self.target).field(self.machine.name.as_str()).field(self.release.tag()).field(self.config);
+        digest.field(self.release.gib().to_string());
         format!("{PREFIX}{}-{}", self.machine.name, short(&digest.finish().to_string(), 12))
     }
 

@@ -46,7 +46,9 @@ pub fn own<'a>(wanted: &Wanted<'_>, all: &'a [Instance]) -> (Option<&'a Instance
         instance.tag(tag::TARGET) == wanted.target && instance.tag(tag::MACHINE) == wanted.machine.name.as_str()
     };
     let is_current = |instance: &&&Instance| {
-        instance.tag(tag::DISK) == wanted.release.tag() && instance.tag(tag::CONFIG) == wanted.config
+        instance.tag(tag::DISK) == wanted.release.tag()
+            && instance.tag(tag::SIZE) == wanted.release.gib().to_string()
+            && instance.tag(tag::CONFIG) == wanted.config
     };
     let ours: Vec<&Instance> = all.iter().filter(is_ours).collect();
     let current = ours.iter().filter(is_current).max_by_key(|instance| (instance.is_well(), instance.runs)).copied();

@@ -139,6 +139,15 @@ impl<'a> Runner<'a> {
 
     /// Waits until the provider has come to an end with a step; undoes it if that is a bad one.
     fn finish(&self, step: &Step) -> Result<()> {
+        let waited = self.wait(step);
+        if let Err(Error::State { .. }) = &waited {
+            self.undo(step);
+        }
+        waited
+    }
+
+    /// Waits until the provider has come to an end with a step.
+    fn wait(&self, step: &Step) -> Result<()> {
         let Some(Wait { call, good, bad, every, most }) = &step.wait else { return Ok(()) };
         let (mut waited, title) = (Duration::ZERO, step.title.clone());
         loop {
@@ -147,7 +156,6 @@ impl<'a> Runner<'a> {
                 return Ok(());
             }
             if bad.contains(&state.as_str()) {
-                self.undo(step);
                 return Err(Error::State { title, state });
             }
             if waited >= *most {
@@ -198,11 +206,15 @@ impl<'a> Runner<'a> {
                 let steps = self.calls.launch(wanted);
                 steps.iter().try_for_each(|step| self.step(step, &[]))?;
             }
-            Action::Start => {
-                let (current, _) = own(wanted, all);
-                current.map_or(Ok(()), |current| self.verb(Verb::Start, &current.id))?;
+            Action::Start | Action::Check => {
+                if let (Some(current), _) = own(wanted, all) {
+                    if action == Action::Start {
+                        self.verb(Verb::Start, &current.id)?;
+                    }
+                    self.resume(wanted, &current.id)?;
+                }
             }
-            Action::Check | Action::Retire => {}
+            Action::Retire => {}
         }
         let (instance, others) = self.seen(wanted)?;
         if action != Action::Retire {
@@ -226,6 +238,15 @@ impl<'a> Runner<'a> {
             self.remove(&other.id)?;
         }
         Ok(Outcome::Well(others.iter().map(|other| other.tag(tag::DISK).to_owned()).collect()))
+    }
+
+    /// Goes on with a launch that was cut short: the instance is there, and maybe no more than that.
+    fn resume(&mut self, wanted: &Wanted<'_>, id: &str) -> Result<()> {
+        self.values.insert(Slot::Instance, id.to_owned());
+        let steps = self.calls.launch(wanted);
+        let Some((launch, rest)) = steps.split_first() else { return Ok(()) };
+        self.wait(launch)?;
+        rest.iter().try_for_each(|step| self.step(step, &[]))
     }
 
     /// The instance of a machine that should be there, and others of it.

@@ -9,7 +9,8 @@ use crate::digest::Digest;
 use crate::origin::Source;
 use crate::system::Mode;
 
-const GCP: &str = "kind: gcp\nproject: p\nzone: z\nbucket: b\nmachines: { web-1: { machine-type: t, user-data: u } }\n";
+const GCP: &str = "kind: gcp\nproject: p\nzone: z\nbucket: b\nssh-key: k\nmachines:\n  \
+                   web-1: { machine-type: t, user-data: u }\n";
 const AZURE: &str = "kind: azure\nresource-group: g\nlocation: l\nstorage-account: s\ncontainer: c\nssh-key: k\nmachines:\n  \
                      web-1: { size: t, user-data: u, vnet: v, subnet: n, security-group: w }\n";
 
@@ -148,7 +149,7 @@ fn a_machine_that_is_not_well_goes_and_one_that_was_well_once_stays() {
     let listed = |state: &str| {
         format!(
             r#"[{{"name":"i","status":"RUNNING","description":"1.0","labels":{{"rave-target":"shop","rave-machine":"web-1",
-            "rave-image":"web","rave-disk":"{}","rave-config":"c","rave-state":"{state}"}}}}]"#,
+            "rave-image":"web","rave-disk":"{}","rave-size":"1","rave-config":"c","rave-state":"{state}"}}}}]"#,
             release.tag()
         )
     };
@@ -156,7 +157,10 @@ fn a_machine_that_is_not_well_goes_and_one_that_was_well_once_stays() {
         let text: &'static str = listed(state).leak();
         let all = calls.read_instances(text.as_bytes()).unwrap();
         let stopped: Vec<Instance> = all.iter().map(|found| Instance { runs: false, ..found.clone() }).collect();
-        let tool = Tool { trouble: Some("broken".into()), ..Tool::new(&[("instances list", &[Ok(text)])]) };
+        let tool = Tool {
+            trouble: Some("broken".into()),
+            ..Tool::new(&[("filter name=", &[Ok("RUNNING")]), ("list", &[Ok(text)])])
+        };
         let outcome = Runner::new(calls.as_ref(), &tool).machine(&wanted, &stopped, &[]).unwrap();
         let stays = goes == 0;
         assert_eq!(outcome, Outcome::Unwell { reason: "broken".into(), stays, instead: None });
@@ -168,4 +172,28 @@ fn a_machine_that_is_not_well_goes_and_one_that_was_well_once_stays() {
     let failed = Runner::new(calls.as_ref(), &tool).machine(&wanted, &[], &files);
     assert!(matches!(failed, Err(Error::Failed { remedy: Some(_), .. })));
     assert_eq!(tool.called(&["instances create", "instances delete"]), ["instances create", "instances delete"]);
+}
+
+#[test]
+fn a_launch_that_was_cut_short_goes_on() {
+    let (declared, release) = (declared(AZURE), release());
+    let (calls, machine) = (declared.place.calls(), &declared.machines[0]);
+    let wanted = Wanted { target: "shop", machine, release: &release, config: "c" };
+    let text: &'static str = format!(
+        r#"[{{"id":"i","state":"","tags":{{"rave-target":"shop","rave-machine":"web-1","rave-disk":"{}","rave-size":"1",
+        "rave-config":"c","rave-state":"new"}}}}]"#,
+        release.tag()
+    )
+    .leak();
+    let all = calls.read_instances(text.as_bytes()).unwrap();
+    let power: &[Told] = &[Ok(""), Ok("VM starting"), Ok("VM running")];
+    let tool = Tool::new(&[("[?name==", power), ("vm list", &[Ok(text)])]);
+    let outcome = Runner::new(calls.as_ref(), &tool).machine(&wanted, &all, &[]).unwrap();
+    assert_eq!(outcome, Outcome::Well(BTreeSet::new()));
+    let signs = ["vm create", "[?name==", "boot-diagnostics enable", "resource tag"];
+    assert_eq!(tool.called(&signs), [signs[1], signs[1], signs[1], signs[2], signs[3]]);
+    // What the provider does not let run is told, and nobody removes it.
+    let stopped = Tool::new(&[("[?name==", &[Ok("VM deallocated")]), ("vm list", &[Ok(text)])]);
+    let failed = Runner::new(calls.as_ref(), &stopped).machine(&wanted, &all, &[]);
+    assert!(matches!(failed, Err(Error::State { .. })) && stopped.called(&["vm delete"]).is_empty());
 }

@@ -36,10 +36,8 @@ pub fn render(script: &Script<'_>) -> String {
         "umask 077".to_owned(),
         "export AWS_PAGER= CLOUDSDK_CORE_DISABLE_PROMPTS=1".to_owned(),
         format!("file={}", quote(script.file)),
+        format!("public_key={}", quote(&format!("{}.pub", declared.ssh_key))),
     ];
-    if let Some(key) = &declared.ssh_key {
-        lines.push(format!("public_key={}", quote(&format!("{key}.pub"))));
-    }
     for (slot, value) in &script.totals {
         lines.push(format!("{}={}", slot.variable(), quote(value)));
     }
@@ -64,8 +62,8 @@ pub fn render(script: &Script<'_>) -> String {
         let id = "INSTANCE";
         let named = |call: Call| line(&replaced(call, id));
         lines.push(named(calls.console(id)));
-        let key = declared.ssh_key.as_ref().map(|key| format!(" --ssh-key {}", quote(key))).unwrap_or_default();
-        lines.push(format!("# rave check {} --ssh ADDRESS --host-key KEY{key}", release.image));
+        let key = quote(&declared.ssh_key);
+        lines.push(format!("# rave check {} --ssh ADDRESS --host-key KEY --ssh-key {key}", release.image));
         lines.push("# if it is well".to_owned());
         lines.extend(calls.instance(super::Verb::Mark, id).into_iter().map(named));
         lines.push("# the instance before it goes; if it is not well, the new one goes".to_owned());

@@ -9,7 +9,7 @@ const AWS: &str = "description: The shop.\nkind: aws\nregion: eu-central-1\nprof
                    web-1:\n    instance-type: t3.small\n    user-data: clouds/web-1.yaml\n    subnet: subnet-0a1b\n    \
                    security-groups: [sg-01, sg-02]\n    instance-profile: web\n  web-2:\n    instance-type: t3.small\n    \
                    user-data: \"clouds/it's web-2.yaml\"\n    address: private\n    subnet: subnet-0a1b\n";
-const GCP: &str = "kind: gcp\nproject: shop-123456\nzone: europe-west3-a\nbucket: shop-images\nmachines:\n  web-1:\n    \
+const GCP: &str = "kind: gcp\nproject: shop-123456\nzone: europe-west3-a\nbucket: shop-images\nssh-key: keys/check\nmachines:\n  web-1:\n    \
                    machine-type: e2-small\n    user-data: clouds/web-1.yaml\n    subnet: web\n    network-tags: [web, https]\n    \
                    service-account: web@shop-123456.iam.gserviceaccount.com\n  web-2: { machine-type: e2-small, user-data: \
                    clouds/web-2.yaml, address: private }\n";
@@ -111,15 +111,18 @@ fn answers_are_read() {
     let calls = read(AWS).unwrap().place.calls();
     let [instance] = &calls.read_instances(aws).unwrap()[..] else { panic!() };
     assert!(instance.runs && instance.tag(tag::VERSION) == "1.0~rc1" && instance.tags.len() == 2, "{instance:?}");
-    let gcp = br#"[{"name":"rave-a-1","status":"TERMINATED","description":"1.0","labels":{"rave-target":"shop"},
+    let gcp = br#"[{"name":"rave-a-1","status":"TERMINATED","description":"1.0~rc1^2","labels":{"rave-target":"shop"},
         "networkInterfaces":[{"networkIP":"10.0.0.7","accessConfigs":[{"natIP":"198.51.100.7"}]}]}]"#;
     let calls = read(GCP).unwrap().place.calls();
     let [instance] = &calls.read_instances(gcp).unwrap()[..] else { panic!() };
     assert!(!instance.runs && instance.public.as_deref() == Some("198.51.100.7"), "{instance:?}");
+    assert_eq!(instance.tag(tag::VERSION), "1.0~rc1^2");
     let azure = br#"[{"id":"rave-a-1","state":"VM running","public":"","private":"10.0.0.7,10.0.0.8","tags":{"rave-target":"x"}}]"#;
     let calls = read(AZURE).unwrap().place.calls();
     let [instance] = &calls.read_instances(azure).unwrap()[..] else { panic!() };
     assert!(instance.runs && instance.public.is_none() && instance.private.as_deref() == Some("10.0.0.7"));
+    let made = br#"[{"id":"rave-a-1","state":"","tags":{"rave-target":"x"}},{"id":"b","state":null,"tags":null}]"#;
+    assert!(calls.read_instances(made).unwrap().iter().all(|instance| instance.runs));
     assert_eq!(answer::word(b"None\n"), Ok(None));
     assert_eq!(answer::word(b"\n"), Ok(None));
     assert_eq!(answer::word(b"ami-1\n"), Ok(Some("ami-1".into())));

@@ -1,6 +1,6 @@
 //! What of a machine is in the host's own directories: its units, and what it is given when it starts.
 
-use super::{CREDENTIALS, Host, Result};
+use super::{CREDENTIALS, CREDENTIALS_BEFORE, Host, Result};
 use crate::deploy::record::{Order, Release};
 use crate::deploy::units;
 use crate::name::ImageName;
@@ -40,6 +40,26 @@ impl Host<'_> {
             disk::remove_file(self.file(unit))?;
         }
         self.expect(&["daemon-reload"])
+    }
+
+    /// Keeps what the version before was given, for as long as another one is tried; what an earlier trial that was cut
+    /// short has kept is that.
+    pub(super) fn set_aside(&self, name: &ImageName) -> Result<()> {
+        let (given, before) = (self.config(name).join(CREDENTIALS), self.config(name).join(CREDENTIALS_BEFORE));
+        if disk::exists(&given) && !disk::exists(&before) {
+            disk::rename(given, before)?;
+        }
+        Ok(())
+    }
+
+    /// Has the machine given again what was set aside.
+    pub(super) fn bring_back(&self, name: &ImageName) -> Result<()> {
+        let (given, before) = (self.config(name).join(CREDENTIALS), self.config(name).join(CREDENTIALS_BEFORE));
+        if disk::exists(&before) {
+            disk::remove_dir_all(&given)?;
+            disk::rename(before, given)?;
+        }
+        Ok(())
     }
 
     /// Writes down what the machine is given when it starts.

@@ -46,11 +46,14 @@ pub struct Parts<'a> {
     pub manifest: &'a Manifest,
     /// Digest of the containerDisk that holds it.
     pub image: &'a Digest,
+    /// Digest of the keys and the identity that the machines are given.
+    pub given: &'a Digest,
 }
 
-/// The name of the Secret with the machines' user-data.
-pub fn secret_name(target: &str) -> String {
-    format!("{}-user-data", name(target))
+/// The name of the Secret with the machines' user-data: another one for other user-data, so that machines that get it start
+/// anew, and one that goes back finds what it had.
+pub fn secret_name(target: &str, given: &Digest) -> String {
+    format!("{}-user-data-{}", name(target), given.short())
 }
 
 /// What is not of one machine alone.
@@ -162,7 +165,7 @@ impl Parts<'_> {
                             {"name": "root", "containerDisk": disk},
                             {
                                 "name": "user-data",
-                                "cloudInitNoCloud": {"secretRef": {"name": secret_name(self.target)}},
+                                "cloudInitNoCloud": {"secretRef": {"name": secret_name(self.target, self.given)}},
                             },
                         ],
                         "readinessProbe": ready,
@@ -234,13 +237,15 @@ impl Parts<'_> {
         })
     }
 
-    /// At most one machine at a time goes away because a node is drained.
+    /// At most one machine at a time goes away because a node is drained. In numbers of those that stay: how many there
+    /// should be cannot be asked of a VirtualMachineInstance, which has no `scale`.
     fn disruption_budget(&self) -> Value {
+        let stay = self.cluster.machines.len().saturating_sub(1);
         json!({
             "apiVersion": "policy/v1",
             "kind": "PodDisruptionBudget",
             "metadata": self.metadata(&name(self.target)),
-            "spec": {"maxUnavailable": 1, "selector": {"matchLabels": self.selector()}},
+            "spec": {"minAvailable": stay, "selector": {"matchLabels": self.selector()}},
         })
     }
 
@@ -249,7 +254,7 @@ impl Parts<'_> {
         json!({
             "apiVersion": "v1",
             "kind": "Secret",
-            "metadata": self.metadata(&secret_name(self.target)),
+            "metadata": self.metadata(&secret_name(self.target, self.given)),
             "type": "Opaque",
             "data": {"userdata": base64::prelude::BASE64_STANDARD.encode(user_data)},
         })
@@ -282,6 +287,12 @@ pub fn title(machine: &Value) -> String {
 pub fn disk_of(spec: &Value) -> Option<&str> {
     let volumes = spec["volumes"].as_array()?;
     volumes.iter().find_map(|volume| volume["containerDisk"]["image"].as_str())
+}
+
+/// The name of the Secret that a machine takes its user-data from.
+pub fn secret_of(machine: &Value) -> Option<&str> {
+    let volumes = machine["spec"]["template"]["spec"]["volumes"].as_array()?;
+    volumes.iter().find_map(|volume| volume["cloudInitNoCloud"]["secretRef"]["name"].as_str())
 }
 
 /// Objects as a stream of YAML documents, for `kubectl apply --filename -`.

@@ -52,7 +52,8 @@ fn manifest(open: &[&str]) -> Manifest {
 }
 
 fn rendered(cluster: &Cluster, manifest: &Manifest) -> Vec<Value> {
-    let parts = Parts { target: "edge", cluster, manifest, image: &Digest::of(b"image") };
+    let (image, given) = (&Digest::of(b"image"), &Digest::of(b"given"));
+    let parts = Parts { target: "edge", cluster, manifest, image, given };
     let machines = cluster.machines.iter().map(|machine| parts.machine(machine));
     parts.shared().into_iter().chain(machines).collect()
 }
@@ -75,15 +76,18 @@ fn the_api_takes_them() {
         for object in &objects {
             api.judge(object).unwrap_or_else(|error| panic!("{object:#}: {error}"));
         }
-        let parts = Parts { target: "edge", cluster: &cluster, manifest: &manifest, image: &Digest::of(b"image") };
-        api.judge(&parts.secret("#cloud-config\n")).unwrap();
+        let (image, given) = (&Digest::of(b"image"), &Digest::of(b"given"));
+        let parts = Parts { target: "edge", cluster: &cluster, manifest: &manifest, image, given };
+        let secret = parts.secret("#cloud-config\n");
+        api.judge(&secret).unwrap();
+        assert_eq!(secret_of(objects.last().unwrap()), secret["metadata"]["name"].as_str());
     }
     // The judge is awake.
     let mut wrong = rendered(&cluster, &manifest(&["tcp/22"])).pop().unwrap();
     wrong["spec"]["template"]["spec"]["domain"]["firmware"]["bootloader"]["efi"]["secureboot"] = true.into();
     assert!(api.judge(&wrong).unwrap_err().contains("secureboot"));
     let mut wrong = rendered(&cluster, &manifest(&["tcp/22"])).remove(1);
-    wrong["spec"]["maxUnavailable"] = json!([]);
+    wrong["spec"]["minAvailable"] = json!([]);
     api.judge(&wrong).unwrap_err();
 }
 

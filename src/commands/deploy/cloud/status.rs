@@ -6,8 +6,9 @@ use crate::deploy::Target;
 use crate::deploy::cloud::answer::Instance;
 use crate::deploy::cloud::declared::short;
 use crate::deploy::cloud::run::Runner;
-use crate::deploy::cloud::{Declared, tag};
+use crate::deploy::cloud::{Declared, gib, tag};
 use crate::disk;
+use crate::images::Manifest;
 use crate::name::ImageName;
 use crate::store::Store;
 use crate::ui::Tone;
@@ -92,10 +93,11 @@ pub fn lines(context: &Context, store: &Store, target: &Target, declared: &Decla
 fn newer(context: &Context, store: &Store, instance: &Instance) -> Result<Option<String>> {
     let Ok(image) = instance.tag(tag::IMAGE).parse::<ImageName>() else { return Ok(None) };
     let disk = instance.tag(tag::DISK);
-    let newest = ps::newest(context, store, &image)?;
-    Ok(newest
-        .filter(|newest| short(&newest.disk.sha256.to_string(), disk.len()) != disk)
-        .map(|newest| ps::built(&newest)))
+    let is_other = |newest: &Manifest| {
+        short(&newest.disk.sha256.to_string(), disk.len()) != disk
+            || gib(newest.disk_size).to_string() != instance.tag(tag::SIZE)
+    };
+    Ok(ps::newest(context, store, &image)?.filter(is_other).map(|newest| ps::built(&newest)))
 }
 
 fn line(

@@ -78,11 +78,8 @@ impl<'a> Tools<'a> {
     pub fn files(&self, declared: &Declared, ready: &Ready<'_>) -> Result<Vec<(Slot, PathBuf)>> {
         let path = self.scratch.path().join(format!("{}.user-data", ready.machine.name));
         disk::write(&path, &ready.user_data, 0o600)?;
-        let mut files = vec![(Slot::UserData, path)];
-        if let Some(key) = &declared.ssh_key {
-            files.push((Slot::PublicKey, self.context.project.join(format!("{key}.pub"))));
-        }
-        Ok(files)
+        let public = self.context.project.join(format!("{}.pub", declared.ssh_key));
+        Ok(vec![(Slot::UserData, path), (Slot::PublicKey, public)])
     }
 
     /// The host key of a machine, from its console, which the provider shows to nobody else.
@@ -140,7 +137,7 @@ impl Hands for Tools<'_> {
         let Some(host_key) = self.host_key(instance)? else {
             return Ok(Some("its console has shown no host key: it did not come to the end of its start".to_owned()));
         };
-        let key = self.declared.ssh_key.as_ref().map(|key| self.context.project.join(key));
+        let key = Some(self.context.project.join(&self.declared.ssh_key));
         let way = cli::Elsewhere { ssh: None, manifest: None, https: None, host_key: Some(host_key), ssh_key: key };
         let place = if address.contains(':') { format!("[{address}]") } else { address.clone() };
         let mut waited = Duration::ZERO;

@@ -1,10 +1,12 @@
 //! What is done to machines of a cluster besides deploying, and what is told of them.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
 use crate::cli;
 use crate::deploy::Target;
-use crate::deploy::kubevirt::manifests::{IMAGE, MODE, ROOT_HASH, TARGET, VERSION};
+use crate::deploy::kubevirt::manifests::{IMAGE, MODE, ROOT_HASH, TARGET, VERSION, secret_of};
 use crate::deploy::kubevirt::rollout::Api as _;
 use crate::deploy::kubevirt::{Cluster, Found, Rollout};
 use crate::interrupt;
@@ -149,6 +151,23 @@ pub fn clear(api: &Kubectl<'_>, target: &Target) -> Result<()> {
     }
     let label = format!("--selector={TARGET}={}", target.name);
     api.kubectl(&["delete", SHARED, &label, "--ignore-not-found"], b"").map(drop).map_err(failed)
+}
+
+/// Takes away user-data of a target that no machine has, nor would have if it went back.
+pub fn tidy(api: &Kubectl<'_>, target: &Target) -> Result<()> {
+    let machines = api.machines()?;
+    let told = machines.values().flat_map(|found| [&found.applied, &found.previous]).flatten();
+    let used: BTreeSet<&str> = told.filter_map(secret_of).collect();
+    let label = format!("--selector={TARGET}={}", target.name);
+    let answer = api.kubectl(&["get", "secrets", &label, "--output=name"], b"").map_err(failed)?;
+    let answer = String::from_utf8_lossy(&answer);
+    let left: Vec<&str> =
+        answer.lines().filter(|line| line.strip_prefix("secret/").is_some_and(|name| !used.contains(name))).collect();
+    if left.is_empty() {
+        return Ok(());
+    }
+    let words = [&["delete", "--ignore-not-found"], left.as_slice()].concat();
+    api.kubectl(&words, b"").map(drop).map_err(failed)
 }
 
 /// Refuses to touch what is not there, or another's.
