@@ -10,13 +10,13 @@ use crate::event::bytes;
 use crate::images::assemble::kind;
 use crate::images::plan::Step;
 use crate::images::{Manifest, compare, reason};
-use crate::interrupt;
 use crate::store::Store;
 use crate::ui::Tone;
 
 use super::building::{Built, Manner, Prepared};
 use super::generations::Generations;
 use super::locking::{self, Asked};
+use super::scratch::Scratch;
 use super::{Context, Failure, Result, Status, store};
 
 /// Builds an image, or shows what building it would do.
@@ -98,11 +98,8 @@ fn show_plan(context: &Context, store: &Store, prepared: &Prepared) -> Result<St
 
 /// Builds once more in an empty store, and names the first file that differs.
 fn check(context: &Context, prepared: &Prepared, built: &Built, manner: Manner) -> Result<Status> {
-    let parent = disk::temp_dir_in(context.store.parent().unwrap_or(&context.store))?;
-    let path = parent.path().to_owned();
-    // Nobody is left to tell when the program is being interrupted.
-    let _undo = interrupt::on_interrupt(move || drop(disk::remove_dir_all(path)));
-    let second = Store::open(parent.path().join("store"))?;
+    let parent = Scratch::new(disk::temp_dir_in(context.store.parent().unwrap_or(&context.store))?);
+    let second = Store::open_with(parent.path().join("store"), store::remove)?;
     let again = prepared.build(context, &second, manner)?;
     let (first, second) = (read_manifest(&built.pieces.manifest)?, read_manifest(&again.pieces.manifest)?);
     let difference = compare::first_difference(&first, &second);

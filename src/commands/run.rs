@@ -38,8 +38,9 @@ pub fn run(arguments: &cli::Run, context: &Context) -> Result<Status> {
         play: play.as_ref(),
     };
     let _left = interrupt::leave_to_machine();
-    let mut vm = running::start(context, &bootable, &wish)?;
-    if arguments.detach {
+    let (mut vm, _kernel) = running::start(context, &bootable, &wish)?;
+    // What a machine writes is worth nothing without the image below it.
+    if arguments.detach || arguments.persist {
         keep(&store, &vm, &bootable)?;
     }
     if let Some(play) = &play {

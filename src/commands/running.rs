@@ -20,6 +20,7 @@ use crate::secrets::identity::{CREDENTIAL, Identity};
 use crate::tool::Tool;
 
 use super::rehearse::Play;
+use super::scratch::Scratch;
 use super::{Context, Failure, Result};
 
 /// Note of a machine's state: where the manifest of its image is.
@@ -75,8 +76,9 @@ pub fn expect(host: &cli::Host) -> Result<()> {
     credentials(host).map(drop)
 }
 
-/// Starts a machine; it boots while this returns.
-pub fn start(context: &Context, bootable: &Bootable, wish: &Wish<'_>) -> Result<Vm> {
+/// Starts a machine; it boots while this returns. What comes with it has to be there until the machine has come up, for
+/// it may be started anew from it.
+pub fn start(context: &Context, bootable: &Bootable, wish: &Wish<'_>) -> Result<(Vm, Option<Scratch>)> {
     let manifest = super::build::read_manifest(&bootable.manifest)?;
     let kernel = if wish.direct { Some(unpack_uki(&bootable.uki)?) } else { None };
     let firmware = match &kernel {
@@ -123,7 +125,7 @@ pub fn start(context: &Context, bootable: &Bootable, wish: &Wish<'_>) -> Result<
     ]);
     let program = program(wish.host, &bootable.tools);
     let vm = machines(context).start(machine, notes, program, context.ui.as_ref())?;
-    Ok(vm)
+    Ok((vm, kernel))
 }
 
 /// Ports that are made reachable: the usual ones, and those of sites that are checked from outside.
@@ -219,10 +221,10 @@ pub fn ssh(tools: &Path, machine: &Path, terminal: bool) -> Tool {
 }
 
 /// Takes kernel and initrd out of a unified kernel image.
-fn unpack_uki(path: &Path) -> Result<tempfile::TempDir> {
+fn unpack_uki(path: &Path) -> Result<Scratch> {
     let image = disk::read(path)?;
     let sections = uki::sections(&image).map_err(Failure::error)?;
-    let folder = disk::temp_dir()?;
+    let folder = Scratch::new(disk::temp_dir()?);
     for (section, name) in [(".linux", "linux"), (".initrd", "initrd")] {
         let bytes = sections.iter().find(|(found, _)| found == section).map(|(_, bytes)| *bytes);
         let bytes = bytes.ok_or_else(|| Failure::error(format!("{} has no section {section}", path.display())))?;

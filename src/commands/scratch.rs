@@ -4,8 +4,9 @@ use std::path::Path;
 
 use tempfile::TempDir;
 
-use crate::disk;
 use crate::interrupt::{self, Registered};
+
+use super::store;
 
 /// It goes, with all that is in it, when this does or Ctrl-C ends the program.
 pub struct Scratch {
@@ -17,7 +18,7 @@ impl Scratch {
     pub fn new(directory: TempDir) -> Self {
         let path = directory.path().to_owned();
         // Nobody is left to tell when the program is being interrupted.
-        let undo = interrupt::on_interrupt(move || drop(disk::remove_dir_all(path)));
+        let undo = interrupt::on_interrupt(move || drop(store::remove(&path)));
         Self { directory, _undo: undo }
     }
 

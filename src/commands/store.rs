@@ -1,10 +1,13 @@
 //! `rave store`: what is kept, and getting rid of it.
 
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use serde_json::json;
 
 use crate::cli;
+use crate::debian::rootfs;
+use crate::disk;
 use crate::event::bytes;
 use crate::store::{Keep, Store, Usage};
 use crate::ui::Tone;
@@ -21,9 +24,17 @@ pub fn run(verb: &cli::Store, context: &Context) -> Result<Status> {
     }
 }
 
+/// Removes work that was left behind, in which files may belong to ids of a sandbox.
+pub fn remove(path: &Path) -> disk::Result<()> {
+    rootfs::remove(path).map_err(|error| match error {
+        rootfs::Error::Disk(error) => error,
+        error => disk::Error { verb: "remove", path: path.to_owned(), source: std::io::Error::other(error) },
+    })
+}
+
 /// Opens the store of this run.
 pub fn open(context: &Context) -> Result<Store> {
-    let store = Store::open(&context.store)?.noting(context.ui.clone());
+    let store = Store::open_with(&context.store, remove)?.noting(context.ui.clone());
     for error in store.unswept() {
         context.ui.warn(super::failure::chain(error));
     }

@@ -214,7 +214,13 @@ impl Assembly<'_> {
         let sections = uki::sections(&image).map_err(|e| Error::format("manifest", e))?;
         let uname = sections.iter().find(|(name, _)| name == ".uname").map(|(_, bytes)| String::from_utf8_lossy(bytes));
         let system = self.system;
-        let RootRecord { files, units, .. } = read_record(root)?;
+        let RootRecord { mut files, units, .. } = read_record(root)?;
+        // The record is of the first build with these bytes; another option may ask for the same file by now.
+        for (path, entry) in &system.tree {
+            if let Some(file) = files.get_mut(path.as_str()) {
+                file.option = entry.option.as_ref().map(ToString::to_string);
+            }
+        }
         let mut manifest = Manifest {
             format: 1,
             image: system.name.clone(),

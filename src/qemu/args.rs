@@ -23,6 +23,8 @@ pub mod file {
     pub const CONTROL: &str = "control.sock";
     /// The same for whoever brings faults about, beside what others do with the machine.
     pub const FAULT: &str = "fault.sock";
+    /// The same for whoever looks at its health, which may be for as long as it runs.
+    pub const CHECK: &str = "check.sock";
     /// The guest agent.
     pub const AGENT: &str = "agent.sock";
     /// The serial console.
@@ -38,7 +40,7 @@ pub mod file {
     /// A picture of the screen, while it is on its way to whoever asked for it.
     pub const SCREEN: &str = "screen.png";
     /// What belongs to one run: an earlier one's would be taken for what this machine says.
-    pub const OF_A_RUN: [&str; 8] = [QMP, CONTROL, FAULT, AGENT, CONSOLE, GDB, CONSOLE_LOG, JOURNAL];
+    pub const OF_A_RUN: [&str; 9] = [QMP, CONTROL, FAULT, CHECK, AGENT, CONSOLE, GDB, CONSOLE_LOG, JOURNAL];
     /// The disk with the user-data of a rehearsal.
     pub const SEED: &str = "seed.img";
     /// One file per SMBIOS string that holds a credential.
@@ -289,7 +291,7 @@ fn channels(paths: &Paths) -> Vec<OsString> {
     let mut log = OsString::from(",logappend=on,logfile=");
     log.push(escape(&within(paths, file::CONSOLE_LOG)));
     let mut list = Vec::new();
-    for (id, name) in [("qmp", file::QMP), ("control", file::CONTROL), ("fault", file::FAULT)] {
+    for (id, name) in [("qmp", file::QMP), ("control", file::CONTROL), ("fault", file::FAULT), ("check", file::CHECK)] {
         list.extend(socket(id, &within(paths, name), ""));
         list.extend(words(&format!("-mon chardev={id},mode=control")));
     }

@@ -66,6 +66,8 @@ fn uefi_under_software_emulation() {
     -mon chardev=control,mode=control
     -chardev socket,id=fault,server=on,wait=off,path=fault.sock
     -mon chardev=fault,mode=control
+    -chardev socket,id=check,server=on,wait=off,path=check.sock
+    -mon chardev=check,mode=control
     -chardev socket,id=agent,server=on,wait=off,path=agent.sock
     -device virtio-serial-pci
     -device virtserialport,chardev=agent,name=org.qemu.guest_agent.0
@@ -117,6 +119,8 @@ fn direct_boot_with_kvm_persistent_and_isolated_and_debugged() {
     -mon chardev=control,mode=control
     -chardev socket,id=fault,server=on,wait=off,path=/vm/fault.sock
     -mon chardev=fault,mode=control
+    -chardev socket,id=check,server=on,wait=off,path=/vm/check.sock
+    -mon chardev=check,mode=control
     -chardev socket,id=agent,server=on,wait=off,path=/vm/agent.sock
     -device virtio-serial-pci
     -device virtserialport,chardev=agent,name=org.qemu.guest_agent.0

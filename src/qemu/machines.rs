@@ -125,6 +125,11 @@ impl Machines {
         self.attach_at(name, file::FAULT)
     }
 
+    /// The same to look at its health, beside others who have taken hold of it.
+    pub fn attach_for_check(&self, name: &ImageName) -> Result<Vm> {
+        self.attach_at(name, file::CHECK)
+    }
+
     fn attach_at(&self, name: &ImageName, socket: &str) -> Result<Vm> {
         let known = self.find(name)?;
         if known.condition != Condition::Running {

@@ -128,6 +128,7 @@ impl State {
             file::QMP,
             file::CONTROL,
             file::FAULT,
+            file::CHECK,
             file::AGENT,
             file::CONSOLE,
             file::GDB,

@@ -144,7 +144,7 @@ impl Store {
         }
         drop(whole);
         self.discard_damaged(&mut freed)?;
-        freed.failures.extend(self.layout.sweep()?);
+        freed.failures.extend(self.layout.sweep(self.remove)?);
         Ok(freed)
     }
 

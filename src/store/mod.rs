@@ -49,8 +49,12 @@ pub struct Store {
     layout: Layout,
     lease: Mutex<Lease>,
     report: Arc<dyn Report>,
+    remove: Remove,
     unswept: Vec<disk::Error>,
 }
+
+/// Removes a directory with all that is in it.
+pub type Remove = fn(&Path) -> disk::Result<()>;
 
 impl Store {
     /// Opens the store at `directory`, made if missing, and sweeps what killed processes left behind.
@@ -58,10 +62,18 @@ impl Store {
     /// # Errors
     /// [`Error::NotAStore`], [`Error::Version`] and [`Error::Exposed`] when the directory must not be used.
     pub fn open(directory: impl AsRef<Path>) -> Result<Self, Error> {
+        Self::open_with(directory, |path| disk::remove_dir_all(path))
+    }
+
+    /// The same, where work that is left behind may have files that only `remove` can take away.
+    ///
+    /// # Errors
+    /// As those of [`Store::open`].
+    pub fn open_with(directory: impl AsRef<Path>, remove: Remove) -> Result<Self, Error> {
         let layout = Layout::open(directory.as_ref())?;
-        let unswept = layout.sweep()?;
+        let unswept = layout.sweep(remove)?;
         let lease = Mutex::new(Lease::new(layout.users()));
-        Ok(Self { layout, lease, report: Arc::new(Silent), unswept })
+        Ok(Self { layout, lease, report: Arc::new(Silent), remove, unswept })
     }
 
     /// Notes to the user, such as why a command waits, go to `report`.
@@ -170,14 +182,14 @@ impl Store {
         });
         if result.is_err() {
             // What is left after a failure here is swept at the next open; the first error tells more.
-            drop(disk::remove_dir_all(staging.path()));
+            drop((self.remove)(staging.path()));
         }
         result
     }
 
     /// Makes an empty staging directory, and protects the object to be from gc.
     fn stage(&self, staging: &object::Home, digest: Digest) -> Result<(), Error> {
-        disk::remove_dir_all(staging.path())?;
+        (self.remove)(staging.path())?;
         disk::create_private_dir(staging.path())?;
         let _no_gc = Lock::shared(self.layout.lock())?;
         self.hold(digest)

@@ -260,11 +260,11 @@ impl Layout {
     }
 
     /// Removes the staging of objects that nobody works on any more; returns what could not be removed.
-    pub fn sweep(&self) -> Result<Vec<disk::Error>, Error> {
+    pub fn sweep(&self, remove: super::Remove) -> Result<Vec<disk::Error>, Error> {
         let mut failures = Vec::new();
         for name in self.flat_names("staging")? {
             let Some(turn) = Lock::try_exclusive(self.turn(&name))? else { continue };
-            match disk::remove_dir_all(self.staging(&name).path()) {
+            match remove(self.staging(&name).path()) {
                 Ok(()) => turn.remove()?,
                 Err(error) => failures.push(error),
             }
