@@ -9,6 +9,9 @@ pub enum Malformed {
     /// A line is neither a field nor the continuation of one.
     #[error("{0:?} is not a field")]
     NotAField(String),
+    /// There is a second stanza where one belongs.
+    #[error("{0:?} begins a second stanza")]
+    Another(String),
     /// A stanza has a field twice.
     #[error("field {0} stands twice in one stanza")]
     Duplicate(String),
@@ -145,14 +148,19 @@ impl<'a> Stanza<'a> {
 pub struct Paragraph(String);
 
 impl Paragraph {
-    /// Checks that a text is one stanza.
+    /// Checks that a text is one stanza, with blank lines around it at most.
     pub fn parse(bytes: Vec<u8>) -> Result<Self, Malformed> {
         let text = String::from_utf8(bytes).map_err(|_| Malformed::NotText)?;
         if text.contains('\0') {
             return Err(Malformed::NotText);
         }
-        Stanza::parse(&text)?;
-        Ok(Self(text))
+        let mut stanzas = stanzas(&text);
+        let stanza = stanzas.next().unwrap_or_default();
+        if let Some(another) = stanzas.next() {
+            return Err(Malformed::Another(shorten(another.lines().next().unwrap_or_default())));
+        }
+        Stanza::parse(stanza)?;
+        Ok(Self(stanza.to_owned()))
     }
 
     /// The value of a field; names are compared without case.
@@ -193,6 +201,13 @@ mod tests {
         assert_eq!(stanza.get("Description"), Some("x\n y\n ."));
         assert_eq!(stanza.get("Empty"), Some(""));
         assert_eq!(stanza.require("Version"), Err(Malformed::Missing("Version")));
+    }
+
+    #[test]
+    fn blank_lines_around_a_paragraph_are_nothing() {
+        let read = |text: &str| Paragraph::parse(text.as_bytes().to_vec());
+        assert_eq!(read("\n \nA: 1\nB: 2\n\n\t\n").unwrap().text(), "A: 1\nB: 2\n");
+        assert_eq!(read("A: 1\n\nB: 2\n").unwrap_err(), Malformed::Another("B: 2".to_owned()));
     }
 
     #[test]

@@ -35,12 +35,15 @@ pub enum Operator {
 }
 
 impl Operator {
-    const ALL: [(&'static str, Self); 5] = [
+    /// The last two are of old: dpkg takes them so.
+    const ALL: [(&'static str, Self); 7] = [
         ("<<", Self::Earlier),
         ("<=", Self::EarlierOrEqual),
         (">=", Self::LaterOrEqual),
         (">>", Self::Later),
         ("=", Self::Equal),
+        ("<", Self::EarlierOrEqual),
+        (">", Self::LaterOrEqual),
     ];
 
     fn admits(self, ordering: Ordering) -> bool {

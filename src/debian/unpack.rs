@@ -18,6 +18,9 @@ use crate::disk::{self, dir::Dir};
 /// Top-level directories that a merged system has below /usr.
 pub const MERGED: [&str; 7] = ["bin", "sbin", "lib", "lib32", "lib64", "libo32", "libx32"];
 
+/// How many paths may be written at once, as far as chance allows: more than there are processors.
+const PLACES: usize = 64;
+
 /// Why packages could not be put into a directory.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -104,6 +107,8 @@ pub struct Unpacker<'a> {
     /// Absolute path to where it goes, and for which package it does not.
     diversions: BTreeMap<PathBuf, (PathBuf, String)>,
     owners: Mutex<BTreeMap<PathBuf, Owner>>,
+    /// Whoever puts something at a path holds one of them, from asking whether it may to having done it.
+    places: [Mutex<()>; PLACES],
     directories: Mutex<BTreeMap<PathBuf, Attributes>>,
     lost: Mutex<BTreeMap<usize, BTreeSet<PathBuf>>>,
 }
@@ -129,6 +134,7 @@ impl<'a> Unpacker<'a> {
             merged: BTreeSet::new(),
             diversions: BTreeMap::new(),
             owners: Mutex::default(),
+            places: std::array::from_fn(|_| Mutex::default()),
             directories: Mutex::default(),
             lost: Mutex::default(),
         })
@@ -244,9 +250,14 @@ impl<'a> Unpacker<'a> {
         Ok(takes)
     }
 
-    /// Whether a path still belongs to a package.
-    fn owns(&self, path: &Path, package: usize) -> bool {
-        lock(&self.owners).get(path).is_some_and(|owner| owner.package == package)
+    /// Keeps others from putting something at a path as long as the returned value lives.
+    fn place(&self, path: &Path) -> MutexGuard<'_, ()> {
+        let sum = path
+            .as_os_str()
+            .as_encoded_bytes()
+            .iter()
+            .fold(0_usize, |sum, byte| sum.wrapping_mul(31).wrapping_add(usize::from(*byte)));
+        lock(&self.places[sum % PLACES])
     }
 
     /// Makes a directory, or finds it. Without attributes it is one that the archive only implies.

@@ -32,6 +32,7 @@ impl Work<'_> {
         let name = absolute(&entry.path);
         self.done.list.push(if entry.path.as_os_str().is_empty() { PathBuf::from("/.") } else { name.clone() });
         let target = self.all.target(entry, self.source.deb.name());
+        let _place = self.all.place(&target);
         if !self.all.claim(&target, entry, self.package)? {
             self.done.list.pop();
             return Ok(());
@@ -51,12 +52,8 @@ impl Work<'_> {
         self.enter(parent, &target)?;
         let Some((_, dir)) = &self.parent else { return Ok(()) };
         let conffile = name.to_str().filter(|name| self.source.conffiles.contains(*name));
-        match self.write(dir, file_name, entry, reader, conffile.is_some()) {
-            Ok(Some(md5)) => drop(conffile.map(|name| self.done.conffiles.insert(name.to_owned(), md5))),
-            Ok(None) => {}
-            // The package that replaces this one has taken the path in the meantime.
-            Err(_) if !self.all.owns(&target, self.package) => {}
-            Err(error) => return Err(error),
+        if let Some(md5) = self.write(dir, file_name, entry, reader, conffile.is_some())? {
+            conffile.map(|name| self.done.conffiles.insert(name.to_owned(), md5));
         }
         Ok(())
     }

@@ -1,6 +1,8 @@
 //! Finds the list or map that each comment belongs to, which decides with what key material it is encrypted. YAML
 //! itself does not say; the ways of go-yaml are followed, as sops sees them.
 
+use std::collections::BTreeSet;
+
 use super::super::tree::Comment;
 use super::read::{Container, Found, Node, Parsed, Root};
 
@@ -28,6 +30,7 @@ pub(super) fn attach(parsed: &mut Parsed<'_>) {
                 is_map: true,
                 end: usize::MAX,
                 slots: Vec::new(),
+                keys: BTreeSet::new(),
                 comments: Vec::new(),
             });
         }

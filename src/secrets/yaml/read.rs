@@ -1,6 +1,6 @@
 //! From events to documents. Collections are gathered with their places first, so that comments find theirs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use granit_parser::{Event, Parser, ScalarStyle, Span, StructureStyle};
 
@@ -14,6 +14,8 @@ const DEPTH: usize = 128;
 
 /// Aliases may repeat what they name, up to as many values in all.
 const VALUES: usize = 1 << 20;
+/// So many bytes of a text that an alias repeats count as a value.
+const LEAF: usize = 64;
 
 /// A list or map, and where it stands.
 pub(super) struct Container {
@@ -26,6 +28,8 @@ pub(super) struct Container {
     /// Byte after its end; known once it has ended.
     pub end: usize,
     pub slots: Vec<Slot>,
+    /// The keys so far.
+    pub keys: BTreeSet<String>,
     /// Comments before the slot of that index; past the last one for those at the end.
     pub comments: Vec<(usize, Comment)>,
 }
@@ -177,6 +181,7 @@ impl Reader<'_, '_> {
             is_map,
             end: usize::MAX,
             slots: Vec::new(),
+            keys: BTreeSet::new(),
             comments: Vec::new(),
         });
         self.open.push(index);
@@ -212,7 +217,7 @@ impl Reader<'_, '_> {
             (true, None) => {
                 let Node::Leaf(value) = &node else { return Err(syntax("a key is not a text", line)) };
                 let text = value.as_text().ok_or_else(|| syntax("a key is not a text: quote it", line))?;
-                if container.slots.iter().any(|slot| slot.key == text) {
+                if !container.keys.insert(text.to_owned()) {
                     return Err(syntax(format!("the key {text:?} is written twice"), line));
                 }
                 self.key = Some((text.to_owned(), range.start));
@@ -284,10 +289,35 @@ impl Parsed<'_> {
             Node::Leaf(value) => Ok(value.clone()),
             Node::Container(index) => self.value(*index, left, depth + 1),
             Node::Alias(id) => match self.anchors.get(id) {
-                Some(Target::Leaf(value)) => Ok(value.clone()),
+                Some(Target::Leaf(value)) => {
+                    let length = value.as_text().map_or(0, str::len) / LEAF;
+                    *left = left.checked_sub(length).ok_or_else(|| syntax("its aliases repeat too much", 0))?;
+                    Ok(value.clone())
+                }
                 Some(Target::Container(index)) => self.value(*index, left, depth + 1),
                 None => Err(syntax("an alias names nothing", 0)),
             },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_aliases_repeat_is_bounded_and_keys_are_told_apart() {
+        let repeated = |length: usize, count: usize| {
+            let items = vec!["*a"; count].join(",");
+            read(&format!("a: &a \"{}\"\nb: [{items}]\n", "x".repeat(length)))
+        };
+        assert!(repeated(1000, 1000).is_ok());
+        // A file of a megabyte, and gigabytes of text in it.
+        for (length, count) in [(1 << 20, 1 << 10), (0, VALUES)] {
+            let error = repeated(length, count).unwrap_err().to_string();
+            assert!(error.contains("repeat too much"), "{error}");
+        }
+        assert!(read("a: 1\nb: { a: 1 }\n").is_ok());
+        assert!(read("a: 1\nb: 2\na: 3\n").unwrap_err().to_string().contains("written twice"));
     }
 }
