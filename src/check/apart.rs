@@ -2,10 +2,9 @@
 //! root file system, are its host's.
 
 /// The ids of such checks, or their beginnings up to a dot.
-pub const APART: [&str; 30] = [
+pub const APART: [&str; 29] = [
     "resources.limit.auditd.service",
     "resources.limit.chrony.service",
-    "resources.limit.ssh.service.OOMScoreAdjust",
     "resources.memory.size",
     "resources.processors",
     "resources.usage.auditd.service",

@@ -202,14 +202,16 @@ fn judge_plain(_: &Target, _: &str, answers: &[&Answer]) -> Finding {
     }
 }
 
-/// A site without names takes all of them.
+/// A site without names takes all that no other one of its port has.
 fn ask_unknown_host(target: &Target) -> Vec<Subject> {
     let unknown = |site: &Https| {
         let request = Request::get(site.name(), "/").with([("host", UNKNOWN_HOST)]);
         vec![Probe::Https { port: site.port, request }]
     };
     let mut subjects = sites(target, unknown);
-    subjects.retain(|subject| target.expect.https.get(&subject.name).is_some_and(|site| !site.hosts.is_empty()));
+    let all = &target.expect.https;
+    let is_taken = |port: u16| all.values().any(|site| site.port == port && site.hosts.is_empty());
+    subjects.retain(|subject| all.get(&subject.name).is_some_and(|site| !is_taken(site.port)));
     subjects
 }
 

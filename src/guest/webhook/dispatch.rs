@@ -145,6 +145,9 @@ impl Dispatcher {
             statements::clean(connection, seconds(self.config.keep), seconds(self.config.keep_dead)).await?;
             // Such as what a statement took that was answered too late; whatever was taken in time is known by now.
             statements::recover(connection, &self.running.all(), self.config.attempts).await?;
+            // Such as a dead letter that is tried again though nobody handles it any more.
+            let handlers: Vec<&str> = self.config.handlers.keys().map(Name::as_str).collect();
+            statements::bury_orphans(connection, &handlers).await?;
             *cleaned = Some(Instant::now());
         }
         let (open, dead) = statements::count(connection).await?;
