@@ -18,6 +18,8 @@ mod debug;
 mod faults;
 #[path = "machine/https.rs"]
 mod https;
+#[path = "machine/junit.rs"]
+mod junit;
 #[path = "machine/lab.rs"]
 mod lab;
 #[path = "machine/library.rs"]

@@ -186,3 +186,27 @@ fn the_modes_of_production_are_those_of_the_table() {
         assert!(text.lines().any(|line| line == format!("OOMScoreAdjust={adjust}")), "{text}");
     }
 }
+
+/// nginx writes what a client says of itself behind quotation marks into the line that fail2ban reads.
+#[test]
+fn a_client_of_nginx_has_nobody_else_banned() {
+    let world = World::new();
+    let text = world.run(&["eval", "production", "--file", "/etc/fail2ban/filter.d/rave-nginx.conf"]);
+    let text = text.clean().to_owned();
+    let pattern = text.lines().find_map(|line| line.strip_prefix("failregex = ")).unwrap();
+    let pattern = regex::Regex::new(&pattern.replace("<HOST>", "(?<host>[0-9a-f.:]+)")).unwrap();
+    let banned = |said: &str| {
+        let line = format!("shop nginx[7]: 2026/11/29 12:00:00 [error] 9#9: *5 {said}");
+        pattern.captures(&line).map(|found| found["host"].to_owned())
+    };
+    let request = r#"server: localhost, request: "POST / HTTP/2.0", host: "localhost""#;
+    let limited =
+        |client: &str| format!(r#"limiting requests, excess: 20.4 by zone "requests", client: {client}, {request}"#);
+    assert_eq!(banned(&limited("198.51.100.7")).as_deref(), Some("198.51.100.7"));
+    assert_eq!(banned(&limited("2001:db8::7")).as_deref(), Some("2001:db8::7"));
+    let large = format!(
+        r#"client intended to send too large body: 9 bytes, client: 198.51.100.7, {request}, referrer: "{}""#,
+        limited("203.0.113.5")
+    );
+    assert_eq!(banned(&large), None);
+}

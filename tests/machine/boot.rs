@@ -23,7 +23,7 @@ fn booting(lab: &Lab, name: &str) -> (Child, Vec<Process>) {
 
 #[test]
 fn an_interrupted_boot_leaves_nothing() {
-    let lab = Lab::alone();
+    let lab = Lab::alone(|_| {});
     for wanted in [Signal::INT, Signal::TERM] {
         println!("{wanted:?} while the machine boots");
         let before = snapshot(&lab);
@@ -48,7 +48,7 @@ fn snapshot(lab: &Lab) -> Vec<std::path::PathBuf> {
 
 #[test]
 fn a_killed_rave_takes_its_machine_along() {
-    let lab = Lab::alone();
+    let lab = Lab::beside();
     let (mut rave, family) = booting(&lab, "orphan");
     signal(&rave, Signal::KILL);
     rave.wait().unwrap();

@@ -29,12 +29,13 @@ struct Scene {
 
 #[test]
 fn a_machine_finds_itself_in_each_cloud_and_does_as_it_is_told() {
-    let lab = Lab::alone();
-    lab.good(&["lock", "cloud"]);
-    lab.good(&["build", "cloud", "--output", lab.path().join("cloud").to_str().unwrap()]);
+    let lab = Lab::alone(|lab| {
+        lab.good(&["lock", "cloud"]);
+        lab.good(&["build", "cloud", "--output", lab.path().join("cloud").to_str().unwrap()]);
+        refused(lab);
+        exported(lab, &examples()["seed/user-data"]);
+    });
     let examples = examples();
-    refused(&lab);
-    exported(&lab, &examples["seed/user-data"]);
     let scenes = scenes(&examples);
     // Some of it is waiting, so two machines at a time.
     for pair in scenes.chunks(2) {

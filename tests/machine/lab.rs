@@ -28,7 +28,7 @@ pub fn shared(name: &str) -> PathBuf {
 pub struct Lab {
     root: TempDir,
     project: PathBuf,
-    _turn: Turn,
+    turn: Option<Turn>,
 }
 
 #[expect(dead_code, reason = "what counts is how long they are held")]
@@ -54,22 +54,24 @@ pub struct Ended {
 }
 
 impl Lab {
-    /// An empty world with a locked and built project, while nobody else's machine takes time from its own.
-    pub fn alone() -> Self {
-        Self::new(Turn::Alone(TURN.write().unwrap_or_else(PoisonError::into_inner)))
+    /// An empty world with a locked and built project, and with what `prepare` has made of it; after that nobody else's
+    /// machine takes time from its own.
+    pub fn alone(prepare: impl FnOnce(&mut Self)) -> Self {
+        let mut lab = Self::beside();
+        prepare(&mut lab);
+        lab.turn = None;
+        lab.turn = Some(Turn::Alone(TURN.write().unwrap_or_else(PoisonError::into_inner)));
+        lab
     }
 
     /// The same, for a scenario that may take longer: much of it is waiting, in which another of this kind goes on.
     pub fn beside() -> Self {
-        Self::new(Turn::Beside(TURN.read().unwrap_or_else(PoisonError::into_inner)))
-    }
-
-    fn new(turn: Turn) -> Self {
+        let turn = Some(Turn::Beside(TURN.read().unwrap_or_else(PoisonError::into_inner)));
         let root = tempfile::tempdir().unwrap();
         for name in ["state", "tmp", "home"] {
             disk::create_dir_all(root.path().join(name)).unwrap();
         }
-        let lab = Self { root, project: shared("project"), _turn: turn };
+        let lab = Self { root, project: shared("project"), turn };
         BUILT.get_or_init(|| lab.build());
         lab
     }

@@ -130,6 +130,13 @@ pub const PROBED: [Fault; 2] = [
     },
 ];
 
+/// What an alert fires for.
+pub const FIRING: Fault = Fault {
+    breaks: "echo 'rave_backup_failed{what=\"library\"} 1' > /var/lib/node-exporter/library.prom",
+    mends: "",
+    seen_by: &["monitoring.prometheus.alerts"],
+};
+
 const IMAGE: &str = "library";
 /// A container's file as it is expected of the library, after a head between two lines of dashes.
 const CONTAINER: &str =
@@ -137,13 +144,16 @@ const CONTAINER: &str =
 
 #[test]
 fn the_library_works_and_is_seen_when_it_does_not() {
-    let lab = Lab::alone();
+    let lab = Lab::alone(|lab| {
+        lab.good(&["lock", IMAGE]);
+        lab.good(&["build", IMAGE]);
+    });
     println!("everything comes up healthy");
-    lab.good(&["lock", IMAGE]);
     let ended = lab.rave(&["up", IMAGE, "--keep", "--json", "--timeout", "600"]);
     assert_well(&ended.report(), &["https"]);
     assert_eq!(ended.status, Some(0));
 
+    lab.root(IMAGE, FIRING.breaks);
     serves(&lab);
     keeps(&lab);
     generates(&lab);
@@ -160,7 +170,11 @@ fn the_library_works_and_is_seen_when_it_does_not() {
     assert!(told.contains(metric) && told.contains("services.failures is unhealthy"), "{told}");
     lab.root(IMAGE, "systemctl reset-failed broken.service; systemctl start rave-health.service");
 
-    let faults = [&WEB[..], &DATA[..]].concat();
+    println!("an alert fires when its rule is looked at next");
+    let [id] = FIRING.seen_by else { panic!("one check") };
+    wait_for("the alert", || (lab.check(&[IMAGE, "--only", id]).0 == Some(1)).then_some(()));
+
+    let faults = [&WEB[..], &DATA[..], &[FIRING]].concat();
     println!("each of {} faults is seen by its checks and by no others", faults.len());
     lab.broken(&[IMAGE], &faults);
     lab.seen(IMAGE, &PROBED);
@@ -231,6 +245,16 @@ fn keeps(lab: &Lab) {
     };
     assert_eq!(by_password(IMAGE), "42");
     assert!(by_password("wrong").contains("password authentication failed"));
+
+    println!("what is archived already, and not known to be, does not stop the archive");
+    let counted = || as_postgres("select archived_count from pg_stat_archiver").parse::<u64>().unwrap();
+    as_postgres("create table archived as select 1 as x; select pg_switch_wal()");
+    wait_for("the first piece", || (counted() > 0).then_some(()));
+    let (known, status) = (counted(), "$(echo /var/lib/postgresql/17/*/pg_wal/archive_status)");
+    lab.root(IMAGE, &format!("cd {status}; for f in *.done; do mv \"$f\" \"${{f%.done}}.ready\"; done"));
+    as_postgres("drop table archived; select pg_switch_wal()");
+    wait_for("both", || (counted() >= known + 2).then_some(()));
+    assert_eq!(as_postgres("select failed_count from pg_stat_archiver"), "0");
 
     println!("dashboards are what Grafana reads, with the panels of each module");
     let board: serde_json::Value =

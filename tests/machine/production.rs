@@ -25,22 +25,33 @@ struct Scene {
 
 impl Scene {
     fn new() -> Self {
-        let mut lab = Lab::alone();
-        let project = lab.path().join("project");
-        copy(&shared("project"), &project);
-        // What webhooks are for; the image itself has no handler.
-        let handlers = "  services.webhook.handlers:\n    note:\n      events: [push]\n      user: agent\n      \
-                        writes: [/var/lib/note]\n      command: [/bin/sh, -c, 'cat >> /var/lib/note/events']\n    \
-                        fails: { events: [doomed], command: [/bin/false] }\n    counts: { events: [push], unit: counts.service }\n  \
-                        services.webhook: { attempts: 2, backoff.base: 1s }\n  \
-                        environment.files:\n    /etc/tmpfiles.d/note.conf: { text: \"d /var/lib/note 0700 agent agent -\\n\" }\n    \
-                        /etc/systemd/system/counts.service: { text: \"[Service]\\nType=oneshot\\nExecStart=/bin/sh -c 'echo counted >> /run/counted'\\n\" }\n";
-        let image = disk::read_to_string(project.join("images/production.yaml")).unwrap();
-        // A test logs in more often than an administrator.
-        let image = image.replace("base.firewall.ssh.rate: 12\n", "base.firewall.ssh: { rate: 6000, burst: 100 }\n");
-        disk::write(project.join("images/production.yaml"), format!("{image}{handlers}").as_bytes(), 0o644).unwrap();
-        lab.use_project(project);
-        lab.good(&["lock", "production"]);
+        let lab = Lab::alone(|lab| {
+            let project = lab.path().join("project");
+            copy(&shared("project"), &project);
+            // What webhooks are for; the image itself has no handler.
+            let handlers = "  services.webhook.handlers:\n    note:\n      events: [push]\n      user: agent\n      \
+                            writes: [/var/lib/note]\n      command: [/bin/sh, -c, 'cat >> /var/lib/note/events']\n    \
+                            fails: { events: [doomed], command: [/bin/false] }\n    counts: { events: [push], unit: counts.service }\n  \
+                            services.webhook: { attempts: 2, backoff.base: 1s }\n  \
+                            environment.files:\n    /etc/tmpfiles.d/note.conf: { text: \"d /var/lib/note 0700 agent agent -\\n\" }\n    \
+                            /etc/systemd/system/counts.service: { text: \"[Service]\\nType=oneshot\\nExecStart=/bin/sh -c 'echo counted >> /run/counted'\\n\" }\n";
+            let image = disk::read_to_string(project.join("images/production.yaml")).unwrap();
+            // A test logs in more often than an administrator.
+            let image =
+                image.replace("base.firewall.ssh.rate: 12\n", "base.firewall.ssh: { rate: 6000, burst: 100 }\n");
+            disk::write(project.join("images/production.yaml"), format!("{image}{handlers}").as_bytes(), 0o644)
+                .unwrap();
+            lab.use_project(project.clone());
+            lab.good(&["lock", "production"]);
+            // The packages are made ready beside other work, by somebody else, who leaves no secrets here.
+            let (other, home) = (lab.path().join("other"), lab.path().join("other-home"));
+            copy(&project, &other);
+            for arguments in [&["secrets", "init", "production"][..], &["build", "production"]] {
+                let mut rave = lab.command(arguments);
+                let ended = rave.env("RAVE_PROJECT", &other).env("HOME", &home).output().unwrap();
+                assert!(ended.status.success(), "{arguments:?}: {ended:?}");
+            }
+        });
         Self { lab }
     }
 

@@ -1,10 +1,14 @@
 //! `rave up`: from nothing to a checked machine that is used, broken, mended and taken away.
 
 use std::collections::BTreeSet;
+use std::io::{Read as _, Write as _};
+use std::net::{Ipv4Addr, TcpStream};
+use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::console::Console;
+use crate::junit;
 use crate::lab::{Fault, Lab, assert_well, checks, lines, verdicts, with_verdict};
 use crate::processes;
 
@@ -234,6 +238,18 @@ fn log_in(lab: &Lab) {
     let lost = lab.rave(&["vm", "ssh", "nobody", "--", "id"]);
     assert!(lost.status == Some(1) && lost.stderr.contains("there is no machine nobody"), "{lost:?}");
 
+    println!("what strangers say to SSH is no trouble of the machine: the checks that follow find nothing of it");
+    let port = u16::try_from(lab.list()[0]["ssh"].as_u64().unwrap()).unwrap();
+    for said in ["SSH-1.5-old\r\n", "GET / HTTP/1.1\r\n\r\n"] {
+        let mut stranger = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
+        stranger.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        stranger.write_all(said.as_bytes()).unwrap();
+        // How it is refused is no matter.
+        let _ = stranger.read_to_end(&mut Vec::new());
+    }
+    let told = lab.root("minimal", "journalctl -b -p err -o cat -t sshd -t sshd-session");
+    assert!(told.contains("Protocol major versions differ"), "{told}");
+
     println!("nothing can be written but /var, which is a partition of its own");
     for path in ["/etc/x", "/usr/x", "/x"] {
         let ended = ssh(&["sudo", "touch", path]);
@@ -337,7 +353,7 @@ fn break_and_mend(lab: &Lab) {
     let junit = lab.path().join("report.xml");
     let report = lab.broken(&["minimal", "--junit", junit.to_str().unwrap()], &FAULTS);
     assert_eq!(with_verdict(&report, "skipped"), BTreeSet::new());
-    assert_junit(&rave::disk::read_to_string(&junit).unwrap(), &report);
+    junit::assert_tells(&rave::disk::read_to_string(&junit).unwrap(), &report);
 
     println!("what modules probe is seen, too");
     lab.root("minimal", &FAULTS.iter().rev().map(|fault| fault.mends).collect::<Vec<_>>().join("; "));
@@ -346,89 +362,6 @@ fn break_and_mend(lab: &Lab) {
     println!("once mended, all is well again");
     let report = lab.mended("minimal", &PROBED);
     assert_well(&report, &IDLE);
-}
-
-/// The file is well-formed and tells of every check what the report does.
-fn assert_junit(xml: &str, report: &Value) {
-    let document = Element::parse(xml);
-    let cases: Vec<&Element> = document.children.iter().flat_map(|suite| &suite.children).collect();
-    let told = |id: &str| cases.iter().find(|case| case.attribute("name") == Some(id));
-    for check in checks(report) {
-        let case = told(text(&check["id"])).unwrap_or_else(|| panic!("{} is missing", check["id"]));
-        let failed = case.children.iter().any(|child| child.name == "failure");
-        assert_eq!(failed, check["verdict"] == "unhealthy", "{check}");
-    }
-    // Stages without checks are one case each.
-    assert_eq!(cases.len(), checks(report).len() + 2);
-}
-
-/// As much of XML as JUnit files have: any violation of nesting, quoting or escaping panics.
-struct Element {
-    name: String,
-    attributes: Vec<(String, String)>,
-    children: Vec<Element>,
-}
-
-impl Element {
-    fn attribute(&self, name: &str) -> Option<&str> {
-        self.attributes.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
-    }
-
-    fn parse(xml: &str) -> Self {
-        let body = xml.strip_prefix("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n").unwrap();
-        let mut open = vec![Self { name: String::new(), attributes: Vec::new(), children: Vec::new() }];
-        let mut rest = body;
-        while let Some((text, after)) = rest.split_once('<') {
-            unescape(text);
-            // An angle bracket in an attribute must be escaped, so the first one ends the tag.
-            let (tag, after) = after.split_once('>').unwrap();
-            rest = after;
-            if let Some(name) = tag.strip_prefix('/') {
-                let closed = open.pop().unwrap();
-                assert_eq!(closed.name, name);
-                open.last_mut().unwrap().children.push(closed);
-            } else {
-                let element = Self::open(tag.strip_suffix('/').unwrap_or(tag));
-                match tag.ends_with('/') {
-                    true => open.last_mut().unwrap().children.push(element),
-                    false => open.push(element),
-                }
-            }
-        }
-        unescape(rest);
-        assert_eq!(open.len(), 1, "an element is not closed");
-        let mut roots = open.remove(0).children;
-        assert_eq!(roots.len(), 1);
-        roots.remove(0)
-    }
-
-    fn open(tag: &str) -> Self {
-        let (name, mut rest) = tag.split_once(' ').unwrap_or((tag, ""));
-        let mut attributes = Vec::new();
-        while !rest.is_empty() {
-            let (key, after) = rest.split_once("=\"").unwrap();
-            let (value, after) = after.split_once('"').unwrap();
-            attributes.push((key.trim().to_owned(), unescape(value)));
-            rest = after;
-        }
-        Self { name: name.to_owned(), attributes, children: Vec::new() }
-    }
-}
-
-fn unescape(text: &str) -> String {
-    let entities = [
-        ("&lt;", "<"),
-        ("&gt;", ">"),
-        ("&quot;", "\""),
-        ("&apos;", "'"),
-        ("&#10;", "\n"),
-        ("&#13;", "\r"),
-        ("&#9;", "\t"),
-    ];
-    let bare = text.replace("&amp;", "");
-    let bare = entities.iter().fold(bare, |text, (entity, _)| text.replace(entity, ""));
-    assert!(!bare.contains('&') && !bare.contains(|c: char| c.is_control() && !"\n\t\r".contains(c)), "{text}");
-    entities.iter().fold(text.to_owned(), |text, (entity, plain)| text.replace(entity, plain)).replace("&amp;", "&")
 }
 
 fn close(lab: &Lab) {

@@ -7,7 +7,7 @@ use rave::disk;
 use rave::sandbox::Sandbox;
 use rave::tool::Tool;
 
-use crate::{RAVE, tree};
+use super::{RAVE, tree};
 
 /// What follows `key` in each line that has it, up to a comma.
 fn named(text: &str, key: &str) -> BTreeSet<String> {

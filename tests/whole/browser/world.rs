@@ -12,7 +12,7 @@ use rave::tool::Tool;
 use rave::tree::Content;
 use serde_json::json;
 
-use crate::{RAVE, tree};
+use super::{RAVE, tree};
 
 /// A program that ends with the test.
 pub struct Running(Child);

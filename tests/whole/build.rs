@@ -3,9 +3,9 @@
 
 #![allow(clippy::disallowed_methods, clippy::print_stdout, reason = "tests play the user, who has no rooms")]
 
-#[path = "support/copy.rs"]
+#[path = "../support/copy.rs"]
 mod copy;
-#[path = "support/deb.rs"]
+#[path = "../support/deb.rs"]
 #[allow(dead_code, reason = "other tests make stranger packages")]
 mod deb;
 #[path = "build/export.rs"]
