@@ -38,7 +38,7 @@ pub fn run(arguments: &cli::Run, context: &Context) -> Result<Status> {
         play: play.as_ref(),
     };
     let _left = interrupt::leave_to_machine();
-    let (mut vm, _kernel) = running::start(context, &bootable, &wish)?;
+    let mut vm = running::start(context, &bootable, &wish)?;
     // What a machine writes is worth nothing without the image below it.
     if arguments.detach || arguments.persist {
         keep(&store, &vm, &bootable)?;

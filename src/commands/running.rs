@@ -76,9 +76,8 @@ pub fn expect(host: &cli::Host) -> Result<()> {
     credentials(host).map(drop)
 }
 
-/// Starts a machine; it boots while this returns. What comes with it has to be there until the machine has come up, for
-/// it may be started anew from it.
-pub fn start(context: &Context, bootable: &Bootable, wish: &Wish<'_>) -> Result<(Vm, Option<Scratch>)> {
+/// Starts a machine; it boots while this returns.
+pub fn start(context: &Context, bootable: &Bootable, wish: &Wish<'_>) -> Result<Vm> {
     let manifest = super::build::read_manifest(&bootable.manifest)?;
     let kernel = if wish.direct { Some(unpack_uki(&bootable.uki)?) } else { None };
     let firmware = match &kernel {
@@ -125,7 +124,7 @@ pub fn start(context: &Context, bootable: &Bootable, wish: &Wish<'_>) -> Result<
     ]);
     let program = program(wish.host, &bootable.tools);
     let vm = machines(context).start(machine, notes, program, context.ui.as_ref())?;
-    Ok((vm, kernel))
+    Ok(vm)
 }
 
 /// Ports that are made reachable: the usual ones, and those of sites that are checked from outside.

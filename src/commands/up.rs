@@ -36,7 +36,7 @@ pub fn run(arguments: &cli::Up, context: &Context) -> Result<Status> {
         play: None,
     };
     let _left = interrupt::leave_to_machine();
-    let (mut vm, _kernel) = running::start(context, &bootable, &wish)?;
+    let mut vm = running::start(context, &bootable, &wish)?;
     if arguments.keep {
         run_command::keep(&store, &vm, &bootable)?;
     }

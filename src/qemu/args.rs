@@ -31,6 +31,10 @@ pub mod file {
     pub const CONSOLE: &str = "console.sock";
     /// All that was said on the serial console.
     pub const CONSOLE_LOG: &str = "console.log";
+    /// The kernel that is booted without firmware, and its initrd.
+    pub const KERNEL: &str = "linux";
+    /// See [`KERNEL`].
+    pub const INITRD: &str = "initrd";
     /// What QEMU itself said.
     pub const QEMU_LOG: &str = "qemu.log";
     /// A debugger's stub.

@@ -12,7 +12,7 @@ use crate::qemu::args::file;
 use crate::qemu::engine::Engine;
 use crate::qemu::error::{Error, Result};
 use crate::qemu::launch;
-use crate::qemu::machine::{Accelerator, Choice, Machine};
+use crate::qemu::machine::{Accelerator, Choice, Firmware, Machine};
 use crate::qemu::program::QemuProgram;
 use crate::qemu::qmp::Qmp;
 use crate::qemu::state::{self, Base, Condition, State};
@@ -69,7 +69,7 @@ impl Machines {
     /// it from the main thread: unless detached, the machine ends when the calling thread does.
     pub fn start(
         &self,
-        machine: Machine,
+        mut machine: Machine,
         notes: BTreeMap<String, String>,
         program: QemuProgram,
         report: &dyn Report,
@@ -86,6 +86,13 @@ impl Machines {
         let mut unfinished =
             Unfinished { directory: Some(directory.clone()), keep: State::load(&directory)?.is_some() };
         launch::furnish(&machine, &directory, &base)?;
+        if let Firmware::Direct { kernel, initrd, .. } = &mut machine.firmware {
+            // Where they come from may be gone by the time that the machine is started anew.
+            for (path, name) in [(kernel, file::KERNEL), (initrd, file::INITRD)] {
+                disk::copy(&*path, directory.join(name))?;
+                *path = directory.join(name);
+            }
+        }
         let first = engine.run(launch::launch(&machine, &program, &directory, chosen, report));
         let mut launched = match first {
             Err(Error::Refused { log, .. }) if chosen == Accelerator::Kvm && machine.accelerator == Choice::Auto => {

@@ -133,6 +133,8 @@ impl State {
             file::CONSOLE,
             file::GDB,
             file::SEED,
+            file::KERNEL,
+            file::INITRD,
             "agent.lock",
             "console.lock",
         ] {

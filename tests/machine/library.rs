@@ -132,7 +132,7 @@ pub const PROBED: [Fault; 2] = [
 
 /// What an alert fires for.
 pub const FIRING: Fault = Fault {
-    breaks: "echo 'rave_backup_failed{what=\"library\"} 1' > /var/lib/node-exporter/library.prom",
+    breaks: "cd /var/lib/node-exporter; echo 'rave_backup_failed{what=\"library\"} 1' > library.prom; chmod 644 library.prom; cd /",
     mends: "",
     seen_by: &["monitoring.prometheus.alerts"],
 };

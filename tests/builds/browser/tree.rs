@@ -41,7 +41,7 @@ pub fn project() -> Project {
         }
     }
     for image in ["packages", "machine"] {
-        let path = top.join(format!("tests/whole/browser/{image}.yaml"));
+        let path = top.join(format!("tests/builds/browser/{image}.yaml"));
         project.images.insert(image.to_owned(), Source::new(image, read(&path)));
     }
     project

@@ -1,11 +1,11 @@
 //! Whole pieces of work with real tools: builds, what exports and registries make of them, browsers, a cloud of one process.
 //! One program, so that two of them run at once: each alone leaves a processor idle.
 
-#[path = "whole/browser.rs"]
+#[path = "builds/browser.rs"]
 mod browser;
-#[path = "whole/build.rs"]
+#[path = "builds/build.rs"]
 mod build;
-#[path = "whole/clouds.rs"]
+#[path = "builds/clouds.rs"]
 mod clouds;
-#[path = "whole/secrets_build.rs"]
+#[path = "builds/secrets_build.rs"]
 mod secrets_build;

@@ -18,7 +18,7 @@ use rave::digest::Digest;
 use rave::disk;
 use rave::tool::Tool;
 
-const HERE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/whole/clouds");
+const HERE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/builds/clouds");
 
 /// Installs the packages unless they are there; returns their directory.
 fn packages() -> PathBuf {
@@ -37,7 +37,7 @@ fn packages() -> PathBuf {
             .arg(&list)
             .arg("--target")
             .arg(work.path().join("packages"));
-        pip.output().expect("pip installs tests/whole/clouds/requirements.txt; Debian's package is python3-pip");
+        pip.output().expect("pip installs tests/builds/clouds/requirements.txt; Debian's package is python3-pip");
         disk::rename(work.path().join("packages"), &place).unwrap();
     }
     place
