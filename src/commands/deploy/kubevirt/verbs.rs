@@ -144,13 +144,17 @@ pub fn verb(verb: &cli::Target, context: &Context, target: &Target, cluster: &Cl
     Ok(status)
 }
 
+/// What has kubectl take all objects of a target.
+fn all_of(target: &Target) -> String {
+    format!("--selector={TARGET}={}", target.name)
+}
+
 /// Takes away what the machines of a target have in common, if none of them is left.
 pub fn clear(api: &Kubectl<'_>, target: &Target) -> Result<()> {
     if api.machines()?.values().any(|found| found.target.as_deref() == Some(target.name.as_str())) {
         return Ok(());
     }
-    let label = format!("--selector={TARGET}={}", target.name);
-    api.kubectl(&["delete", SHARED, &label, "--ignore-not-found"], b"").map(drop).map_err(failed)
+    api.kubectl(&["delete", SHARED, &all_of(target), "--ignore-not-found"], b"").map(drop).map_err(failed)
 }
 
 /// Takes away user-data of a target that no machine has, nor would have if it went back.
@@ -158,8 +162,7 @@ pub fn tidy(api: &Kubectl<'_>, target: &Target) -> Result<()> {
     let machines = api.machines()?;
     let told = machines.values().flat_map(|found| [&found.applied, &found.previous]).flatten();
     let used: BTreeSet<&str> = told.filter_map(secret_of).collect();
-    let label = format!("--selector={TARGET}={}", target.name);
-    let answer = api.kubectl(&["get", "secrets", &label, "--output=name"], b"").map_err(failed)?;
+    let answer = api.kubectl(&["get", "secrets", &all_of(target), "--output=name"], b"").map_err(failed)?;
     let answer = String::from_utf8_lossy(&answer);
     let left: Vec<&str> =
         answer.lines().filter(|line| line.strip_prefix("secret/").is_some_and(|name| !used.contains(name))).collect();
