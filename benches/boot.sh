@@ -84,12 +84,19 @@ age() {
 question='state=$(systemctl is-system-running --wait); echo "$state" \
   "$(systemctl show --property=FinishTimestampMonotonic --value)" "$(cut -d" " -f1 /proc/uptime)"'
 
-# The seconds from the start of a QEMU, $2, to the answer's finish; printed with a name, $1, and kept in $took.
+# Asks a machine whose QEMU is $1 by the command that follows. Its age is taken with the first line of the answer: to
+# end the session takes the machine up to some seconds more.
+ask() {
+  state= finish= uptime=
+  read -r state finish uptime < <("${@:2}" "$question" 2>/dev/null) || return 1
+  now=$(age "$1")
+}
+
+# The seconds from the start of a QEMU to the end of the boot, from what was answered; printed with a name, $1, and kept
+# in $took.
 finished() {
-  local now state finish uptime
-  now=$(age "$2")
-  read -r state finish uptime <"$work/answer"
-  [ "${finish:-0}" -gt 0 ] || die "$1: the machine's answer is not understood: $(head -c 200 "$work/answer")"
+  local kernel
+  [ "${finish:-0}" -gt 0 ] || die "$1: the machine's answer is not understood: $state $finish $uptime"
   took=$(awk -v now="$now" -v finish="$finish" -v up="$uptime" 'BEGIN { printf "%.1f", now - up + finish / 1e6 }')
   kernel=$(awk -v finish="$finish" 'BEGIN { printf "%.1f", finish / 1e6 }')
   printf '%-16s %6s s   (%s s of them since the kernel began; %s)\n' "$1" "$took" "$kernel" "$state"
@@ -100,8 +107,9 @@ boot_rave() {
   machine=bench
   "$rave" --store "$work/warm" run "$image" --mode "$mode" --name bench --detach --accel tcg --timeout "$patience" \
     "${identity[@]}" "${@:2}" >"$work/log" 2>&1 || { tail -n 20 "$work/log" >&2; die 'the image does not boot'; }
-  "$rave" -q --store "$work/warm" vm ssh bench -- sh -c "$question" >"$work/answer"
-  finished "$1" "$(sed -n 's/.*"pid": *\([0-9]*\).*/\1/p' "$work/state/rave/vms/bench/vm.json" | head -n 1)"
+  ask "$(sed -n 's/.*"pid": *\([0-9]*\).*/\1/p' "$work/state/rave/vms/bench/vm.json" | head -n 1)" \
+    "$rave" -q --store "$work/warm" vm ssh bench -- sh -c || die 'the machine does not answer'
+  finished "$1"
   "$rave" -q --store "$work/warm" vm rm --force bench >/dev/null
   machine=
 }
@@ -118,13 +126,13 @@ boot_debian() {
     -device virtio-serial-pci -chardev null,id=agent -device virtserialport,chardev=agent,name=org.qemu.guest_agent.0 \
     -serial "file:$work/console" >"$work/log" 2>&1 &
   qemu_pid=$!
-  until ssh -q -p "$port" -i "$work/key" -o BatchMode=yes -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null \
-    -o ConnectTimeout=5 -o ServerAliveInterval=5 root@127.0.0.1 "$question" >"$work/answer" 2>/dev/null; do
+  until ask "$qemu_pid" ssh -q -p "$port" -i "$work/key" -o BatchMode=yes -o StrictHostKeyChecking=no \
+    -o UserKnownHostsFile=/dev/null -o ConnectTimeout=5 -o ServerAliveInterval=5 root@127.0.0.1; do
     kill -0 "$qemu_pid" 2>/dev/null || { tail -n 20 "$work/log" >&2; die 'QEMU ended'; }
     [ "$(age "$qemu_pid" | cut -d. -f1)" -lt "$patience" ] || { tail -n 20 "$work/console" >&2; die 'no login in time'; }
     sleep 1
   done
-  finished 'Debian, direct' "$qemu_pid"
+  finished 'Debian, direct'
   kill "$qemu_pid"
   wait "$qemu_pid" || true
   qemu_pid=

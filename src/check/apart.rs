@@ -31,5 +31,5 @@ pub const APART: [&str; 29] = [
     "services.unit.auditd.service",
     "services.unit.chrony.service",
     "services.unit.rave-apparmor.service",
-    "services.unit.systemd-repart.service",
+    "services.unit.systemd-udev-trigger.service",
 ];

@@ -158,17 +158,23 @@ impl Machine {
             let answer = self.answer(probe, &systemd).unwrap_or_else(Answer::unavailable);
             Answered { answer, ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX) }
         };
-        let (next, answers) = (AtomicUsize::new(0), probes.iter().map(|_| OnceLock::new()).collect::<Vec<_>>());
-        let work = || {
-            while let Some((probe, place)) = probes.iter().zip(&answers).nth(next.fetch_add(1, Ordering::Relaxed)) {
-                let _ = place.set(timed(probe));
-            }
-        };
-        std::thread::scope(|scope| {
-            let workers = WORKERS.min(probes.len());
-            (1..workers).for_each(|_| drop(scope.spawn(work)));
-            work();
-        });
+        let answers = probes.iter().map(|_| OnceLock::new()).collect::<Vec<_>>();
+        // A question may have systemd start who answers it, and only then there is something to tell of that unit.
+        let tells_of_units = |probe: &Probe| matches!(probe, Probe::Units { .. } | Probe::Cgroups { .. });
+        let (last, first): (Vec<_>, Vec<_>) = probes.iter().zip(&answers).partition(|(probe, _)| tells_of_units(probe));
+        for round in [first, last] {
+            let next = AtomicUsize::new(0);
+            let work = || {
+                while let Some((probe, place)) = round.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let _ = place.set(timed(probe));
+                }
+            };
+            std::thread::scope(|scope| {
+                let workers = WORKERS.min(round.len());
+                (1..workers).for_each(|_| drop(scope.spawn(work)));
+                work();
+            });
+        }
         let silence = || Answered::unavailable("no answer");
         answers.into_iter().map(|place| place.into_inner().unwrap_or_else(silence)).collect()
     }

@@ -1,5 +1,5 @@
-//! The first process of the initrd: it loads kernel modules, opens the verified root file system and hands
-//! over to its init. What it cannot do it says, and then it restarts the machine: boot counting takes it to
+//! The first process of the initrd: it loads kernel modules, opens the verified root file system, mounts /var and hands
+//! over to the root's init. What it cannot do it says, and then it restarts the machine: boot counting takes it to
 //! the other version. It opens a shell in images for debugging only; see [`shell`].
 
 use std::collections::BTreeMap;
@@ -15,7 +15,7 @@ use rustix::system::{RebootCommand, finit_module, reboot};
 use rave_init::{BREAK, HIDE, MODULES, disk};
 
 use crate::log::{Log, chain};
-use crate::{cmdline, root, shell, switch};
+use crate::{ahead, cmdline, root, shell, switch, var};
 
 const CMDLINE: &str = "/proc/cmdline";
 
@@ -36,6 +36,8 @@ enum Error {
     },
     #[error(transparent)]
     Switch(#[from] switch::Error),
+    #[error("cannot make /var ready")]
+    Var(#[source] var::Error),
 }
 
 /// Boots the machine. To be called as process 1 of the initrd only; it does not return.
@@ -49,7 +51,10 @@ pub fn run() -> ! {
         None => "the machine waits, as panic=0 says".into(),
     };
     log.failure(&format!("cannot boot: {}", chain(&error)));
-    shell::open("a root shell before the restart", &mut log);
+    // Afterwards the root is the image's, and what it has at this path is no sign that it is for debugging.
+    if !matches!(error, Error::Var(_) | Error::Switch(switch::Error::Init(_))) {
+        shell::open("a root shell before the restart", &mut log);
+    }
     log.failure(&next);
     sleep(delay.unwrap_or(Duration::MAX));
     // Were this refused, the end of process 1 makes the kernel panic, which restarts as panic= says.
@@ -60,11 +65,14 @@ pub fn run() -> ! {
 fn boot(log: &mut Log) -> Result<Infallible, Error> {
     let quiet = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
     let devices = MountFlags::NOSUID | MountFlags::STRICTATIME;
-    // systemd mounts /run itself, with limits of its own. The options of /dev are systemd's; of /dev/shm it would leave out
-    // that nothing runs from there.
+    // The options of /dev and /run are systemd's, which takes what it finds; of /dev/shm it would leave out that nothing runs
+    // from there.
     mount("proc", "/proc", c"proc", quiet, None).map_err(|error| Error::Mount("/proc", error))?;
     mount("sysfs", "/sys", c"sysfs", quiet, None).map_err(|error| Error::Mount("/sys", error))?;
     mount("devtmpfs", "/dev", c"devtmpfs", devices, c"mode=0755").map_err(|error| Error::Mount("/dev", error))?;
+    let runtime = devices | MountFlags::NODEV;
+    mount("tmpfs", "/run", c"tmpfs", runtime, c"mode=0755,size=20%,nr_inodes=800k")
+        .map_err(|error| Error::Mount("/run", error))?;
     mkdir("/dev/shm", Mode::from(0o755))
         .and_then(|()| mount("tmpfs", "/dev/shm", c"tmpfs", quiet | MountFlags::STRICTATIME, c"mode=1777"))
         .map_err(|error| Error::Mount("/dev/shm", error))?;
@@ -75,11 +83,14 @@ fn boot(log: &mut Log) -> Result<Infallible, Error> {
     }
     let hash = cmdline::root_hash(&line)?;
     let failed = load_modules(log)?;
-    let device = root::open(&hash, log).map_err(|source| Error::Root { source, modules: failed })?;
+    let opened = root::open(&hash, log).map_err(|source| Error::Root { source, modules: failed })?;
     if cmdline::has(&line, BREAK) {
-        shell::open(&format!("a root shell before {} becomes the root file system", device.display()), log);
+        shell::open(&format!("a root shell before {} becomes the root file system", opened.device.display()), log);
     }
-    Ok(switch::to(&device)?)
+    switch::to(&opened.device)?;
+    ahead::read();
+    var::mount(&opened.disk, log).map_err(Error::Var)?;
+    Ok(switch::init()?)
 }
 
 /// Loads all modules of the list; returns those that failed, each with the reason. A module for hardware that

@@ -5,7 +5,7 @@
 
 pub use std::fs::File;
 use std::fs::{self, OpenOptions};
-use std::io;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 /// Something that the file system refused.
@@ -72,6 +72,17 @@ pub fn list(path: impl AsRef<Path>) -> Result<Vec<PathBuf>> {
         context("list", &path, entries.map(|entry| entry.map(|e| e.path())).collect::<io::Result<Vec<_>>>())?;
     paths.sort();
     Ok(paths)
+}
+
+/// Makes a directory that is not there yet, below one that is.
+pub fn create_directory(path: impl AsRef<Path>) -> Result<()> {
+    context("make", &path, fs::create_dir(&path))
+}
+
+/// Makes a file where there is none.
+pub fn create_file(path: impl AsRef<Path>, content: &str) -> Result<()> {
+    let write = |mut file: File| file.write_all(content.as_bytes());
+    context("make", &path, OpenOptions::new().write(true).create_new(true).open(&path).and_then(write))
 }
 
 /// Makes a symbolic link.

@@ -8,6 +8,8 @@ use crate::uuid::Uuid;
 
 /// A root file system for x86-64 (Discoverable Partitions Specification).
 pub const ROOT_X86_64: Uuid = Uuid::from_u128(0x4f68bce3_e8cd_4db1_96e7_fbcaf984b709);
+/// What a machine writes (Discoverable Partitions Specification).
+pub const VAR: Uuid = Uuid::from_u128(0x4d21b016_b534_45c2_a9fb_5c16e091fd2d);
 /// The dm-verity tree of a root file system for x86-64.
 pub const ROOT_X86_64_VERITY: Uuid = Uuid::from_u128(0x2c7357ed_ebd2_46d9_aec1_23d437ec2bf5);
 
@@ -79,15 +81,35 @@ pub fn header(sector: &[u8], sector_size: u64) -> Result<Header, Error> {
 
 /// Finds the partitions with these UUIDs and the right types; `entries` are the bytes that the header names.
 pub fn find(header: &Header, entries: &[u8], data: Uuid, tree: Uuid) -> Result<Root, Error> {
-    if crc32(entries) != header.checksum {
-        return Err(Error::Damaged("the checksum of its entries is wrong"));
-    }
+    check(header, entries)?;
     let number = |kind: Uuid, uuid: Uuid| {
         let wanted = [Uuid::swap_gpt(*kind.as_bytes()), Uuid::swap_gpt(*uuid.as_bytes())].concat();
         let found = (1..).zip(entries.chunks_exact(header.entry_size)).find(|(_, entry)| entry.starts_with(&wanted));
         found.map(|(number, _)| number).ok_or(Error::Missing(uuid))
     };
     Ok(Root { data: number(ROOT_X86_64, data)?, tree: number(ROOT_X86_64_VERITY, tree)? })
+}
+
+/// A partition by its place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// Its number, counted from 1.
+    pub number: u32,
+    /// Its last sector.
+    pub last: u64,
+}
+
+/// The first partition of this type, if there is one.
+pub fn first_of(header: &Header, entries: &[u8], kind: Uuid) -> Result<Option<Place>, Error> {
+    check(header, entries)?;
+    let wanted = Uuid::swap_gpt(*kind.as_bytes());
+    let mut all = (1..).zip(entries.chunks_exact(header.entry_size));
+    let found = all.find(|(_, entry)| entry.starts_with(&wanted));
+    Ok(found.and_then(|(number, entry)| Some(Place { number, last: u64_at(entry, 40)? })))
+}
+
+fn check(header: &Header, entries: &[u8]) -> Result<(), Error> {
+    if crc32(entries) == header.checksum { Ok(()) } else { Err(Error::Damaged("the checksum of its entries is wrong")) }
 }
 
 /// CRC-32 as UEFI has it (ISO 3309, the polynomial of Ethernet).
@@ -153,6 +175,25 @@ mod tests {
         let other = Uuid::from_u128(1);
         assert_eq!(search(&disk(512), 512, other, TREE), Err(Error::Missing(other)));
         assert_eq!(search(&disk(512), 512, TREE, DATA), Err(Error::Missing(TREE)));
+    }
+
+    #[test]
+    fn the_first_of_a_kind_is_found_with_its_end() {
+        for size in [512, 4096] {
+            let disk = disk(size);
+            let sector = usize::try_from(size).unwrap();
+            let header = header(&disk[sector..sector * 2], size).unwrap();
+            let [start, end] = [header.entries.start, header.entries.end].map(|at| usize::try_from(at).unwrap());
+            let entries = &disk[start..end];
+            let found = first_of(&header, entries, ROOT_X86_64_VERITY).unwrap().unwrap();
+            let expected = gptman::GPT::read_from(&mut std::io::Cursor::new(&disk), size).unwrap()[3].ending_lba;
+            assert_eq!((found.number, found.last), (3, expected));
+            assert_eq!(first_of(&header, entries, VAR), Ok(None));
+            assert_eq!(
+                first_of(&header, &entries[1..], VAR),
+                Err(Error::Damaged("the checksum of its entries is wrong"))
+            );
+        }
     }
 
     #[test]

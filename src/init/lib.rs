@@ -21,6 +21,9 @@ pub const SHELL: &str = "/bin/busybox";
 /// there is none.
 pub const BREAK: &str = "rave.break";
 
+/// Where the root file system lists files that are needed early, one path a line.
+pub const AHEAD: &str = "/usr/lib/rave/ahead";
+
 /// Word of the kernel command line that hides the processes of others from users without privileges: `hidepid=invisible`
 /// of proc(5). Here, for systemd takes over the /proc that it finds.
 pub const HIDE: &str = "rave.hidepid";

@@ -10,6 +10,7 @@ use rave_init::disk;
 /// The kernel takes lines of less than 1024 bytes, prefix included.
 const LONGEST: usize = 900;
 const INFORMATION: u8 = 6;
+const WARNING: u8 = 4;
 const CRITICAL: u8 = 2;
 
 /// The kernel's log; a machine without one is told nothing.
@@ -25,6 +26,11 @@ impl Log {
     /// Says what is going on.
     pub fn information(&mut self, text: &str) {
         self.line(INFORMATION, text);
+    }
+
+    /// Says what is not as it should be.
+    pub fn warning(&mut self, text: &str) {
+        self.line(WARNING, text);
     }
 
     /// Says why there is no boot.

@@ -1,6 +1,7 @@
 //! The first process of the initrd; see [`boot`].
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests prepare files as they need them"))]
 
+mod ahead;
 mod boot;
 mod cmdline;
 mod dm;
@@ -8,6 +9,7 @@ mod log;
 mod root;
 mod shell;
 mod switch;
+mod var;
 
 use std::io::Write as _;
 use std::process::ExitCode;

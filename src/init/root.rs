@@ -35,6 +35,14 @@ pub enum Error {
         /// What each disk has instead.
         seen: String,
     },
+    /// The disk's table, or a partition of it, cannot be read any more.
+    #[error("cannot find the partition for /var on {disk}")]
+    Table {
+        /// The kernel's name of the disk.
+        disk: String,
+        /// What is wrong with it.
+        source: Box<NotThis>,
+    },
     /// A partition could not be read.
     #[error(transparent)]
     Disk(#[from] disk::Error),
@@ -51,26 +59,39 @@ pub enum Error {
 
 /// Why one disk is not the one.
 #[derive(Debug, thiserror::Error)]
-enum NotThis {
+pub enum NotThis {
+    /// Its partition table is not one, is damaged, or has other partitions.
     #[error(transparent)]
     Table(#[from] gpt::Error),
+    /// It cannot be read.
     #[error(transparent)]
     Disk(#[from] disk::Error),
+    /// The kernel describes it in a way that is not understood.
     #[error(transparent)]
     Other(#[from] Error),
+    /// The table has a partition that the kernel does not know.
     #[error("the kernel has not made its partition {0}")]
     Partition(u32),
 }
 
 /// Both partitions of a root file system, as the kernel names them: `vda2`.
 struct Found {
+    disk: String,
     data: String,
     tree: String,
 }
 
-/// Waits for the disk that holds the root file system, and opens it. Returns the device to mount.
-pub fn open(hash: &Digest, log: &mut Log) -> Result<PathBuf, Error> {
-    let Found { data, tree } = wait(hash)?;
+/// A root file system that is open.
+pub struct Opened {
+    /// The device to mount.
+    pub device: PathBuf,
+    /// The kernel's name of the disk that it is on: `vda`.
+    pub disk: String,
+}
+
+/// Waits for the disk that holds the root file system, and opens it.
+pub fn open(hash: &Digest, log: &mut Log) -> Result<Opened, Error> {
+    let Found { disk: name, data, tree } = wait(hash)?;
     let data_size = number(&data, "size")?.saturating_mul(512);
     let path = node(&tree);
     let mut bytes = [0; verity::SUPERBLOCK];
@@ -91,7 +112,7 @@ pub fn open(hash: &Digest, log: &mut Log) -> Result<PathBuf, Error> {
     // The link that udev would make, so that later programs find the device under its usual name.
     let link = PathBuf::from("/dev/mapper").join(NAME);
     disk::symlink(format!("../dm-{minor}"), &link)?;
-    Ok(link)
+    Ok(Opened { device: link, disk: name })
 }
 
 fn wait(hash: &Digest) -> Result<Found, Error> {
@@ -129,14 +150,49 @@ fn may_be_disk(name: &str) -> bool {
 
 fn search(disk: &str, hash: &Digest) -> Result<Found, NotThis> {
     let (data, tree) = Uuid::of_root_hash(hash);
+    let Table { header, entries, .. } = table(disk)?;
+    let root = gpt::find(&header, &entries, data, tree)?;
+    Ok(Found { disk: disk.to_owned(), data: partition(disk, root.data)?, tree: partition(disk, root.tree)? })
+}
+
+/// The partition table of a disk.
+struct Table {
+    header: gpt::Header,
+    entries: Vec<u8>,
+    sector_size: u64,
+}
+
+fn table(disk: &str) -> Result<Table, NotThis> {
     let sector_size = number(disk, "queue/logical_block_size")?.clamp(512, 65_536);
     let path = node(disk);
     let device = disk::open(&path)?;
     let read = |offset, length| disk::context("read", &path, read_at(&device, offset, length));
     let header = gpt::header(&read(sector_size, sector_size)?, sector_size)?;
     let entries = read(header.entries.start, header.entries.end - header.entries.start)?;
-    let root = gpt::find(&header, &entries, data, tree)?;
-    Ok(Found { data: partition(disk, root.data)?, tree: partition(disk, root.tree)? })
+    Ok(Table { header, entries, sector_size })
+}
+
+/// The partition for /var.
+pub struct Var {
+    /// The kernel's name of it: `vda6`.
+    pub name: String,
+    /// Its size in bytes.
+    pub size: u64,
+    /// Bytes between its end and that of the disk.
+    pub behind: u64,
+}
+
+/// Looks for the partition for /var on a disk, in its table as it is now.
+pub fn var(disk: &str) -> Result<Option<Var>, Error> {
+    let look = || -> Result<Option<Var>, NotThis> {
+        let Table { header, entries, sector_size } = table(disk)?;
+        let Some(place) = gpt::first_of(&header, &entries, gpt::VAR)? else { return Ok(None) };
+        let name = partition(disk, place.number)?;
+        let end = place.last.saturating_add(1).saturating_mul(sector_size);
+        let [size, whole] = [number(&name, "size")?, number(disk, "size")?].map(|sectors| sectors.saturating_mul(512));
+        Ok(Some(Var { name, size, behind: whole.saturating_sub(end) }))
+    };
+    look().map_err(|source| Error::Table { disk: disk.to_owned(), source: Box::new(source) })
 }
 
 fn read_at(device: &File, offset: u64, length: u64) -> std::io::Result<Vec<u8>> {
@@ -155,7 +211,7 @@ fn partition(disk: &str, number: u32) -> Result<String, NotThis> {
 }
 
 /// The device node of a name in /sys, which writes `/` as `!`.
-fn node(name: &str) -> PathBuf {
+pub fn node(name: &str) -> PathBuf {
     PathBuf::from("/dev").join(name.replace('!', "/"))
 }
 

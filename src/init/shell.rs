@@ -18,7 +18,7 @@ pub fn open(why: &str, log: &mut Log) {
 }
 
 /// The shell needs a terminal of its own for job control, which /dev/console cannot be: `cttyhack` takes the one behind it.
-#[expect(clippy::disallowed_methods, reason = "the only program that init starts")]
+#[expect(clippy::disallowed_methods, reason = "the only program that init starts in the initrd")]
 fn run() -> Result<(), disk::Error> {
     let console = || disk::open_existing_rw("/dev/console");
     let mut command = Command::new(SHELL);

@@ -14,6 +14,8 @@ use rustix::mount::{MountFlags, mount, mount_move};
 /// Where the root file system is mounted first.
 const TARGET: &str = "/sysroot";
 const INIT: &str = "/sbin/init";
+/// Where programs of the root file system find others.
+pub const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// Directories nest no deeper in an initramfs of ours.
 const DEEPEST: u32 = 32;
 
@@ -34,11 +36,13 @@ pub enum Error {
     Init(#[source] io::Error),
 }
 
-/// Mounts the EROFS on `device` read-only, makes it the root and becomes its init.
-pub fn to(device: &Path) -> Result<Infallible, Error> {
+/// Mounts the EROFS on `device` read-only and makes it the root.
+pub fn to(device: &Path) -> Result<(), Error> {
     mount(device, TARGET, c"erofs", MountFlags::RDONLY, None)
         .map_err(|error| Error::Mount(device.display().to_string(), error))?;
-    for (from, target) in [("/dev", "/sysroot/dev"), ("/proc", "/sysroot/proc"), ("/sys", "/sysroot/sys")] {
+    let moved =
+        [("/dev", "/sysroot/dev"), ("/proc", "/sysroot/proc"), ("/run", "/sysroot/run"), ("/sys", "/sysroot/sys")];
+    for (from, target) in moved {
         mount_move(from, target).map_err(|error| Error::Move(from, error))?;
     }
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
@@ -50,17 +54,15 @@ pub fn to(device: &Path) -> Result<Infallible, Error> {
     let device = fstat(&old).map_err(Error::Root)?.st_dev;
     // What stays is memory lost, not a boot lost.
     let _ = empty(old, device, 0);
-
-    Err(Error::Init(init().exec()))
+    Ok(())
 }
 
-/// The init of the root file system, with an environment that does not depend on the command line.
+/// Becomes the init of the root file system, with an environment that does not depend on the command line.
 #[expect(clippy::disallowed_methods, reason = "the only program that init becomes")]
-fn init() -> Command {
+pub fn init() -> Result<Infallible, Error> {
     let mut command = Command::new(INIT);
-    let path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-    command.env_clear().env("PATH", path).env("LC_ALL", "C").env("TERM", "linux");
-    command
+    command.env_clear().env("PATH", PATH).env("LC_ALL", "C").env("TERM", "linux");
+    Err(Error::Init(command.exec()))
 }
 
 /// Removes what is in a directory, without leaving its file system.

@@ -1,7 +1,9 @@
 //! `rave run --persist`: what a machine keeps from one boot to the next, and what it gets and nobody else sees.
 
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -50,6 +52,8 @@ fn a_persistent_machine_keeps_its_state_and_its_secrets() {
     let first = Facts::of(&lab);
     lab.root(NAME, "echo kept > /var/home/note");
     let probed = accelerator(&lab);
+    let before = room(&lab);
+    resize(&lab, 5 << 30);
     let stopped = lab.rave(&["vm", "stop", NAME]);
     assert!(stopped.status == Some(0) && stopped.stderr.contains("keeper: shut down"), "{stopped:?}");
     let list = lab.list();
@@ -59,6 +63,9 @@ fn a_persistent_machine_keeps_its_state_and_its_secrets() {
     lab.good(&RUN);
     assert_eq!(lab.root(NAME, "cat /var/home/note"), "kept");
     assert_eq!(Facts::of(&lab), first);
+
+    println!("and takes what it has grown by");
+    assert!(room(&lab) > before + (900 << 20), "{} bytes after {before}", room(&lab));
 
     println!("what was learnt of the host's accelerator is remembered");
     assert_eq!(accelerator(&lab), probed);
@@ -73,6 +80,21 @@ fn a_persistent_machine_keeps_its_state_and_its_secrets() {
     wait_for("the end of QEMU", || processes::alive(&family).is_empty().then_some(()));
     assert!(lab.list().is_empty());
     assert_eq!(lab.left(), Vec::<std::path::PathBuf>::new());
+}
+
+/// Bytes of the file system of /var.
+fn room(lab: &Lab) -> u64 {
+    lab.root(NAME, "stat --file-system --format=%b /var").parse::<u64>().unwrap() * 4096
+}
+
+/// Gives the disk another size, as a hypervisor does.
+fn resize(lab: &Lab, bytes: u64) {
+    let mut qmp = UnixStream::connect(lab.machines().join(NAME).join("fault.sock")).unwrap();
+    let resize = format!(r#"{{"execute": "block_resize", "arguments": {{"node-name": "disk", "size": {bytes}}}}}"#);
+    writeln!(qmp, r#"{{"execute": "qmp_capabilities"}}{resize}"#).unwrap();
+    let mut answers = BufReader::new(qmp).lines().map(Result::unwrap).filter(|line| !line.contains("\"event\""));
+    assert!(answers.next().unwrap().contains("QMP"));
+    assert_eq!(answers.by_ref().take(2).collect::<Vec<_>>(), [r#"{"return": {}}"#; 2]);
 }
 
 /// What has to be the same in every boot of one machine.

@@ -20,6 +20,8 @@ const STATEMENT: Duration = Duration::from_secs(10);
 /// Times between attempts to connect.
 const FIRST: Duration = Duration::from_millis(200);
 const LONGEST: Duration = Duration::from_secs(5);
+/// The longest until there was a connection: at a machine's first start the database is made meanwhile.
+const SOON: Duration = Duration::from_secs(1);
 /// The advisory lock of the dispatcher that works.
 const LOCK: i64 = 0x7261_7665_7768;
 
@@ -118,14 +120,14 @@ impl Keeper {
     }
 
     async fn keep(self, sender: watch::Sender<Option<Connection>>) {
-        let (mut wait, mut told) = (FIRST, String::new());
+        let (mut wait, mut longest, mut told) = (FIRST, SOON, String::new());
         loop {
             match self.open().await {
                 Ok((client, ended)) => {
                     self.journal.say("connected to the database");
                     self.metrics.database.set(1);
                     sender.send_replace(Some(Arc::new(client)));
-                    (wait, told) = (FIRST, String::new());
+                    (wait, longest, told) = (FIRST, LONGEST, String::new());
                     // Why it ended is said by what does not work from now on.
                     let _ = ended.await;
                     sender.send_replace(None);
@@ -141,7 +143,7 @@ impl Keeper {
                 }
             }
             tokio::time::sleep(wait).await;
-            wait = (wait * 2).min(LONGEST);
+            wait = (wait * 2).min(longest);
         }
     }
 
