@@ -67,24 +67,29 @@ pub fn mount(disk: &str, log: &mut Log) -> Result<(), Error> {
     let whole = root::node(disk);
     let arguments = ["--dry-run=no".as_ref(), "--no-pager".as_ref(), whole.as_path()];
     let repart = || run("/usr/bin/systemd-repart", &arguments, 0);
-    match &before {
+    let made = || root::var(disk)?.ok_or_else(|| Error::Missing(disk.to_owned()));
+    let new = before.is_none();
+    let var = match before {
         None => {
             run("/usr/sbin/modprobe", &["loop".as_ref()], 0)?;
             repart()?;
+            made()?
         }
-        Some(var) if var.behind >= WORTH => told(repart(), log),
-        Some(_) => {}
-    }
-    let var = root::var(disk)?.ok_or_else(|| Error::Missing(disk.to_owned()))?;
+        Some(var) if var.behind >= WORTH => {
+            told(repart(), log);
+            made()?
+        }
+        Some(var) => var,
+    };
     let node = root::node(&var.name);
-    if before.is_some() {
+    if !new {
         // fsck(8): 1 for errors that were corrected, 2 if what is mounted should not be, which this is not.
         run("/usr/sbin/e2fsck", &["-p".as_ref(), &node], 3)?;
     }
     let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOATIME;
     rustix::mount::mount(&node, TARGET, c"ext4", flags, OPTIONS)
         .map_err(|error| Error::Mount(node.display().to_string(), error))?;
-    if before.is_none() {
+    if new {
         log.information(&format!("made {TARGET} on {}", var.name));
     } else if var.size.saturating_sub(size(&node)?) >= WORTH {
         told(run("/usr/lib/systemd/systemd-growfs", &[TARGET.as_ref()], 0), log);

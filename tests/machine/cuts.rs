@@ -1,7 +1,6 @@
 //! Power cuts: QEMU is killed at random moments, while the machine starts and while it writes. What it said was on disk
 //! is on disk afterwards, and the machine comes back well.
 
-use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader};
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -36,53 +35,50 @@ fn setting(name: &str, default: u64) -> u64 {
         .map_or(default, |(_, value)| value.to_str().unwrap().parse().unwrap())
 }
 
-/// `RAVE_CUTS` sets how many (20), `RAVE_CUTS_SEED` repeats the moments of another run.
+/// `RAVE_CUTS` sets how many are under load (20); each is followed by one while the machine starts. `RAVE_CUTS_SEED`
+/// repeats the moments of another run.
 #[test]
 fn what_is_acknowledged_survives_power_cuts() {
     let lab = Lab::beside();
     let seed = setting("RAVE_CUTS_SEED", u64::from(std::process::id()));
     let cuts = setting("RAVE_CUTS", 20);
-    println!("{cuts} power cuts, RAVE_CUTS_SEED={seed}");
+    println!("{cuts} power cuts under load and as many at the start, RAVE_CUTS_SEED={seed}");
     let mut moments = Moments(seed);
     lab.good(&RUN);
-    // The last number of each cut under load, by its file.
-    let mut acknowledged = BTreeMap::new();
+    // The file of each cut under load, and its last number.
+    let mut acknowledged = Vec::new();
     for cut in 1..=cuts {
-        // One of four is under load, for which the machine has to come up; the others are while it does.
-        if cut % 4 == 1 {
-            wait_for("the machine", || (lab.list()[0]["condition"] == "running").then_some(()));
-            let file = format!("count-{cut}");
-            let last = write_until_cut(&lab, &file, moments.next(Duration::from_secs(3)));
-            println!("    cut {cut}: {last} acknowledged");
-            acknowledged.insert(file, last);
-        } else {
-            let delay = moments.next(Duration::from_secs(9));
-            let begin = Instant::now();
-            let mut starting = lab.command(&RUN).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-            let family = wait_for("QEMU", running(&lab));
-            std::thread::sleep(delay.saturating_sub(begin.elapsed()));
-            end(&family);
-            starting.wait().unwrap();
-            println!("    cut {cut}: {:.1} s after its start", begin.elapsed().as_secs_f32());
-        }
-        if cut % 4 == 0 {
-            let learnt = (cut == 4).then(|| mistake(&lab)).flatten();
-            lab.good(&RUN);
-            if let Some((path, text)) = learnt {
-                assert_ne!(disk::read_to_string(path).unwrap(), text, "KVM was not tried");
-            }
-            verify(&lab, &acknowledged);
-        }
-    }
-    if lab.list()[0]["condition"] != "running" {
+        let file = format!("count-{cut}");
+        let last = write_until_cut(&lab, &file, moments.next(Duration::from_secs(3)));
+        println!("    cut {cut}: {last} acknowledged");
+        cut_at_start(&lab, moments.next(Duration::from_secs(9)));
+        let learnt = (cut == 1).then(|| mistake(&lab)).flatten();
         lab.good(&RUN);
+        if let Some((path, text)) = learnt {
+            assert_ne!(disk::read_to_string(path).unwrap(), text, "KVM was not tried");
+        }
+        verify(&lab, &file, last);
+        acknowledged.push((file, last));
     }
-    verify(&lab, &acknowledged);
+    for (file, last) in acknowledged {
+        verify(&lab, &file, last);
+    }
     let (status, report) = lab.check(&[NAME]);
     assert_well(&report, &["https", "monitoring"]);
     assert_eq!(status, Some(0));
     lab.good(&["vm", "rm", "--force", NAME]);
     assert_eq!(lab.left(), Vec::<std::path::PathBuf>::new());
+}
+
+/// Starts the machine and kills it after `delay`.
+fn cut_at_start(lab: &Lab, delay: Duration) {
+    let begin = Instant::now();
+    let mut starting = lab.command(&RUN).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let family = wait_for("QEMU", running(lab));
+    std::thread::sleep(delay.saturating_sub(begin.elapsed()));
+    end(&family);
+    starting.wait().unwrap();
+    println!("    {:.1} s after its start", begin.elapsed().as_secs_f32());
 }
 
 /// Where KVM does not work here, has the next start believe that it does: it must go on without it. Returns what it finds.
@@ -136,10 +132,8 @@ fn write_until_cut(lab: &Lab, file: &str, delay: Duration) -> u64 {
 }
 
 /// Every number is there up to the last one that was acknowledged.
-fn verify(lab: &Lab, acknowledged: &BTreeMap<String, u64>) {
-    for (file, last) in acknowledged {
-        let found = lab.root(NAME, &format!("cat /var/home/{file}"));
-        let whole = found.lines().zip(1..=*last).take_while(|(line, number)| *line == number.to_string()).count();
-        assert_eq!(whole as u64, *last, "{file}: {found}");
-    }
+fn verify(lab: &Lab, file: &str, last: u64) {
+    let found = lab.root(NAME, &format!("cat /var/home/{file}"));
+    let whole = found.lines().zip(1..=last).take_while(|(line, number)| *line == number.to_string()).count();
+    assert_eq!(whole as u64, last, "{file}: {found}");
 }
