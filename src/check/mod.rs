@@ -11,6 +11,7 @@ mod module;
 mod report;
 mod resources;
 mod run;
+mod sandbox;
 mod sarif;
 mod scan;
 mod security;

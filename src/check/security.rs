@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::sockets::{Difference, compare};
 use super::table::{Check, Finding, Subject, list};
-use super::{Stage, Target, Verdict, bans, module, scan, suite};
+use super::{Stage, Target, Verdict, bans, module, sandbox, scan, suite};
 use crate::name::GuestPath;
 use crate::probe::{Answer, Probe, Scan};
 use crate::system::ExpectedSecret;
@@ -16,7 +16,7 @@ const READ_ONLY: [&str; 2] = ["/etc", "/usr"];
 const START_PARAMETERS: [&str; 4] = ["BOOT_IMAGE=", "console=", "initrd=", "roothash="];
 
 /// The checks of the stage.
-pub static CHECKS: [Check; 15] = [
+pub static CHECKS: [Check; 16] = [
     Check {
         id: "security.root.read-only",
         about: "the root file system is EROFS",
@@ -72,6 +72,7 @@ pub static CHECKS: [Check; 15] = [
         },
         judge: judge_mount,
     },
+    sandbox::CHECK,
     Check {
         id: "security.keys",
         about: "no private key on the root file system",

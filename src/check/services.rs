@@ -57,7 +57,9 @@ pub static CHECKS: [Check; 6] = [
 
 /// The one question about units; asked alike by every check, it is put to the machine once.
 pub fn units(target: &Target) -> Probe {
-    Probe::Units { properties: limits::properties(&target.expect.limits) }
+    let limits = limits::properties(&target.expect.limits);
+    let sandbox = target.expect.sandbox.values().flat_map(|(properties, _)| properties.keys().cloned());
+    Probe::Units { properties: limits.into_iter().chain(sandbox).collect() }
 }
 
 /// How far a machine's boot has come.

@@ -25,6 +25,9 @@ pub struct Expect {
     pub secrets: BTreeMap<String, ExpectedSecret>,
     /// Resource limits of units: unit, property as systemd names it, value as the kernel gives it.
     pub limits: BTreeMap<String, BTreeMap<String, (String, OptionPath)>>,
+    /// What systemd keeps processes of a service from: unit, property and its value as systemd tells them.
+    #[serde(default)]
+    pub sandbox: BTreeMap<String, (BTreeMap<String, String>, OptionPath)>,
     /// sshd settings as `sshd -T` would name them: the user who may log in, algorithms.
     pub ssh: Option<Ssh>,
     /// What the machine serves over HTTPS, by the name of the site.

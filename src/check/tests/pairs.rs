@@ -181,7 +181,7 @@ pub const PAIRS: &[Pair] = &[
         "resources.limit.ssh.service.LimitNOFILE",
         Unhealthy,
         spoil!(Answer::Units { units } => {
-            units.get_mut("ssh.service").unwrap().properties.clear();
+            units.get_mut("ssh.service").unwrap().properties.remove("LimitNOFILE");
         }),
     ),
     (
@@ -272,6 +272,18 @@ pub const PAIRS: &[Pair] = &[
     ("security.cmdline", Unhealthy, spoil!(Answer::CommandLine { line } => line.push_str(" lockdown=none"))),
     ("security.cmdline", Unhealthy, spoil!(Answer::CommandLine { line } => line.push_str(" roothash=00"))),
     ("security.cmdline", Warning, spoil!(Answer::CommandLine { line } => line.push_str(" quiet"))),
+    (
+        "security.sandbox.ssh.service",
+        Unhealthy,
+        spoil!(Answer::Units { units } => {
+            units.get_mut("ssh.service").unwrap().properties.insert("ProtectSystem".to_owned(), "no".to_owned());
+        }),
+    ),
+    (
+        "security.sandbox.ssh.service",
+        Unhealthy,
+        spoil!(Answer::Units { units } => { units.get_mut("ssh.service").unwrap().properties.remove("NoNewPrivileges"); }),
+    ),
     ("security.mount./tmp", Unhealthy, spoil!(Answer::Mounts { mounts } => { mounts[2].options.remove("nosuid"); })),
     ("security.mount./tmp", Unhealthy, spoil!(Answer::Mounts { mounts } => { mounts.remove(2); })),
     (

@@ -49,6 +49,7 @@ pub fn target() -> Target {
         ("MemoryMax".to_owned(), ("64M".to_owned(), option("services.ssh.memory"))),
         ("LimitNOFILE".to_owned(), ("1024".to_owned(), option("services.ssh.files"))),
     ];
+    let held = [("NoNewPrivileges", "yes"), ("ProtectSystem", "strict")].map(|(k, v)| (k.to_owned(), v.to_owned()));
     let expect = Expect {
         units: [("ssh.service".to_owned(), option("services.ssh.enable"))].into(),
         open: [("tcp/22".to_owned(), option("services.ssh.port")), ("udp/68".to_owned(), option("network.dhcp"))]
@@ -59,6 +60,7 @@ pub fn target() -> Target {
         mounts: [("/tmp".parse().unwrap(), (set(&["nosuid", "nodev"]), option("filesystem.tmp")))].into(),
         secrets: [("db".to_owned(), secret())].into(),
         limits: [("ssh.service".to_owned(), limits.into())].into(),
+        sandbox: [("ssh.service".to_owned(), (held.into(), option("services.ssh.enable")))].into(),
         ssh: Some(ssh),
         https: super::site::sites(),
         journal_allow: vec![("^kernel: harmless [0-9]+$".to_owned(), "known".to_owned())],
@@ -236,6 +238,11 @@ fn offer() -> SshOffer {
 }
 
 fn units(properties: &BTreeSet<String>) -> BTreeMap<String, Unit> {
+    let value = |property: &str| match property {
+        "NoNewPrivileges" => "yes",
+        "ProtectSystem" => "strict",
+        _ => "1024",
+    };
     let unit = |name: &str| Unit {
         names: set(&[name]),
         load: "loaded".to_owned(),
@@ -243,7 +250,7 @@ fn units(properties: &BTreeSet<String>) -> BTreeMap<String, Unit> {
         sub: "running".to_owned(),
         result: "success".to_owned(),
         restarts: 0,
-        properties: properties.iter().map(|name| (name.clone(), "1024".to_owned())).collect(),
+        properties: properties.iter().map(|name| (name.clone(), value(name).to_owned())).collect(),
     };
     ["ssh.service", "other.service"].map(|name| (name.to_owned(), unit(name))).into()
 }

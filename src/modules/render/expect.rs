@@ -1,5 +1,7 @@
 //! What the running machine is held against, and what modules claim.
 
+use std::collections::BTreeMap;
+
 use regex::Regex;
 
 use crate::modules::fields;
@@ -38,6 +40,42 @@ pub(super) fn limit(directive: &str, value: &str) -> Option<String> {
     }
 }
 
+/// Directives of systemd.exec(5) that are on or off.
+const SWITCHES: [&str; 16] = [
+    "LockPersonality",
+    "MemoryDenyWriteExecute",
+    "NoNewPrivileges",
+    "PrivateDevices",
+    "PrivateIPC",
+    "PrivateNetwork",
+    "PrivateTmp",
+    "PrivateUsers",
+    "ProtectClock",
+    "ProtectControlGroups",
+    "ProtectHostname",
+    "ProtectKernelLogs",
+    "ProtectKernelModules",
+    "ProtectKernelTunables",
+    "RestrictRealtime",
+    "RestrictSUIDSGID",
+];
+
+/// The value that systemd tells of a directive that keeps processes from something. None for other directives, and for
+/// those that it tells in another form, such as lists of system calls.
+fn held(directive: &str, value: &str) -> Option<String> {
+    let switch = match value {
+        "1" | "yes" | "y" | "true" | "t" | "on" => Some("yes"),
+        "0" | "no" | "n" | "false" | "f" | "off" => Some("no"),
+        _ => None,
+    };
+    match directive {
+        _ if SWITCHES.contains(&directive) => switch.map(str::to_owned),
+        "ProtectHome" | "ProtectSystem" => Some(switch.unwrap_or(value).to_owned()),
+        "ProcSubset" | "ProtectProc" => Some(value.to_owned()),
+        _ => None,
+    }
+}
+
 impl Render<'_> {
     /// A socket that may listen: open to the outside, on loopback only, or on all addresses behind the firewall.
     pub(super) fn port(&mut self, section: &str, text: String, origin: &Origin, by: &By) {
@@ -69,6 +107,16 @@ impl Render<'_> {
         }
         let set = if section == "local" { &mut self.expect.local } else { &mut self.expect.open };
         set.insert(text, by.option.clone());
+    }
+
+    /// What a service is kept from. Of a template systemd knows nothing, but of its instances.
+    pub(super) fn sandbox<'d>(&mut self, unit: &str, directives: impl Iterator<Item = (&'d str, &'d str)>, by: &By) {
+        let held: BTreeMap<String, String> =
+            directives.filter_map(|(name, value)| Some((name.to_owned(), held(name, value)?))).collect();
+        if !held.is_empty() && !unit.contains("@.") {
+            let sandbox = self.expect.sandbox.entry(unit.to_owned());
+            sandbox.or_insert_with(|| (BTreeMap::new(), by.option.clone())).0.extend(held);
+        }
     }
 
     /// A unit that must be active although no module describes it.
