@@ -74,6 +74,15 @@ fn all_calls_for_azure() {
 }
 
 #[test]
+fn a_script_marks_nothing_as_well() {
+    for text in [AWS, GCP, AZURE] {
+        let script = script(text);
+        let marks: Vec<&str> = script.lines().filter(|line| line.contains(tag::WELL)).collect();
+        assert!(marks.len() >= 2 && marks.iter().all(|line| line.starts_with("# ")), "{marks:?}");
+    }
+}
+
+#[test]
 fn scripts_are_what_a_shell_takes() {
     for text in [AWS, GCP, AZURE] {
         crate::tool::Tool::new("sh").args(["-n"]).output_with_input(script(text).as_bytes()).unwrap();
