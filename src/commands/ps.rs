@@ -7,10 +7,11 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use crate::cli;
-use crate::deploy::plan::drift;
-use crate::deploy::record::{Health, MachineFacts, Refused};
+use crate::deploy::plan::{drift, units_now};
+use crate::deploy::record::{Health, MachineFacts, Refused, Release};
 use crate::deploy::target::{LATEST, Machine};
-use crate::deploy::{Facts, Place};
+use crate::deploy::{Facts, Place, Target};
+use crate::digest::Digest;
 use crate::images::Manifest;
 use crate::name::ImageName;
 use crate::store::Store;
@@ -19,7 +20,7 @@ use crate::ui::Tone;
 
 use super::deploy::cloud::{self, status::Line};
 use super::deploy::way::Way;
-use super::deploy::{kubevirt, names, read};
+use super::deploy::{identity, kubevirt, names, read};
 use super::generations::Generations;
 use super::{Context, Result, Status, project, store};
 
@@ -65,6 +66,14 @@ pub struct Seen {
     pub verdict: (String, Tone),
 }
 
+/// What machines of a target are given now.
+struct Given {
+    /// What tells whether it is something else than before.
+    digest: Digest,
+    /// Whether an identity is part of it.
+    identity: bool,
+}
+
 /// Asks all hosts.
 pub fn run(arguments: &cli::Ps, context: &Context) -> Result<Status> {
     let targets = match &arguments.target {
@@ -83,9 +92,10 @@ pub fn run(arguments: &cli::Ps, context: &Context) -> Result<Status> {
             lines.extend(cloud::status::lines(context, &store, &target, declared)?);
             continue;
         }
+        let given = (!target.machines.is_empty()).then(|| given(context, &target)).flatten();
         for machine in &target.machines {
             let facts = known.entry(machine.host.clone()).or_insert_with(|| facts(context, machine));
-            rows.push(row(context, &store, &name, machine, facts)?);
+            rows.push(row(context, &store, &target, given.as_ref(), machine, facts)?);
         }
         // Machines that the target no longer has, where it has others.
         for (host, facts) in &known {
@@ -111,6 +121,19 @@ pub fn run(arguments: &cli::Ps, context: &Context) -> Result<Status> {
     Ok(if arguments.exit_code && !is_well { Status::Unwell } else { Status::Done })
 }
 
+/// What machines are given, if the identity can be read: whoever only looks may not have it.
+fn given(context: &Context, target: &Target) -> Option<Given> {
+    match identity(context, target) {
+        Ok(identity) => {
+            Some(Given { digest: super::deploy::given(target, identity.as_ref()), identity: identity.is_some() })
+        }
+        Err(failure) => {
+            context.ui.warn(format!("whether the target has changed is not known: {}", failure.reason()));
+            None
+        }
+    }
+}
+
 fn facts(context: &Context, machine: &Machine) -> std::result::Result<Option<Facts>, String> {
     let asked = Way::to(context, machine.host.as_ref()).and_then(|way| way.facts());
     asked.map_err(|failure| failure.reason())
@@ -119,7 +142,8 @@ fn facts(context: &Context, machine: &Machine) -> std::result::Result<Option<Fac
 fn row(
     context: &Context,
     store: &Store,
-    target: &str,
+    target: &Target,
+    given: Option<&Given>,
     machine: &Machine,
     facts: &std::result::Result<Option<Facts>, String>,
 ) -> Result<Row> {
@@ -127,16 +151,21 @@ fn row(
     let mut differs = Vec::new();
     match found {
         Ok(Some(found)) => {
-            differs = drift(target, found, None);
-            if let Some(newer) = newer(context, store, found)? {
-                differs.insert(0, newer);
+            let current = &found.record.current;
+            let newest = newest(context, store, &current.image)?;
+            let same = newest.as_ref().filter(|newest| is_build_of(newest, current)).zip(given);
+            let units =
+                same.map(|(manifest, given)| units_now(machine, manifest, current, given.identity, &given.digest));
+            differs = drift(&target.name, found, units.transpose()?.as_ref());
+            if let Some(newer) = newest.filter(|newest| !is_build_of(newest, current)) {
+                differs.insert(0, built(&newer));
             }
         }
         Ok(None) => differs.push("not deployed".to_owned()),
         Err(_) => {}
     }
     Ok(Row {
-        target: target.to_owned(),
+        target: target.name.clone(),
         machine: machine.name.clone(),
         host: machine.host_name(),
         found: found.map(|found| found.map(|found| seen(found, machine.health))).map_err(Clone::clone),
@@ -144,14 +173,12 @@ fn row(
     })
 }
 
-/// Another build of the image than the one that runs, if it is the newest here.
-fn newer(context: &Context, store: &Store, found: &MachineFacts) -> Result<Option<String>> {
-    let current = &found.record.current;
-    let is_other = |newest: &Manifest| match current.container {
-        Some(_) => newest.root_hash != current.root_hash,
-        None => newest.disk.sha256 != current.disk,
-    };
-    Ok(newest(context, store, &current.image)?.filter(is_other).map(|newest| built(&newest)))
+/// Whether that build is the one that runs.
+fn is_build_of(newest: &Manifest, current: &Release) -> bool {
+    match current.container {
+        Some(_) => newest.root_hash == current.root_hash,
+        None => newest.disk.sha256 == current.disk,
+    }
 }
 
 /// The newest build here of an image.
