@@ -158,7 +158,7 @@ pub fn chosen<'a>(target: &'a Target, names: &[String]) -> Result<Vec<&'a Machin
 }
 
 /// The identity that a target names.
-fn identity(context: &Context, target: &Target) -> Result<Option<Identity>> {
+pub fn identity(context: &Context, target: &Target) -> Result<Option<Identity>> {
     let Some(path) = &target.identity else { return Ok(None) };
     let identity = Identity::read(&context.project.join(path)).map_err(|error| {
         Failure::request(format!("targets/{}.yaml: identity: {}", target.name, super::failure::chain(&error)))

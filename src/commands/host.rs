@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use zeroize::Zeroizing;
 
+use crate::check::Report;
 use crate::cli;
 use crate::deploy::host::{self, Goods, Host, Manager};
 use crate::deploy::record::{Health, Order};
@@ -132,6 +133,19 @@ fn await_start(machine: &ImageName, container: Option<&Path>) -> Result<()> {
 
 /// Asks a machine what `rave check` asks, and writes down what came of it.
 fn look(context: &Context, machine: &ImageName, ssh: &str, https: Option<String>, skip: &[&str]) -> Result<Status> {
+    let asked = ask(context, machine, ssh, https, skip);
+    if let Some(health) = health(&asked, jiff::Timestamp::now().as_second()) {
+        // Why it could not be asked is said at the end.
+        for trouble in health.troubles.iter().filter(|_| asked.is_ok()) {
+            context.ui.warn(trouble);
+        }
+        let place = Path::new("/var/lib/rave-check").join(machine.as_str()).join(units::REPORT);
+        disk::write_atomic(place, &serde_json::to_vec(&health)?, 0o600)?;
+    }
+    check::end(&asked?, false)
+}
+
+fn ask(context: &Context, machine: &ImageName, ssh: &str, https: Option<String>, skip: &[&str]) -> Result<Report> {
     let manifest = build::read_manifest(&image("manifest.json"))?;
     let user = manifest.expect.ssh.as_ref().map(|ssh| ssh.user.clone());
     let user = user.ok_or_else(|| Failure::request("the image has no SSH"))?;
@@ -139,15 +153,17 @@ fn look(context: &Context, machine: &ImageName, ssh: &str, https: Option<String>
     let key = directory.ok_or_else(|| Failure::request("there is no CREDENTIALS_DIRECTORY"))?.join(units::KEY);
     let host_key = disk::read_to_string(Path::new("/run/rave").join(machine.as_str()).join(units::HOST_KEY))?;
     let way = cli::Elsewhere { ssh: None, manifest: None, https, host_key: Some(host_key), ssh_key: Some(key) };
-    let report = check::over_ssh(context, manifest, &format!("{user}@{ssh}"), &way, skip)?;
-    let troubles = check::troubles(&report);
-    let health = Health { healthy: troubles.is_empty(), time: jiff::Timestamp::now().as_second(), troubles };
-    for trouble in &health.troubles {
-        context.ui.warn(trouble);
-    }
-    let place = Path::new("/var/lib/rave-check").join(machine.as_str()).join(units::REPORT);
-    disk::write_atomic(place, &serde_json::to_vec(&health)?, 0o600)?;
-    check::end(&report, false)
+    check::over_ssh(context, manifest, &format!("{user}@{ssh}"), &way, skip)
+}
+
+/// What is written down of a machine that was asked. One that could not be is not well; who ended the look knows nothing.
+fn health(asked: &Result<Report>, time: i64) -> Option<Health> {
+    let troubles = match asked {
+        Ok(report) => check::troubles(report),
+        Err(Failure::Interrupted) => return None,
+        Err(failure) => vec![format!("it could not be checked: {}", failure.reason())],
+    };
+    Some(Health { healthy: troubles.is_empty(), time, troubles })
 }
 
 /// systemd and podman, by their own programs.
@@ -184,5 +200,22 @@ impl Manager for Systemd {
     fn encrypt(&self, name: &str, plain: &[u8]) -> host::Result<Vec<u8>> {
         let tool = Tool::new("systemd-creds").args(["encrypt", &format!("--name={name}"), "-", "-"]);
         Ok(tool.output_with_input(plain)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_machine_that_could_not_be_asked_is_not_well() {
+        let of = |asked: Result<Report>| health(&asked, 7);
+        let unwell = |trouble: &str| Some(Health { healthy: false, time: 7, troubles: vec![trouble.to_owned()] });
+        assert_eq!(
+            of(Err(Failure::error("Connection refused"))),
+            unwell("it could not be checked: Connection refused")
+        );
+        assert_eq!(of(Ok(Report::new(Vec::new()))), unwell("nothing was checked"));
+        assert_eq!(of(Err(Failure::Interrupted)), None);
     }
 }

@@ -1,15 +1,17 @@
 //! `rave ps`: what runs where.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::json;
 
 use crate::cli;
-use crate::deploy::plan::drift;
-use crate::deploy::record::{Health, MachineFacts, Refused};
-use crate::deploy::target::Machine;
-use crate::deploy::{Facts, Place};
+use crate::deploy::plan::{drift, units_now};
+use crate::deploy::record::{Health, MachineFacts, Refused, Release};
+use crate::deploy::target::{LATEST, Machine};
+use crate::deploy::{Facts, Place, Target};
+use crate::digest::Digest;
 use crate::images::Manifest;
 use crate::name::ImageName;
 use crate::store::Store;
@@ -18,9 +20,13 @@ use crate::ui::Tone;
 
 use super::deploy::cloud::{self, status::Line};
 use super::deploy::way::Way;
-use super::deploy::{kubevirt, names, read};
+use super::deploy::{identity, kubevirt, names, read};
 use super::generations::Generations;
 use super::{Context, Result, Status, project, store};
+
+/// After how many of the times between two looks the last one says nothing any more, and the least: a look may itself take
+/// some minutes.
+const LATE: (u32, Duration) = (3, Duration::from_secs(900));
 
 /// One machine that is declared, or that is where a target has its machines without being declared.
 pub struct Row {
@@ -60,6 +66,14 @@ pub struct Seen {
     pub verdict: (String, Tone),
 }
 
+/// What machines of a target are given now.
+struct Given {
+    /// What tells whether it is something else than before.
+    digest: Digest,
+    /// Whether an identity is part of it.
+    identity: bool,
+}
+
 /// Asks all hosts.
 pub fn run(arguments: &cli::Ps, context: &Context) -> Result<Status> {
     let targets = match &arguments.target {
@@ -78,9 +92,10 @@ pub fn run(arguments: &cli::Ps, context: &Context) -> Result<Status> {
             lines.extend(cloud::status::lines(context, &store, &target, declared)?);
             continue;
         }
+        let given = (!target.machines.is_empty()).then(|| given(context, &target)).flatten();
         for machine in &target.machines {
             let facts = known.entry(machine.host.clone()).or_insert_with(|| facts(context, machine));
-            rows.push(row(context, &store, &name, machine, facts)?);
+            rows.push(row(context, &store, &target, given.as_ref(), machine, facts)?);
         }
         // Machines that the target no longer has, where it has others.
         for (host, facts) in &known {
@@ -94,7 +109,8 @@ pub fn run(arguments: &cli::Ps, context: &Context) -> Result<Status> {
                     host.as_ref().map_or("this host".to_owned(), |place| format!("{}@{}", place.user, place.host));
                 let mut drift = drift(&name, found, None);
                 drift.insert(0, "no longer declared".to_owned());
-                let found = Ok(Some(seen(found)));
+                // How often it is looked at is declared nowhere any more.
+                let found = Ok(Some(seen(found, LATEST)));
                 rows.push(Row { target: name.clone(), machine: machine.clone(), host, found, drift });
             }
         }
@@ -105,6 +121,19 @@ pub fn run(arguments: &cli::Ps, context: &Context) -> Result<Status> {
     Ok(if arguments.exit_code && !is_well { Status::Unwell } else { Status::Done })
 }
 
+/// What machines are given, if the identity can be read: whoever only looks may not have it.
+fn given(context: &Context, target: &Target) -> Option<Given> {
+    match identity(context, target) {
+        Ok(identity) => {
+            Some(Given { digest: super::deploy::given(target, identity.as_ref()), identity: identity.is_some() })
+        }
+        Err(failure) => {
+            context.ui.warn(format!("whether the target has changed is not known: {}", failure.reason()));
+            None
+        }
+    }
+}
+
 fn facts(context: &Context, machine: &Machine) -> std::result::Result<Option<Facts>, String> {
     let asked = Way::to(context, machine.host.as_ref()).and_then(|way| way.facts());
     asked.map_err(|failure| failure.reason())
@@ -113,7 +142,8 @@ fn facts(context: &Context, machine: &Machine) -> std::result::Result<Option<Fac
 fn row(
     context: &Context,
     store: &Store,
-    target: &str,
+    target: &Target,
+    given: Option<&Given>,
     machine: &Machine,
     facts: &std::result::Result<Option<Facts>, String>,
 ) -> Result<Row> {
@@ -121,31 +151,34 @@ fn row(
     let mut differs = Vec::new();
     match found {
         Ok(Some(found)) => {
-            differs = drift(target, found, None);
-            if let Some(newer) = newer(context, store, found)? {
-                differs.insert(0, newer);
+            let current = &found.record.current;
+            let newest = newest(context, store, &current.image)?;
+            let same = newest.as_ref().filter(|newest| is_build_of(newest, current)).zip(given);
+            let units =
+                same.map(|(manifest, given)| units_now(machine, manifest, current, given.identity, &given.digest));
+            differs = drift(&target.name, found, units.transpose()?.as_ref());
+            if let Some(newer) = newest.filter(|newest| !is_build_of(newest, current)) {
+                differs.insert(0, built(&newer));
             }
         }
         Ok(None) => differs.push("not deployed".to_owned()),
         Err(_) => {}
     }
     Ok(Row {
-        target: target.to_owned(),
+        target: target.name.clone(),
         machine: machine.name.clone(),
         host: machine.host_name(),
-        found: found.map(|found| found.map(seen)).map_err(Clone::clone),
+        found: found.map(|found| found.map(|found| seen(found, machine.health))).map_err(Clone::clone),
         drift: differs,
     })
 }
 
-/// Another build of the image than the one that runs, if it is the newest here.
-fn newer(context: &Context, store: &Store, found: &MachineFacts) -> Result<Option<String>> {
-    let current = &found.record.current;
-    let is_other = |newest: &Manifest| match current.container {
-        Some(_) => newest.root_hash != current.root_hash,
-        None => newest.disk.sha256 != current.disk,
-    };
-    Ok(newest(context, store, &current.image)?.filter(is_other).map(|newest| built(&newest)))
+/// Whether that build is the one that runs.
+fn is_build_of(newest: &Manifest, current: &Release) -> bool {
+    match current.container {
+        Some(_) => newest.root_hash == current.root_hash,
+        None => newest.disk.sha256 == current.disk,
+    }
 }
 
 /// The newest build here of an image.
@@ -159,7 +192,8 @@ pub fn built(newest: &Manifest) -> String {
     format!("{} {} (root hash {}) is built", newest.image, newest.version, newest.root_hash.short())
 }
 
-fn seen(found: &MachineFacts) -> Seen {
+/// `every`: how often it is looked at.
+fn seen(found: &MachineFacts, every: Duration) -> Seen {
     let current = &found.record.current;
     Seen {
         image: current.image.to_string(),
@@ -171,12 +205,20 @@ fn seen(found: &MachineFacts) -> Seen {
         refused: found.record.failure.clone(),
         state: found.state.clone(),
         health: found.health.clone(),
-        verdict: match &found.health {
-            _ if found.state != "active" => (found.state.clone(), Tone::Bad),
-            Some(Health { healthy: true, .. }) => ("healthy".to_owned(), Tone::Good),
-            Some(health) => (format!("unhealthy: {}", health.troubles.len()), Tone::Bad),
-            None => ("unknown".to_owned(), Tone::Warn),
-        },
+        verdict: judged(&found.state, found.health.as_ref(), every, Timestamp::now().as_second()),
+    }
+}
+
+/// What its service and its last look say of a machine. What was seen long ago says nothing of what is.
+fn judged(state: &str, health: Option<&Health>, every: Duration, now: i64) -> (String, Tone) {
+    let late = every.saturating_mul(LATE.0).max(LATE.1);
+    let age = |health: &Health| Duration::from_secs(u64::try_from(now.saturating_sub(health.time)).unwrap_or(0));
+    match health {
+        _ if state != "active" => (state.to_owned(), Tone::Bad),
+        None => ("unknown".to_owned(), Tone::Warn),
+        Some(health) if age(health) > late => ("unknown".to_owned(), Tone::Warn),
+        Some(Health { healthy: true, .. }) => ("healthy".to_owned(), Tone::Good),
+        Some(health) => (format!("unhealthy: {}", health.troubles.len()), Tone::Bad),
     }
 }
 
@@ -209,6 +251,7 @@ fn show(context: &Context, rows: &[Row], lines: &[Line]) {
                         "refused": seen.refused,
                         "state": seen.state,
                         "health": seen.health,
+                        "verdict": seen.verdict.0,
                     })
                 }),
                 "drift": row.drift,
@@ -247,4 +290,30 @@ fn age(row: &Row) -> String {
     let Ok(Some(Seen { health: Some(health), .. })) = &row.found else { return String::new() };
     let seconds = Timestamp::now().as_second().saturating_sub(health.time).max(0);
     if seconds < 120 { format!(", {seconds} s ago") } else { format!(", {} min ago", seconds / 60) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_look_says_nothing_when_it_is_long_ago() {
+        let report = |troubles: &[&str]| Health {
+            healthy: troubles.is_empty(),
+            time: 100_000,
+            troubles: troubles.iter().map(|&trouble| trouble.to_owned()).collect(),
+        };
+        let verdict = |health: &Health, minutes: u64, age: i64| {
+            judged("active", Some(health), Duration::from_secs(minutes * 60), health.time + age).0
+        };
+        let (well, unwell) = (report(&[]), report(&["a", "b"]));
+        assert_eq!([verdict(&well, 10, 1800), verdict(&well, 10, 1801)], ["healthy", "unknown"]);
+        assert_eq!([verdict(&unwell, 10, 1800), verdict(&unwell, 10, 1801)], ["unhealthy: 2", "unknown"]);
+        // Every minute: the look after a deployment may be older than three of them.
+        assert_eq!([verdict(&well, 1, 900), verdict(&well, 1, 901)], ["healthy", "unknown"]);
+        // A host whose clock is ahead.
+        assert_eq!(verdict(&well, 10, -50), "healthy");
+        assert_eq!(judged("failed", Some(&well), Duration::ZERO, well.time).0, "failed");
+        assert_eq!(judged("active", None, Duration::ZERO, 0), ("unknown".to_owned(), Tone::Warn));
+    }
 }

@@ -63,7 +63,7 @@ pub enum Done {
     Made,
     /// The version was written into the free slot.
     Written,
-    /// The version was there still, and boots again.
+    /// The root file system of the version was there, and boots with its EFI system partition.
     Switched,
 }
 
@@ -73,6 +73,10 @@ pub enum Done {
 struct Note {
     /// The root hash; none while the EFI system partition is being written.
     boots: Option<Digest>,
+    /// Digest of the image whose EFI system partition it has: another kernel, initrd or boot loader leaves the root hash
+    /// as it is. None: an older rave has written the note.
+    #[serde(default)]
+    image: Option<Digest>,
     /// The one before, which the free slot is not.
     before: Option<Digest>,
 }
@@ -83,7 +87,8 @@ struct Note {
 /// The version does not fit, or a file cannot be read or written. /var is not touched by any of this.
 pub fn prepare(path: &Path, image: &Path, manifest: &Manifest) -> Result<Done, Error> {
     let note = Note::read(path)?;
-    if note.boots == Some(manifest.root_hash) && disk::exists(path) {
+    let boots = |before| Note { boots: Some(manifest.root_hash), image: Some(manifest.disk.sha256), before };
+    if (note.boots, note.image) == (Some(manifest.root_hash), Some(manifest.disk.sha256)) && disk::exists(path) {
         return Ok(Done::Nothing);
     }
     let wanted = read_table(image)?;
@@ -94,7 +99,7 @@ pub fn prepare(path: &Path, image: &Path, manifest: &Manifest) -> Result<Done, E
     }
     if !is_worth_keeping {
         make(path, image, manifest)?;
-        Note { boots: Some(manifest.root_hash), before: None }.write(path)?;
+        boots(None).write(path)?;
         return Ok(Done::Made);
     }
     let mut switch = Switch { path, image, manifest, table: read_table(path)?, wanted };
@@ -102,9 +107,9 @@ pub fn prepare(path: &Path, image: &Path, manifest: &Manifest) -> Result<Done, E
     if !is_there {
         switch.fill(note.boots.or(note.before))?;
     }
-    Note { boots: None, before: note.boots.or(note.before) }.write(path)?;
+    Note { boots: None, image: None, before: note.boots.or(note.before) }.write(path)?;
     switch.esp()?;
-    Note { boots: Some(manifest.root_hash), before: note.boots.or(note.before) }.write(path)?;
+    boots(note.boots.or(note.before)).write(path)?;
     Ok(if is_there { Done::Switched } else { Done::Written })
 }
 

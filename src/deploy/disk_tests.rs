@@ -36,6 +36,20 @@ fn image(directory: &Path, version: u8, size: u64) -> (PathBuf, Manifest) {
         .collect();
     let path = directory.join(format!("{version}.raw"));
     gpt::write(&path, Uuid::from_u128(9), &made, Sectors::Small).unwrap();
+    manifest.disk.sha256 = disk::digest(&path).unwrap().0;
+    (path, manifest)
+}
+
+/// The same version with another EFI system partition, full of `byte`.
+fn with_esp(directory: &Path, (image, manifest): &(PathBuf, Manifest), byte: u8) -> (PathBuf, Manifest) {
+    let path = directory.join(format!("esp-{byte}.raw"));
+    disk::copy(image, &path).unwrap();
+    let table = read_table(&path).unwrap();
+    let esp = table.iter().find(|(_, entry)| entry.partition_type_guid == guid(gpt::ESP)).unwrap().1;
+    let start = range(&table, esp).start;
+    disk::open_existing_rw(&path).unwrap().write_all_at(&vec![byte; usize::try_from(MIB).unwrap()], start).unwrap();
+    let mut manifest = manifest.clone();
+    manifest.disk.sha256 = disk::digest(&path).unwrap().0;
     (path, manifest)
 }
 
@@ -115,6 +129,28 @@ fn versions_take_turns_and_var_outlives_them() {
 }
 
 #[test]
+fn a_version_with_the_same_root_and_another_esp_boots_that_esp() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("disk.raw");
+    let one = image(dir.path(), 1, 2 * MIB);
+    let other = with_esp(dir.path(), &one, 77);
+    let boot = |(image, manifest): &(PathBuf, Manifest)| prepare(&path, image, manifest).unwrap();
+    assert_eq!(boot(&one), Done::Made);
+    first_boot(&path);
+    assert_eq!((boot(&other), boot(&other)), (Done::Switched, Done::Nothing));
+    assert_eq!(seen(&path), (77, slots(&[("r_1", 1), ("_empty", 0)])));
+    assert_eq!((boot(&one), seen(&path).0), (Done::Switched, 1));
+    // The note of a rave that wrote down the root hash only says nothing about the EFI system partition.
+    let root = one.1.root_hash;
+    disk::write(Note::path(&path), format!(r#"{{"boots":"{root}","before":null}}"#).as_bytes(), 0o600).unwrap();
+    assert_eq!((boot(&other), seen(&path).0), (Done::Switched, 77));
+    // Cut short between the two, with the version in use still to be kept.
+    Note { boots: None, image: None, before: Some(root) }.write(&path).unwrap();
+    assert_eq!(boot(&image(dir.path(), 2, 2 * MIB)), Done::Written);
+    assert_eq!(seen(&path), (2, slots(&[("r_1", 1), ("r_2", 2)])));
+}
+
+#[test]
 fn what_was_cut_short_is_done_again() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("disk.raw");
@@ -132,11 +168,11 @@ fn what_was_cut_short_is_done_again() {
         .starting_lba
         * 512;
     disk::open_existing_rw(&path).unwrap().write_all_at(&[99; 512], esp).unwrap();
-    Note { boots: None, before: Some(one.1.root_hash) }.write(&path).unwrap();
+    Note { boots: None, image: None, before: Some(one.1.root_hash) }.write(&path).unwrap();
     assert_eq!(prepare(&path, &two.0, &two.1).unwrap(), Done::Switched);
     assert_eq!(seen(&path).0, 2);
     // The same, and the version before it is wanted again.
-    Note { boots: None, before: Some(one.1.root_hash) }.write(&path).unwrap();
+    Note { boots: None, image: None, before: Some(one.1.root_hash) }.write(&path).unwrap();
     assert_eq!(prepare(&path, &one.0, &one.1).unwrap(), Done::Switched);
     assert_eq!(seen(&path), (1, slots(&[("r_1", 1), ("r_2", 2)])));
 }

@@ -9,6 +9,7 @@ use super::record::{FORMAT, Facts, Health, MachineFacts, Order, Record, Refused,
 use super::{CONFIG, UNITS, units};
 use crate::digest::Digest;
 use crate::name::ImageName;
+use crate::origin::chain;
 use crate::{disk, qemu, tool};
 
 pub use goods::Goods;
@@ -66,6 +67,14 @@ pub enum Error {
         what: &'static str,
         /// The digest that it should have.
         expected: Digest,
+    },
+    /// Something failed, and so did taking back what was begun.
+    #[error("{}; and what was begun stays: {}", chain(first), chain(second))]
+    Stuck {
+        /// What failed.
+        first: Box<Error>,
+        /// Why it was not taken back.
+        second: Box<Error>,
     },
     /// Something was not brought.
     #[error("the host has no {what} {digest}")]
@@ -164,10 +173,10 @@ impl<'a> Host<'a> {
         }
         let released: Vec<Release> =
             before.iter().flat_map(Record::releases).chain([&order.release]).cloned().collect();
-        let previous = match before {
+        let previous = match &before {
             // What was never found well is nothing to go back to.
-            Some(record) if record.confirmed && record.current != order.release => Some(record.current),
-            Some(record) => record.previous.filter(|previous| *previous != order.release),
+            Some(record) if record.confirmed && record.current != order.release => Some(record.current.clone()),
+            Some(record) => record.previous.clone().filter(|previous| *previous != order.release),
             None => None,
         };
         let mut record = Record {
@@ -179,8 +188,9 @@ impl<'a> Host<'a> {
             failure: None,
         };
         self.write(name, &record)?;
-        self.set_aside(name)?;
-        self.furnish(order, identity)?;
+        if let Err(error) = self.set_aside(name).and_then(|()| self.furnish(order, identity)) {
+            return Err(self.give_up(name, before.as_ref(), error));
+        }
         let trial = self.run(name, &record.current);
         let outcome = match trial {
             Ok(()) => {
@@ -196,6 +206,19 @@ impl<'a> Host<'a> {
             self.expect(&["enable", "--now", &units::timer(name)])?;
         }
         Ok(outcome)
+    }
+
+    /// Takes back what was begun for a machine that cannot be given what it needs: what runs has not been touched yet, and
+    /// must find what it was given when it starts anew. Credentials come first, for a full disk lets them be renamed.
+    fn give_up(&self, name: &ImageName, before: Option<&Record>, error: Error) -> Error {
+        let restored = match before {
+            Some(record) => self.bring_back(name).and_then(|()| self.write(name, record)),
+            None => disk::remove_dir_all(self.config(name)).map_err(Error::from),
+        };
+        match restored {
+            Ok(()) => error,
+            Err(second) => Error::Stuck { first: Box::new(error), second: Box::new(second) },
+        }
     }
 
     /// Has the previous version run again; without one, the machine is taken away, but for what it wrote.
@@ -222,7 +245,7 @@ impl<'a> Host<'a> {
 
     /// Installs the units of a version, starts it and looks at it; why it is not well, if it is not.
     fn run(&self, name: &ImageName, release: &Release) -> std::result::Result<(), String> {
-        let told = |error: Error| crate::origin::chain(&error);
+        let told = |error: Error| chain(&error);
         let (service, verify) = (units::service(name), units::verify(name));
         self.manage(&["stop", &units::timer(name), &units::health(name), &verify]).ok();
         self.install(name, release).map_err(told)?;

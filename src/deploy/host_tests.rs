@@ -60,6 +60,11 @@ impl Manager for Fake<'_> {
     }
 
     fn encrypt(&self, name: &str, plain: &[u8]) -> Result<Vec<u8>> {
+        if self.refused.borrow().contains(&"encrypt") {
+            return Err(
+                disk::Error { verb: "seal", path: name.into(), source: std::io::Error::other("refused") }.into()
+            );
+        }
         Ok(format!("sealed {name} {}", plain.len()).into_bytes())
     }
 }
@@ -231,6 +236,34 @@ fn going_back_gives_back_what_the_version_before_was_given() {
     fake.unwell.borrow_mut().push("version-3");
     assert_eq!(host.apply(&order("3"), None).unwrap().instead, Some((release("1").title(), true)));
     assert_eq!(given(), first);
+}
+
+#[test]
+fn what_cannot_be_given_changes_nothing() {
+    let world = World::new();
+    let fake = world.fake();
+    let host = Host::new(world.root.path(), &fake);
+    let machine = world.root.path().join("etc/rave/machines/a");
+    let given = || disk::read_to_string(machine.join("credentials/rave.identity")).ok();
+    fake.refused.borrow_mut().push("encrypt");
+    assert!(host.apply(&order("1"), Some(b"AGE-SECRET-KEY-1")).is_err());
+    assert!(world.record().is_none() && !disk::exists(&machine), "a first version leaves nothing");
+    fake.refused.borrow_mut().clear();
+    assert!(host.apply(&order("1"), Some(b"AGE-SECRET-KEY-1")).unwrap().healthy);
+    let (before, said) = (given(), fake.said.borrow().len());
+    assert!(before.is_some());
+    fake.refused.borrow_mut().push("encrypt");
+    // Another version, and the same one with another identity.
+    for version in ["2", "1"] {
+        let error = host.apply(&order(version), Some(b"AGE-SECRET-KEY-1-ROTATED")).unwrap_err();
+        assert!(chain(&error).contains("refused"), "{error}");
+        assert_eq!((world.record(), given()), (runs("1", None, true), before.clone()));
+        assert_eq!((disk::exists(machine.join("credentials.before")), fake.said.borrow().len()), (false, said));
+    }
+    // The images of both are there for the next attempt.
+    fake.refused.borrow_mut().clear();
+    assert!(host.apply(&order("2"), Some(b"AGE-SECRET-KEY-1")).unwrap().healthy);
+    assert_eq!(world.record(), runs("2", Some("1"), true));
 }
 
 #[test]

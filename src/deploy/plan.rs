@@ -1,9 +1,16 @@
 //! From what is declared and what runs to what has to be done. Pure.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use super::record::{Facts, MachineFacts, Release};
+use super::target::{Engine, Machine};
+use super::units::{self, Form, Parts};
+use crate::digest::Digest;
+use crate::images::Manifest;
 use crate::name::ImageName;
+use crate::qemu;
 
 /// One thing that has to be done for a machine, in order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -94,20 +101,36 @@ pub fn plan(target: &str, machine: &ImageName, wanted: &Release, facts: &Facts) 
     Ok(actions)
 }
 
-/// How what runs differs from what is declared, in words; nothing if it does not. `wanted`: what the project would
-/// deploy now, if that is built.
-pub fn drift(target: &str, known: &MachineFacts, wanted: Option<&Release>) -> Vec<String> {
+/// The units that the target gives a machine now, for the build that it runs, which is that of `manifest`; `given` is as
+/// [`Parts::given`]. None at all if it would run in another form.
+///
+/// # Errors
+/// The image asks for a machine that cannot be.
+pub fn units_now(
+    declared: &Machine,
+    manifest: &Manifest,
+    current: &Release,
+    identity: bool,
+    given: &Digest,
+) -> qemu::Result<BTreeMap<String, String>> {
+    let image = current.container.as_deref().map(|name| name.rsplit(':').next().unwrap_or(name).parse::<Digest>());
+    let form = match (declared.engine, image) {
+        (Engine::Qemu(accelerator), None) => Form::Machine { accelerator, disk: current.disk },
+        (Engine::Podman, Some(Ok(image))) => Form::Container { archive: current.disk, image },
+        _ => return Ok(BTreeMap::new()),
+    };
+    units::render(&Parts { declared, manifest, tools: &current.tools, form, identity, given })
+}
+
+/// How what runs differs from what is declared, in words; nothing if it does not. `units`: see [`units_now`], if the build
+/// that runs is known here.
+pub fn drift(target: &str, known: &MachineFacts, units: Option<&BTreeMap<String, String>>) -> Vec<String> {
     let record = &known.record;
     let mut drift = Vec::new();
     if record.target != target {
         drift.push(format!("belongs to target `{}`", record.target));
-    }
-    if let Some(wanted) = wanted {
-        if wanted.disk != record.current.disk {
-            drift.push(format!("{} is built", wanted.title()));
-        } else if wanted.units != record.current.units {
-            drift.push("the target or rave has changed".to_owned());
-        }
+    } else if units.is_some_and(|units| *units != record.current.units) {
+        drift.push("the target or rave has changed".to_owned());
     }
     drift.extend(known.changed.iter().map(|unit| format!("{unit} was changed on the host")));
     if !record.confirmed {

@@ -1,6 +1,8 @@
 use super::*;
+use crate::deploy::Target;
 use crate::deploy::record::{FORMAT, Record};
-use crate::digest::Digest;
+use crate::images::fixture;
+use crate::origin::Source;
 
 fn release(version: &str) -> Release {
     Release {
@@ -82,13 +84,46 @@ fn nobody_elses_machine_is_touched() {
 #[test]
 fn drift_is_told_in_words() {
     let mut facts = facts("1");
-    let told = |facts: &Facts, wanted: Option<&Release>| drift("edge", facts.machines.values().next().unwrap(), wanted);
+    let told = |facts: &Facts, wanted: Option<&Release>| {
+        drift("edge", facts.machines.values().next().unwrap(), wanted.map(|wanted| &wanted.units))
+    };
     assert_eq!(told(&facts, Some(&release("1"))), [""; 0]);
-    assert_eq!(told(&facts, Some(&release("2"))), [format!("{} is built", release("2").title())]);
+    assert_eq!(told(&facts, Some(&release("2"))), ["the target or rave has changed"]);
     let machine = facts.machines.values_mut().next().unwrap();
     (machine.record.confirmed, machine.changed) = (false, vec!["rave-a.service".to_owned()]);
     assert_eq!(
         told(&facts, None),
         ["rave-a.service was changed on the host", "its deployment has not come to its end"]
     );
+}
+
+#[test]
+fn what_the_target_says_otherwise_now_is_seen_without_a_build() {
+    let (manifest, given) = (fixture::manifest(), Digest::of(b"given"));
+    let qemu = "kind: qemu\nmachines: { a: { ports: { 22: 2200 } } }";
+    let podman = "kind: podman\nmachines: { a: { ports: { 22: 2200 } } }";
+    let container = format!("localhost/shop@sha256:{}", Digest::of(b"image"));
+    let now = |text: &str, current: &Release, identity: bool, given: &Digest| {
+        let target = Target::parse("edge", &Source::new("targets/edge.yaml", text)).unwrap();
+        units_now(&target.machines[0], &manifest, current, identity, given).unwrap()
+    };
+    for (text, other, container) in [(qemu, podman, None), (podman, qemu, Some(container))] {
+        let mut current = Release { container, ..release("1") };
+        current.units = now(text, &current, false, &given);
+        assert_eq!(now(text, &current, false, &given), current.units);
+        let differs = [
+            now(&text.replace("2200", "2201"), &current, false, &given),
+            now(&text.replace("ports", "health: 7m, ports"), &current, false, &given),
+            now(text, &current, true, &given),
+            now(text, &current, false, &Digest::of(b"other keys")),
+            now(other, &current, false, &given),
+        ];
+        for units in differs {
+            assert_ne!(units, current.units);
+            let mut known = facts("1").machines.into_values().next().unwrap();
+            known.record.current = current.clone();
+            assert_eq!(drift("edge", &known, Some(&units)), ["the target or rave has changed"]);
+            assert_eq!(drift("lab", &known, Some(&units)), ["belongs to target `edge`"]);
+        }
+    }
 }

@@ -27,7 +27,8 @@ const USER: &str = "root";
 /// How often a machine is looked at, and the bounds of that.
 const HEALTH: Duration = Duration::from_secs(300);
 const SOONEST: Duration = Duration::from_secs(60);
-const LATEST: Duration = Duration::from_secs(24 * 3600);
+/// The longest time between two looks at a machine.
+pub const LATEST: Duration = Duration::from_secs(24 * 3600);
 /// The longest name of a machine, which is also a part of the names of its units and of its user.
 const NAME: usize = 24;
 

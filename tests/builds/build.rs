@@ -8,6 +8,8 @@ mod copy;
 #[path = "../support/deb.rs"]
 #[allow(dead_code, reason = "other tests make stranger packages")]
 mod deb;
+#[path = "build/deploy.rs"]
+mod deploy;
 #[path = "build/export.rs"]
 mod export;
 #[path = "build/registry.rs"]

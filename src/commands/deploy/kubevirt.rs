@@ -92,22 +92,29 @@ pub fn run(arguments: &cli::Deploy, context: &Context, target: &Target, cluster:
     send(context, &push, &wanted)?;
     let rollout = Rollout { api: &api };
     let secret = parts.secret(&user_data(target, &api.key()?, identity.as_ref())?);
-    rollout.apply(&[secret]).map_err(failed)?;
-    rollout.apply(&parts.shared()).map_err(failed)?;
-    let (told, is_well) = shared::each(
-        context,
-        &tasks,
-        |task| &task.machine,
-        |task| {
-            let (outcome, title) = (perform(context, &rollout, task)?, title(&task.wanted));
-            super::say(context, &task.machine, &title, &outcome);
-            if !outcome.healthy {
-                verbs::clear(&api, target)?;
-            }
-            let is_well = outcome.healthy;
-            Ok((json!({"machine": task.machine, "release": title, "outcome": outcome}), is_well))
-        },
-    )?;
+    let done = rollout.share(&parts.shared(), &secret).map_err(failed).and_then(|()| {
+        shared::each(
+            context,
+            &tasks,
+            |task| &task.machine,
+            |task| {
+                let (outcome, title) = (perform(context, &rollout, task)?, title(&task.wanted));
+                super::say(context, &task.machine, &title, &outcome);
+                if !outcome.healthy {
+                    verbs::clear(&api, target)?;
+                }
+                let is_well = outcome.healthy;
+                Ok((json!({"machine": task.machine, "release": title, "outcome": outcome}), is_well))
+            },
+        )
+    });
+    // Without a machine there is nothing that `rave target remove` would take away, the identity with it.
+    if done.as_ref().is_err_and(|failure| !matches!(failure, Failure::Interrupted))
+        && let Err(failure) = verbs::clear(&api, target)
+    {
+        context.ui.warn(format!("what machines have in common may be left: {}", failure.reason()));
+    }
+    let (told, is_well) = done?;
     verbs::tidy(&api, target)?;
     Ok(shared::end(context, &target.name, &told, is_well))
 }

@@ -196,17 +196,24 @@ pub fn gcp(answer: &[u8]) -> Result<Vec<Instance>, Bad> {
 /// Images by name, and by id where that is something else. Those that no rave has named are left out.
 pub fn images(answer: &[u8], image: &str) -> Result<Vec<Registered>, Bad> {
     let prefix = format!("{}{image}-", super::PREFIX);
-    let is_ours = |name: &str| {
-        let digest = name.strip_prefix(&prefix).unwrap_or_default();
-        digest.len() == super::IN_NAME && digest.bytes().all(|byte| byte.is_ascii_hexdigit())
-    };
     let read = |value: &Value| {
         let name = needed(value, "name")?;
         let id = if value.get("id").is_some() { needed(value, "id")? } else { name.clone() };
-        Ok(Registered { id, name })
+        let parts = name.strip_prefix(&prefix).and_then(disk_of);
+        Ok(parts.map(|(disk, gib)| Registered { id, name: name.clone(), disk, gib }))
     };
-    let images: Vec<Registered> = list(answer)?.iter().map(read).collect::<Result<_, Bad>>()?;
-    Ok(images.into_iter().filter(|image| is_ours(&image.name)).collect())
+    list(answer)?.iter().filter_map(|value| read(value).transpose()).collect()
+}
+
+/// Digest and size in the end of an image's name, if that is what it is.
+fn disk_of(end: &str) -> Option<(String, Option<String>)> {
+    let (digest, gib) = match end.split_once('-') {
+        Some((digest, size)) => (digest, Some(size.strip_suffix('g')?)),
+        None => (end, None),
+    };
+    let is_digest = digest.len() == super::IN_NAME && digest.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let is_size = gib.is_none_or(|gib| !gib.is_empty() && gib.bytes().all(|byte| byte.is_ascii_digit()));
+    (is_digest && is_size).then(|| (digest.to_owned(), gib.map(str::to_owned)))
 }
 
 /// The SSH host key that a machine has shown on its console: the last one, for it may have been another machine's disk.

@@ -37,7 +37,8 @@ impl Aws {
     /// Snapshots of a disk, in a state.
     fn snapshot(&self, release: &Release, state: &str) -> Call {
         let disk = format!("Name=tag:{},Values={}", tag::DISK, release.tag());
-        let words = ["ec2", "describe-snapshots", "--owner-ids", "self", "--filters", &disk];
+        let size = format!("Name=tag:{},Values={}", tag::SIZE, release.gib());
+        let words = ["ec2", "describe-snapshots", "--owner-ids", "self", "--filters", &disk, &size];
         self.ids(&[&words[..], &[&format!("Name=status,Values={state}")]].concat(), "Snapshots[0].SnapshotId")
     }
 }
@@ -216,9 +217,10 @@ impl Calls for Aws {
     fn remove_image(&self, image: &Registered) -> (Vec<Call>, Vec<Removal>) {
         let deregister = self.call(&["ec2", "deregister-image", "--image-id", &image.id, "--output", "json"]);
         // The name has the beginning of what the tag has.
-        let disk = image.name.rsplit('-').next().unwrap_or_default();
-        let disk = format!("Name=tag:{},Values={disk}*", tag::DISK);
-        let words = ["ec2", "describe-snapshots", "--owner-ids", "self", "--filters", &disk];
+        let disk = format!("Name=tag:{},Values={}*", tag::DISK, image.disk);
+        let size = image.gib.as_ref().map(|gib| format!("Name=tag:{},Values={gib}", tag::SIZE));
+        let mut words = vec!["ec2", "describe-snapshots", "--owner-ids", "self", "--filters", &disk];
+        words.extend(size.as_deref());
         let call = self.call(&["ec2", "delete-snapshot", "--snapshot-id"]).slot("", Slot::Found, "");
         (vec![deregister], vec![Removal { find: self.ids(&words, "Snapshots[].[SnapshotId]"), call }])
     }

@@ -5,8 +5,9 @@
 //! a built image ───── Release ──┼─ Calls (aws, gcp, azure) ─ Step, ... ─ run: find, do, wait, undo ─ six stages ─ keep or remove
 //! ```
 //!
-//! Everything but [`run`], what is behind it and [`blocks`] is pure. What is there is found by names made of the digest of the image's disk, and
-//! by tags; nothing about a deployment is kept elsewhere, so that everybody who may deploy sees the same.
+//! Everything but [`run`], what is behind it and [`blocks`] is pure. What is there is found by names made of the digest and
+//! the size of the image's disk, and by tags; nothing about a deployment is kept elsewhere, so that everybody who may deploy
+//! sees the same.
 
 pub mod act;
 pub mod answer;
@@ -59,9 +60,9 @@ impl Release {
         format!("{} {} ({}, disk {})", self.image, self.version, self.mode, self.disk.short())
     }
 
-    /// The name of the image in the cloud.
+    /// The name of the image in the cloud. The size is in it, for no cloud makes of an image a disk that is smaller.
     pub fn name(&self) -> String {
-        format!("{PREFIX}{}-{}", self.image, short(&self.disk.to_string(), IN_NAME))
+        format!("{PREFIX}{}-{}-{}g", self.image, short(&self.disk.to_string(), IN_NAME), self.gib())
     }
 
     /// The digest of the disk as tags have it.
@@ -158,6 +159,10 @@ pub struct Registered {
     pub id: String,
     /// Its name; see [`Release::name`].
     pub name: String,
+    /// The beginning of the digest of its disk, as its name has it.
+    pub disk: String,
+    /// How many GiB it has; names by an older rave do not say it.
+    pub gib: Option<String>,
 }
 
 /// Something to be removed if it is there.

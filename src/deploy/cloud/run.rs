@@ -278,11 +278,13 @@ impl<'a> Runner<'a> {
     /// Removes images of `image` that `goes` says, but for those of disks that instances run or that are in `keep`.
     pub fn clear_images(&self, image: &ImageName, keep: &BTreeSet<String>, goes: &dyn Fn(&str) -> bool) -> Result<()> {
         let instances = self.instances()?;
-        let used: BTreeSet<&str> =
-            instances.iter().map(|instance| instance.tag(tag::DISK)).chain(keep.iter().map(String::as_str)).collect();
+        let is_run = |image: &Registered, instance: &Instance| {
+            let is_as_large = image.gib.as_deref().is_none_or(|gib| instance.tag(tag::SIZE) == gib);
+            instance.tag(tag::DISK).starts_with(&image.disk) && is_as_large
+        };
         let is_used = |image: &Registered| {
-            let digest = image.name.rsplit('-').next().unwrap_or_default();
-            used.iter().any(|disk| disk.starts_with(digest))
+            keep.iter().any(|disk| disk.starts_with(&image.disk))
+                || instances.iter().any(|instance| is_run(image, instance))
         };
         let images = self.read(&self.calls.images(image), |answer| answer::images(answer, image.as_str()))?;
         for image in images.iter().filter(|image| !is_used(image) && goes(&image.name)) {

@@ -197,3 +197,27 @@ fn a_launch_that_was_cut_short_goes_on() {
     let failed = Runner::new(calls.as_ref(), &stopped).machine(&wanted, &all, &[]);
     assert!(matches!(failed, Err(Error::State { .. })) && stopped.called(&["vm delete"]).is_empty());
 }
+
+#[test]
+fn an_image_in_another_size_goes_when_nothing_runs_it() {
+    let release = release();
+    let larger = Release { disk_size: 2 << 30, ..release.clone() };
+    let instance: &'static str = format!(
+        r#"[{{"name":"i","status":"RUNNING","description":"1.0","labels":{{"rave-target":"shop","rave-disk":"{}",
+        "rave-size":"1"}}}}]"#,
+        release.tag()
+    )
+    .leak();
+    let images: &'static str = format!(r#"[{{"name":"{}"}},{{"name":"{}"}}]"#, release.name(), larger.name()).leak();
+    let tool = Tool::new(&[("instances list", &[Ok(instance)]), ("images list", &[Ok(images)])]);
+    let calls = declared(GCP).place.calls();
+    let runner = Runner::new(calls.as_ref(), &tool);
+    runner.clear_images(&release.image, &BTreeSet::new(), &|_| true).unwrap();
+    let deletes = [&release, &larger].map(|release| format!("images delete {}", release.name()));
+    assert_eq!(tool.called(&[&deletes[0], &deletes[1]]), [deletes[1].clone()]);
+    // What ran before is kept, in any size.
+    let tool = Tool::new(&[("instances list", &[Ok("[]")]), ("images list", &[Ok(images)])]);
+    let keep = BTreeSet::from([release.tag()]);
+    Runner::new(calls.as_ref(), &tool).clear_images(&release.image, &keep, &|_| true).unwrap();
+    assert_eq!(tool.called(&["images delete"]), [] as [&str; 0]);
+}

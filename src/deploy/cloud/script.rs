@@ -64,8 +64,11 @@ pub fn render(script: &Script<'_>) -> String {
         lines.push(named(calls.console(id)));
         let key = quote(&declared.ssh_key);
         lines.push(format!("# rave check {} --ssh ADDRESS --host-key KEY --ssh-key {key}", release.image));
-        lines.push("# if it is well".to_owned());
-        lines.extend(calls.instance(super::Verb::Mark, id).into_iter().map(named));
+        // A script checks nothing, and one that ran through would say of all it has launched that it is well.
+        lines.push(
+            "# if it is well, and only then: the next deployment removes what ran before one that is marked".to_owned(),
+        );
+        lines.extend(calls.instance(super::Verb::Mark, id).into_iter().map(named).map(|line| format!("# {line}")));
         lines.push("# the instance before it goes; if it is not well, the new one goes".to_owned());
         lines.extend(calls.remove(id).into_iter().map(named).map(|line| format!("# {line}")));
     }

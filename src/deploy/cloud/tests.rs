@@ -74,6 +74,15 @@ fn all_calls_for_azure() {
 }
 
 #[test]
+fn a_script_marks_nothing_as_well() {
+    for text in [AWS, GCP, AZURE] {
+        let script = script(text);
+        let marks: Vec<&str> = script.lines().filter(|line| line.contains(tag::WELL)).collect();
+        assert!(marks.len() >= 2 && marks.iter().all(|line| line.starts_with("# ")), "{marks:?}");
+    }
+}
+
+#[test]
 fn scripts_are_what_a_shell_takes() {
     for text in [AWS, GCP, AZURE] {
         crate::tool::Tool::new("sh").args(["-n"]).output_with_input(script(text).as_bytes()).unwrap();
@@ -101,7 +110,18 @@ fn names_fit_and_tell_targets_machines_and_versions_apart() {
     }
     assert_ne!(first.config(b"a"), first.config(b"b"));
     assert_ne!(first.config(b"a"), second.config(b"a"));
-    assert_eq!((release.gib(), release.name().len()), (5, "rave-web-".len() + IN_NAME));
+    assert_eq!((release.gib(), release.name().len()), (5, "rave-web-".len() + IN_NAME + "-5g".len()));
+    // No cloud makes a disk that is smaller than its image.
+    let smaller = Release { disk_size: 3 << 30, ..release.clone() };
+    assert_ne!(smaller.name(), release.name());
+    for text in [AWS, GCP, AZURE] {
+        let calls = read(text).unwrap().place.calls();
+        let asks = |release: &Release| {
+            let steps = calls.image(release);
+            steps.iter().filter_map(|step| step.find.as_ref().map(script::line)).collect::<Vec<_>>()
+        };
+        assert!(asks(&release).iter().zip(&asks(&smaller)).all(|(one, other)| one != other), "{text}");
+    }
 }
 
 #[test]
@@ -135,9 +155,14 @@ fn answers_are_read() {
         assert!(calls.read_instances(hostile).is_err(), "{hostile:?}");
     }
     let images =
-        br#"[{"name":"rave-web-0123456789abcdef"},{"name":"rave-web-2-0123456789abcdef"},{"name":"rave-web-x"}]"#;
+        br#"[{"name":"rave-web-0123456789abcdef"},{"name":"rave-web-2-0123456789abcdef"},{"name":"rave-web-x"},
+        {"name":"rave-web-0123456789abcdef-5g"},{"name":"rave-web-2-0123456789abcdef-5g"},{"name":"rave-web-0123456789abcdef-g"},
+        {"name":"rave-web-0123456789abcdef-0123456789abcdef-5g"}]"#;
     let images = answer::images(images, "web").unwrap();
-    assert_eq!(images.iter().map(|image| image.id.as_str()).collect::<Vec<_>>(), ["rave-web-0123456789abcdef"]);
+    let known = |image: &Registered| (image.id.clone(), image.disk.clone(), image.gib.clone());
+    let (plain, disk) = ("rave-web-0123456789abcdef".to_owned(), "0123456789abcdef".to_owned());
+    let sized = (format!("{plain}-5g"), disk.clone(), Some("5".to_owned()));
+    assert_eq!(images.iter().map(known).collect::<Vec<_>>(), [(plain, disk, None), sized]);
 }
 
 #[test]

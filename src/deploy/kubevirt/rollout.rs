@@ -57,6 +57,13 @@ impl Rollout<'_> {
         self.api.kubectl(&words, text.as_bytes()).map(drop)
     }
 
+    /// Has the cluster take what machines have in common, and then the Secret that they start with: where something is
+    /// refused, no identity is left behind.
+    pub fn share(&self, objects: &[Value], secret: &Value) -> Result<()> {
+        self.apply(objects)?;
+        self.apply(std::slice::from_ref(secret))
+    }
+
     /// Has a machine run `wanted`, looks at it, and goes back if it is not well.
     ///
     /// # Errors

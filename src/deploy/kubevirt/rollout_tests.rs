@@ -16,6 +16,8 @@ struct Fake {
     /// After how many pauses the user ends it.
     patience: Option<u32>,
     pauses: Cell<u32>,
+    /// A kind of objects that may not be made.
+    forbidden: Option<&'static str>,
 }
 
 impl Fake {
@@ -41,6 +43,9 @@ impl Api for Fake {
         match words[..2] {
             ["apply", _] => {
                 let text = std::str::from_utf8(input).unwrap();
+                if self.forbidden.is_some_and(|kind| text.contains(kind)) {
+                    return Err(Error::Refused("forbidden".to_owned()));
+                }
                 *self.machine.borrow_mut() = Some(serde_yaml::from_str(text.trim_start_matches("---\n")).unwrap());
             }
             ["delete", "virtualmachine"] => *self.machine.borrow_mut() = None,
@@ -81,6 +86,18 @@ fn machine(version: &str) -> Value {
 
 fn deploy(fake: &Fake, version: &str) -> Result<Outcome> {
     Rollout { api: fake }.perform(&machine(version), fake.found().as_ref())
+}
+
+#[test]
+fn where_something_is_refused_no_identity_is_left() {
+    let mut fake = Fake { forbidden: Some("NetworkPolicy"), ..Fake::default() };
+    let (policy, secret) = (json!({"kind": "NetworkPolicy"}), json!({"kind": "Secret"}));
+    let share = |fake: &Fake| Rollout { api: fake }.share(std::slice::from_ref(&policy), &secret);
+    assert!(matches!(share(&fake), Err(Error::Refused(_))));
+    assert_eq!((fake.machine.borrow().clone(), fake.said.borrow().len()), (None, 1));
+    fake.forbidden = None;
+    share(&fake).unwrap();
+    assert_eq!((fake.machine.borrow().clone(), fake.said.borrow().len()), (Some(secret.clone()), 3));
 }
 
 #[test]
