@@ -13,7 +13,7 @@ pub struct Rehearse {
     /// Rehearse a start in this cloud and check the machine; the network leads to nothing but the provider's services
     #[arg(long, value_name = "CLOUD")]
     pub cloud: Option<Cloud>,
-    /// What cloud-init is to do; it may hold secrets, and is kept in memory
+    /// What cloud-init is to do; it may hold secrets: where the cloud has a disk for it, so has the machine's directory
     #[arg(long, value_name = "FILE", requires = "cloud")]
     pub user_data: Option<PathBuf>,
     /// Public key that the provider gives the administrator, as a line of OpenSSH

@@ -1,5 +1,7 @@
 //! `rave export`: a built image in the forms that other systems take.
 
+mod publish;
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
@@ -64,7 +66,7 @@ pub fn run(arguments: &cli::Export, context: &Context) -> Result<Status> {
     let staging = Scratch::new(disk::temp_dir_named(&arguments.output, UNFINISHED)?);
     let job = Job { seed: seed.as_deref(), sectors, ..found.job(context, &formats, staging.path()) };
     let made = work(&job).map_err(|error| failed(error, &arguments.output))?;
-    let records = publish(&made, &found.manifest, &arguments.output)?;
+    let records = publish::publish(&made, &found.manifest, &arguments.output)?;
     drop(staging);
     tell(context, &found.manifest, &arguments.output, &records);
     Ok(Status::Done)
@@ -223,22 +225,6 @@ fn failed(error: export::Error, output: &Path) -> Failure {
     } else {
         failure
     }
-}
-
-/// Moves the files to their places, each with its record.
-fn publish(made: &[Exported], manifest: &Manifest, output: &Path) -> Result<Vec<Record>> {
-    let mut records = Vec::new();
-    for exported in made {
-        disk::sync(&exported.path)?;
-        let record = Record::new(exported, manifest);
-        let to = output.join(&record.file);
-        // The record goes first: a file without one could not be replaced if the machine stopped in between.
-        disk::write_atomic(Record::path(&to), &record.to_json()?, 0o644)?;
-        disk::rename(&exported.path, &to)?;
-        records.push(record);
-    }
-    disk::sync(output)?;
-    Ok(records)
 }
 
 fn tell(context: &Context, manifest: &Manifest, output: &Path, records: &[Record]) {

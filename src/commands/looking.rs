@@ -11,6 +11,7 @@ use crate::disk;
 use crate::name::ImageName;
 use crate::qemu::args::file;
 use crate::qemu::console;
+use crate::qemu::debugger;
 use crate::qemu::journal::{Reader, Wanted};
 use crate::qemu::state::Condition;
 use crate::tool::Tool;
@@ -92,11 +93,14 @@ pub fn gdb(context: &Context, name: &ImageName, arguments: &[OsString]) -> Resul
     if !disk::exists(&socket) {
         return Err(Failure::request(format!("machine {name} has no stub for a debugger")).hint(HINT));
     }
-    let target = format!("target remote {}", socket.display());
-    let error = Tool::new("gdb").args(["-q", "-ex", target.as_str()]).args(arguments).command().exec();
+    let (path, _open) = debugger::socket(&known.directory)?;
+    let target = format!("target remote {}", path.display());
+    let gdb = Tool::of_user("gdb", &context.environment.identities.environment);
+    let gdb = gdb.args(["-q", "-ex", target.as_str()]).args(arguments);
+    let error = gdb.command().stdin(Stdio::inherit()).exec();
     match error.kind() {
         ErrorKind::NotFound => Err(Failure::error("there is no gdb on this host")
-            .hint(format!("install it; or in a debugger that is elsewhere: {target}"))),
+            .hint(format!("install it; or in a debugger that is elsewhere: target remote {}", socket.display()))),
         _ => Err(Failure::error(disk::Error { verb: "run", path: "gdb".into(), source: error })),
     }
 }

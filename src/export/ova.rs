@@ -36,7 +36,8 @@ pub fn write(to: &Path, name: &str, manifest: &Manifest, vmdk: &Path, blob: Blob
     Ok(out.flush()?)
 }
 
-/// The description: UEFI firmware, processors and memory of the mode, a SCSI disk and a network card.
+/// The description: UEFI firmware, processors and memory of the mode, a disk and a network card. The disk is on NVMe, which
+/// Debian's kernel for clouds has built in; drivers of SCSI and SATA are in the initrd of some images only.
 fn describe(name: &str, manifest: &Manifest, disk: &str, blob: Blob, size: u64) -> String {
     let Machine { memory, vcpus } = manifest.machine;
     let (vcpus, memory) = (vcpus.to_string(), memory.to_string());
@@ -52,10 +53,10 @@ fn describe(name: &str, manifest: &Manifest, disk: &str, blob: Blob, size: u64) 
         ]),
         item(&[
             ("Address", "0"),
-            ("ElementName", "SCSI controller"),
+            ("ElementName", "NVMe controller"),
             ("InstanceID", "3"),
-            ("ResourceSubType", "VirtualSCSI"),
-            ("ResourceType", "6"),
+            ("ResourceSubType", "vmware.nvme.controller"),
+            ("ResourceType", "20"),
         ]),
         item(&[
             ("AddressOnParent", "0"),
@@ -157,6 +158,9 @@ mod tests {
             assert!(description.contains(part), "{part}: {description}");
         }
         assert!(description.contains("<rasd:VirtualQuantity>2048</rasd:VirtualQuantity>"), "{description}");
+        let nvme = "<rasd:InstanceID>3</rasd:InstanceID><rasd:ResourceSubType>vmware.nvme.controller</rasd:ResourceSubType>\
+                    <rasd:ResourceType>20</rasd:ResourceType>";
+        assert!(description.contains(nvme) && description.contains("<rasd:Parent>3</rasd:Parent>"), "{description}");
     }
 
     #[test]

@@ -197,6 +197,20 @@ mod tests {
     }
 
     #[test]
+    fn there_is_a_shell_where_one_is_asked_for_and_nowhere_else() {
+        let (files, modules) = (files(), BTreeSet::new());
+        for shell in [None, Some(&b"a shell"[..])] {
+            let request = Request { init: b"static binary", kernel: "6.12", modules: &modules, shell, level: 3 };
+            let packed = build(&request, &|path| Ok(files.get(path).cloned())).unwrap();
+            let bytes = zstd::decode_all(&packed[..]).unwrap();
+            for text in ["bin/busybox", "a shell"] {
+                let has = memchr::memmem::find(&bytes, text.as_bytes()).is_some();
+                assert_eq!(has, shell.is_some(), "{text}");
+            }
+        }
+    }
+
+    #[test]
     fn what_is_missing_or_damaged_is_named() {
         let error = |extra: &str| build_with(&files(), &[extra]).unwrap_err().to_string();
         assert_eq!(error("nvmee"), "the kernel has no module nvmee (there is nvme)");

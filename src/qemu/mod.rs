@@ -9,6 +9,7 @@
 pub mod agent;
 pub mod args;
 pub mod console;
+pub mod debugger;
 pub mod fault;
 pub mod hosted;
 pub mod journal;

@@ -32,7 +32,8 @@ use tempfile::TempDir;
 const RAVE: &str = env!("CARGO_BIN_EXE_rave");
 
 /// Programs that judge what rave makes; they join rave's own tools, so that the host needs none of them.
-const JUDGES: [&str; 6] = ["cryptsetup-bin", "gdisk", "dosfstools", "mtools", "docker-registry", "skopeo"];
+const JUDGES: [&str; 8] =
+    ["cryptsetup-bin", "gdisk", "dosfstools", "mtools", "docker-registry", "skopeo", "zstd", "cpio"];
 
 /// A project of its own, with fresh locks, and a store.
 struct Lab {
@@ -308,6 +309,13 @@ fn programs_of_other_people_accept_the_artefacts() {
     let at = serde_json::from_value::<rave::images::Manifest>(manifest.clone()).unwrap().inside_uki();
     let begin = memchr::memmem::find(&esp, &uki[..4096]).unwrap() as u64;
     assert!(begin < at && at < begin + uki.len() as u64, "{begin} {at}");
+
+    // A root shell is in initrds for debugging, and not in this one.
+    disk::copy(lab.piece("initrd"), work.path().join("initrd")).unwrap();
+    let list = "/usr/bin/zstd -dcq /in/initrd | /usr/bin/cpio -t --quiet";
+    let listing = String::from_utf8(run("/usr/bin/busybox", &["sh", "-c", list]).unwrap()).unwrap();
+    let names: Vec<&str> = listing.lines().collect();
+    assert!(names.contains(&"init") && !names.iter().any(|name| name.starts_with("bin")), "{names:?}");
 
     // The judges are awake: one flipped byte is refused.
     let path = work.path().join("root");

@@ -5,7 +5,7 @@ use rave::store::{Kind, Store};
 use serde_json::json;
 
 use super::deb::Package;
-use super::world::{World, package};
+use super::world::{World, package, text};
 
 const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIIIBtdDfs4+CJAsDJbqv19GhmBdlO4qdt7V2QCHol2BR ana\n";
 
@@ -132,4 +132,33 @@ fn what_makes_no_sense_is_refused_with_a_remedy() {
     world.run(&["cloud-init", "seed", "shop", "--instance-id", "../x"]).refused(1, &["no instance id"]);
     std::fs::remove_file(world.path("project/images/shop.lock")).unwrap();
     world.run(&["cloud-init", "validate", "shop", "u"]).refused(1, &["there is no lock", "rave lock shop"]);
+}
+
+/// A power cut can leave any file that was not synced without its content.
+#[test]
+fn what_ran_for_another_instance_runs_again_and_an_id_that_is_lost_stops_no_boot() {
+    let world = World::new();
+    world.write("project/images/shop.yaml", "name: shop\nversion: 1.0.0\nconfig:\n  cloud: { enable: true }\n");
+    let unit = world.run(&["eval", "shop", "--file", "/etc/systemd/system/cloud-config.service.d/50-cloud.conf"]);
+    let script =
+        unit.clean().split_once("ExecStartPre=/bin/sh -ec '").unwrap().1.trim_end().strip_suffix('\'').unwrap();
+    let (kept, run) = (world.path("kept"), world.path("run"));
+    let script = script.replace("$$", "$").replace("/var/lib/rave-cloud", text(&kept));
+    let script = script.replace("/run/cloud-init", text(&run));
+    world.write("run/.instance-id", "i-2\n");
+    for (before, again) in
+        [(None, true), (Some(""), true), (Some("i-"), true), (Some("i-1\n"), true), (Some("i-2\n"), false)]
+    {
+        let (semaphore, id) = (world.write("kept/config_scripts_user.once", ""), kept.join("instance-id"));
+        match before {
+            Some(before) => drop(world.write("kept/instance-id", before)),
+            None => assert!(!id.exists()),
+        }
+        let ran = std::process::Command::new("/bin/sh").args(["-ec", &script]).output().unwrap();
+        assert!(ran.status.success(), "{before:?}: {ran:?}");
+        assert_eq!(semaphore.exists(), !again, "{before:?}");
+        assert_eq!(std::fs::read(&id).unwrap(), b"i-2\n", "{before:?}");
+        let left: Vec<_> = std::fs::read_dir(&kept).unwrap().collect();
+        assert_eq!(left.len(), if again { 1 } else { 2 }, "{left:?}");
+    }
 }

@@ -182,7 +182,9 @@ fn machines_in_a_cloud_are_listed_and_what_it_answers_is_not_trusted() {
     let row = &ran.json()[0];
     assert_eq!((ran.status, &row["machine"], &row["deployed"]["version"]), (1, &"web-1".into(), &"1.0".into()));
     assert_eq!(row["drift"], serde_json::json!(["declared otherwise"]));
+    let left = world.write("state/rave/.rave-cloud-dead/web-1.user-data", "secret");
     let ran = with_aws(&world, "echo '[]'", &["ps"]);
+    assert!(!left.parent().unwrap().exists(), "what a killed program has left is still there");
     assert!(ran.status == 0 && ran.stdout.contains("not deployed"), "{ran:?}");
     for script in [&instance("$(reboot)")[..], "echo '{'", "echo Unable to locate credentials >&2; exit 255"] {
         let ran = with_aws(&world, script, &["ps", "--exit-code"]);

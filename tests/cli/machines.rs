@@ -161,3 +161,25 @@ fn a_machine_elsewhere_that_is_not_there_makes_a_report_that_says_so() {
     assert_eq!(log["runs"][0]["invocations"][0]["executionSuccessful"], false);
     assert!(!log["runs"][0]["results"].as_array().unwrap().is_empty());
 }
+
+#[test]
+fn a_debugger_has_the_users_environment_and_what_is_typed() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let world = World::new();
+    let state = serde_json::json!({
+        "name": "web", "process": null, "accelerator": "tcg", "forwards": [], "persist": false, "detach": false, "notes": {},
+        "base": {"path": "/nowhere", "length": 1, "modified": 1},
+    });
+    world.write("state/rave/vms/web/vm.json", state.to_string());
+    let _stub = std::os::unix::net::UnixListener::bind(world.path("state/rave/vms/web/gdb.sock")).unwrap();
+    let folder = world.path("bin");
+    let gdb = world.write("bin/gdb", "#!/bin/sh\necho \"$TERM $*\"\ncat\n");
+    std::fs::set_permissions(gdb, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let mut command = world.rave();
+    command.env("PATH", format!("{}:/usr/bin:/bin", folder.display())).env("TERM", "dumb");
+    let told = ran(command.args(["vm", "gdb", "web", "--", "-n"]).write_stdin("info threads\n"));
+    let socket = world.path("state/rave/vms/web/gdb.sock");
+    assert_eq!(told.clean(), format!("dumb -q -ex target remote {} -n\ninfo threads\n", socket.display()));
+    let none = ran(world.rave().env("PATH", "/nonexistent").args(["vm", "gdb", "web"]));
+    none.refused(2, &["there is no gdb on this host", text(&socket)]);
+}

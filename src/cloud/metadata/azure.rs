@@ -43,10 +43,14 @@ pub fn wire_server(instance: &Instance, request: &Request) -> Response {
     }
 }
 
-/// `ovf-env.xml` on the disk that an Azure machine finds at its first start. User-data is not in it: that comes from the
-/// metadata service.
+/// `ovf-env.xml` on the disk that an Azure machine finds at its first start. What `az vm create --custom-data` is given is
+/// in it, and nowhere else.
 pub fn provisioning(instance: &Instance) -> Vec<u8> {
     let (user, name) = (escape(&instance.user), escape(&instance.name));
+    let custom_data = match instance.user_data.as_slice() {
+        [] => String::new(),
+        bytes => format!("<ns1:CustomData>{}</ns1:CustomData>", BASE64_STANDARD.encode(bytes)),
+    };
     let text = format!(
         "<?xml version=\"1.0\" encoding=\"utf-8\"?>\n\
          <ns0:Environment xmlns:ns0=\"http://schemas.dmtf.org/ovf/environment/1\" \
@@ -55,7 +59,7 @@ pub fn provisioning(instance: &Instance) -> Vec<u8> {
          <ns1:LinuxProvisioningConfigurationSet>\
          <ns1:ConfigurationSetType>LinuxProvisioningConfiguration</ns1:ConfigurationSetType>\
          <ns1:HostName>{name}</ns1:HostName><ns1:UserName>{user}</ns1:UserName>\
-         <ns1:DisableSshPasswordAuthentication>true</ns1:DisableSshPasswordAuthentication>\
+         <ns1:DisableSshPasswordAuthentication>true</ns1:DisableSshPasswordAuthentication>{custom_data}\
          </ns1:LinuxProvisioningConfigurationSet></ns1:ProvisioningSection>\
          <ns1:PlatformSettingsSection><ns1:Version>1.0</ns1:Version><ns1:PlatformSettings>\
          <ns1:ProvisionGuestAgent>false</ns1:ProvisionGuestAgent><ns1:PreprovisionedVm>false</ns1:PreprovisionedVm>\
@@ -99,7 +103,8 @@ fn document(instance: &Instance, extended: bool) -> Value {
             "publicKeys": keys.collect::<Vec<_>>(),
             "resourceGroupName": "rehearsal",
             "tagsList": [],
-            "userData": BASE64_STANDARD.encode(&instance.user_data),
+            // Another thing than custom data, and not given.
+            "userData": "",
             "vmId": instance.uuid,
             "vmSize": "Standard_B2s",
             "zone": "",
@@ -114,7 +119,8 @@ fn document(instance: &Instance, extended: bool) -> Value {
         }] },
     });
     if extended {
-        document["extended"] = json!({ "compute": { "hasCustomData": false, "ppsType": "None" } });
+        let has_custom_data = !instance.user_data.is_empty();
+        document["extended"] = json!({ "compute": { "hasCustomData": has_custom_data, "ppsType": "None" } });
     }
     document
 }

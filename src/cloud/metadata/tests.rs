@@ -1,3 +1,5 @@
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use proptest::prelude::*;
 use serde_json::Value;
 
@@ -117,6 +119,8 @@ fn azure_has_a_metadata_service_and_a_wire_server() {
     assert_eq!(document["compute"]["osProfile"]["adminUsername"], "agent");
     assert_eq!(document["network"]["interface"][0]["macAddress"], "525400123456");
     assert_eq!(document["extended"]["compute"]["ppsType"], "None");
+    let extended = &document["extended"]["compute"];
+    assert_eq!((&extended["hasCustomData"], &document["compute"]["userData"]), (&true.into(), &"".into()));
     let version = "x-ms-version: 2012-11-30";
     let (status, goal) = ask(&service, WIRE_SERVER, "GET /machine/?comp=goalstate", &[version], 0);
     assert!(status == 200 && goal.contains("<Incarnation>1<") && goal.contains("<ContainerId>ec2e1916-"), "{goal}");
@@ -125,6 +129,24 @@ fn azure_has_a_metadata_service_and_a_wire_server() {
     let named = Instance { name: "a<b&c".to_owned(), ..instance(Cloud::Azure) };
     let text = String::from_utf8(azure::provisioning(&named)).unwrap();
     assert!(text.contains("<ns1:HostName>a&lt;b&amp;c</ns1:HostName>"), "{text}");
+}
+
+/// As `rave deploy` has it: `az vm create --custom-data`.
+#[test]
+fn azure_has_user_data_in_its_provisioning_document_alone() {
+    let read = |user_data: &[u8]| {
+        let instance = Instance { user_data: user_data.to_vec(), ..instance(Cloud::Azure) };
+        let text = String::from_utf8(azure::provisioning(&instance)).unwrap();
+        let set = text.split_once("<ns1:LinuxProvisioningConfigurationSet>").unwrap().1;
+        let set = set.split_once("</ns1:LinuxProvisioningConfigurationSet>").unwrap().0;
+        let data = set.split_once("<ns1:CustomData>").map(|(_, rest)| rest.split_once("</ns1:CustomData>").unwrap().0);
+        let data = data.map(|data| BASE64_STANDARD.decode(data).unwrap());
+        let path = "GET /metadata/instance/extended/compute/hasCustomData?api-version=2021-08-01&extended=true";
+        let service = Metadata::new(instance, [7; 32], None);
+        (data, ask(&service, METADATA, path, &["Metadata: true"], 0).1)
+    };
+    assert_eq!(read(USER_DATA), (Some(USER_DATA.to_vec()), "true".to_owned()));
+    assert_eq!(read(b""), (None, "false".to_owned()));
 }
 
 #[test]

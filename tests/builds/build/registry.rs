@@ -64,9 +64,9 @@ impl Drop for Registry {
     }
 }
 
-/// What the user's programs find: skopeo from the tree, and that registries here have no certificate.
-fn environment(lab: &Lab, places: &[&str]) -> Vec<(OsString, OsString)> {
-    let (home, tree) = (lab.path("pusher"), lab.piece("tools"));
+/// What the user's programs find with this home: skopeo from the tree, and that registries here have no certificate.
+pub fn environment(lab: &Lab, home: &str, places: &[&str]) -> Vec<(OsString, OsString)> {
+    let (home, tree) = (lab.path(home), lab.piece("tools"));
     let write = |name: &str, text: &str, mode| {
         let path = home.join(name);
         disk::create_dir_all(path.parent().unwrap()).unwrap();
@@ -102,7 +102,7 @@ fn an_image_comes_into_a_registry_once() {
     let other = lab.path("project/result/manifest.json");
     rave::export::manifest_digest(&other).unwrap_err();
     let registry = Registry::start(lab);
-    let environment = environment(lab, &[&registry.place, "127.0.0.1:1"]);
+    let environment = environment(lab, "pusher", &[&registry.place, "127.0.0.1:1"]);
     let run = |place: &str, auth: Option<PathBuf>| {
         let repository: Repository = format!("{place}/vm/minimal").parse().unwrap();
         Push { repository: &repository, tag: "1.0.0-x".to_owned(), image, auth }.run(archive, &environment)

@@ -28,6 +28,8 @@ const BOOT: Duration = Duration::from_secs(900);
 const ANSWERS: Duration = Duration::from_secs(180);
 /// How much of what a tool says of its failure is shown, in bytes.
 const SAID: usize = 4096;
+/// How names of private directories begin: user-data and whole disks are in them.
+const SCRATCH: &str = ".rave-cloud-";
 /// Between two looks.
 const PAUSE: Duration = Duration::from_secs(10);
 
@@ -42,10 +44,10 @@ pub struct Tools<'a> {
 }
 
 impl<'a> Tools<'a> {
-    /// With a private directory, which goes when this does.
+    /// With a private directory, which goes when this does; one that a killed program has left goes now.
     pub fn new(context: &'a Context, declared: &'a Declared, manifest: Option<&'a Manifest>) -> Result<Self> {
         disk::create_dir_all(&context.state)?;
-        let scratch = Scratch::new(disk::temp_dir_named(&context.state, ".rave-cloud-")?);
+        let scratch = Scratch::tidy(&context.state, SCRATCH)?;
         let notes = context.state.join("uploads");
         Ok(Self { context, declared, manifest, scratch, notes })
     }
