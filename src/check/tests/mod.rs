@@ -131,6 +131,13 @@ fn an_image_takes_part_in_the_stages_it_names() {
     assert_eq!(verdict(&report, Stage::Https), Some(Verdict::NotApplicable));
     assert_eq!(verdict(&report, Stage::Monitoring), Some(Verdict::NotApplicable));
     assert!(report.healthy);
+    // A module's probe is enough to take part.
+    target.expect.ssh = None;
+    assert_eq!(verdict(&check(&target, &Wanted::default(), &world), Stage::Ssh), Some(Verdict::NotApplicable));
+    let probe = world::target().expect.probes.into_iter().find(|probe| probe.stage == "ssh").unwrap();
+    target.expect.probes.push(probe);
+    assert!(verdicts(&check(&target, &Wanted::default(), &world)).contains_key("ssh.nftables.ssh"));
+    target.expect.probes.clear();
     // A stage without anything to ask cannot pass.
     target.expect.stages.insert("https".to_owned());
     let report = check(&target, &Wanted::default(), &world);
@@ -139,7 +146,7 @@ fn an_image_takes_part_in_the_stages_it_names() {
     target.expect.stages.clear();
     let stray = crate::system::ModuleProbe { stage: "htps".to_owned(), ..world::target().expect.probes[0].clone() };
     target.expect.probes.push(stray);
-    assert!(verdicts(&check(&target, &Wanted::default(), &world)).contains_key("services.nftables.https"));
+    assert!(verdicts(&check(&target, &Wanted::default(), &world)).contains_key("services.nftables.ssh"));
 }
 
 #[test]
