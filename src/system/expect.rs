@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::name::{GuestPath, OptionPath};
-use crate::probe::{HttpUrl, JsonPath, Place, Rate, SigningScheme, Suite};
+use crate::probe::{HttpUrl, JsonPath, Place, Rate, Scheme, SigningScheme, Suite};
 /// What the running machine is held against. Each value names the option that asked for it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Expect {
@@ -133,6 +133,9 @@ impl Https {
 pub struct Webhook {
     /// The secret that they are signed with, by name.
     pub secret: String,
+    /// The signatures that count.
+    #[serde(default)]
+    pub schemes: BTreeSet<Scheme>,
     /// How to sign one; nothing: its senders send the secret itself, which a check does not do.
     pub scheme: Option<SigningScheme>,
     /// The largest body, in bytes.

@@ -20,7 +20,12 @@ fn texts<const N: usize>(pairs: [(&str, &str); N]) -> BTreeMap<String, String> {
 }
 
 pub fn sites() -> BTreeMap<String, Https> {
-    let webhook = Webhook { secret: "webhook-secret".to_owned(), scheme: Some(SigningScheme::Standard), body: 1 << 20 };
+    let webhook = Webhook {
+        secret: "webhook-secret".to_owned(),
+        schemes: [Scheme::Github, Scheme::Standard].into(),
+        scheme: Some(SigningScheme::Standard),
+        body: 1 << 20,
+    };
     let site = Https {
         port: 3002,
         hosts: ["web.example", "127.0.0.1", "*.web.example"].map(str::to_owned).into(),
@@ -52,6 +57,9 @@ pub fn answer(probe: &Probe) -> Option<Answer> {
         Probe::Burst { .. } => Answer::Burst(Burst { served: 43, ms: 900, limited: true }),
         Probe::Certificate { .. } => Answer::Certificate { chain },
         Probe::Deliver { .. } => Answer::Delivered(Delivered { new: 202, again: 200, stale: Some(401) }),
+        Probe::Forge { schemes, .. } => {
+            Answer::Forged { statuses: schemes.iter().map(|scheme| (*scheme, 401)).collect() }
+        }
         _ => return None,
     })
 }
@@ -113,6 +121,14 @@ fn delivered(world: &mut World, change: fn(&mut Delivered)) {
     heard(world, |answer| {
         if let Answer::Delivered(delivered) = answer {
             change(delivered);
+        }
+    });
+}
+
+fn forged(world: &mut World, change: fn(&mut BTreeMap<Scheme, u16>)) {
+    heard(world, |answer| {
+        if let Answer::Forged { statuses } = answer {
+            change(statuses);
         }
     });
 }
@@ -225,9 +241,9 @@ pub const PAIRS: &[Pair] = &[
     ("https.webhook.unsigned.web/webhook", Unhealthy, |world| {
         asked(world, |r| *r == Request::post("web.example", "/webhook"), |r| r.status = 202);
     }),
-    ("https.webhook.forged.web/webhook", Unhealthy, |world| {
-        asked(world, |r| r.headers.contains_key("webhook-signature"), |r| r.status = 202);
-    }),
+    ("https.webhook.forged.web/webhook", Unhealthy, |world| forged(world, |s| drop(s.insert(Scheme::Github, 202)))),
+    ("https.webhook.forged.web/webhook", Unhealthy, |world| forged(world, |s| drop(s.insert(Scheme::Standard, 202)))),
+    ("https.webhook.forged.web/webhook", Unhealthy, |world| forged(world, |s| drop(s.remove(&Scheme::Standard)))),
     ("https.webhook.large.web/webhook", Unhealthy, |world| asked(world, |r| r.blanks > 0, |r| r.status = 401)),
     ("https.webhook.signed.web/webhook", Unhealthy, |world| delivered(world, |d| d.new = 503)),
     ("https.webhook.repeated.web/webhook", Unhealthy, |world| delivered(world, |d| d.again = 202)),

@@ -6,7 +6,7 @@ use crate::modules::fields;
 use crate::modules::scalars::Scalar;
 use crate::modules::value::{Quantity, Value};
 use crate::modules::yaml::{Key, Node, Style};
-use crate::probe::{Rate, SigningScheme};
+use crate::probe::{Rate, Scheme, SigningScheme};
 use crate::system::{Https, Webhook};
 
 use super::secrets::{Needed, is_host};
@@ -113,7 +113,8 @@ impl Render<'_> {
                 (false, true) => Some(SigningScheme::Github),
                 (false, false) => None,
             };
-            webhooks.insert(path.text.clone(), Webhook { secret, scheme, body: amount });
+            let schemes = Scheme::ALL.into_iter().filter(|scheme| has(scheme.name())).collect();
+            webhooks.insert(path.text.clone(), Webhook { secret, schemes, scheme, body: amount });
         }
         webhooks
     }

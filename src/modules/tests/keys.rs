@@ -68,6 +68,7 @@ fn a_site_is_expected_as_its_module_says() {
     let hook = &site.webhooks["/hook"];
     assert_eq!((hook.secret.as_str(), hook.body), ("hook-secret", 1 << 20));
     assert_eq!(hook.scheme, Some(crate::probe::SigningScheme::Github));
+    assert_eq!(hook.schemes, [crate::probe::Scheme::Github, crate::probe::Scheme::Gitlab].into());
     assert!(sites["plain"].webhooks.is_empty());
 }
 
