@@ -111,6 +111,9 @@ pub struct Https {
     pub headers: BTreeMap<String, String>,
     /// Content-Security-Policy that each answer has, perhaps beside others; empty: none is asked for.
     pub csp: String,
+    /// Whether HTTP/2 is spoken.
+    #[serde(default)]
+    pub http2: bool,
     /// Status of the answer to a GET request, by path.
     pub pages: BTreeMap<String, u16>,
     /// Requests that one address may send.

@@ -32,6 +32,7 @@ pub fn sites() -> BTreeMap<String, Https> {
         certificate: "/run/secrets/tls-certificate-web".parse().unwrap(),
         headers: texts([("x-frame-options", "DENY"), ("server", "nginx"), ("x-powered-by", "")]),
         csp: CSP.to_owned(),
+        http2: true,
         pages: [("/".to_owned(), 200), ("/ready".to_owned(), 200), ("/metrics".to_owned(), 404)].into(),
         rate: Some(Rate { requests: 100, burst: 50 }),
         webhooks: [("/webhook".to_owned(), webhook)].into(),
@@ -48,10 +49,13 @@ pub fn answer(probe: &Probe) -> Option<Answer> {
             version: "TLSv1_3".to_owned(),
             cipher: "TLS13_AES_256_GCM_SHA384".to_owned(),
             group: "X25519".to_owned(),
+            protocol: "h2".to_owned(),
             chain,
         }),
         Probe::TlsOlder { .. } => Answer::TlsRefusal { refused: true, said: "TLS alert ProtocolVersion".to_owned() },
-        Probe::PlainHttp { .. } => Answer::Http(HttpReply { status: 400, ..HttpReply::default() }),
+        Probe::PlainHttp { .. } => {
+            Answer::Http(HttpReply { status: 400, body: "<html>400 no</html>".to_owned(), ..HttpReply::default() })
+        }
         Probe::Https { request, .. } => Answer::Http(reply(request)),
         Probe::Slow { .. } => Answer::Held { ms: 10_040, ended: true },
         Probe::Burst { .. } => Answer::Burst(Burst { served: 43, ms: 900, limited: true }),
@@ -81,7 +85,16 @@ fn reply(request: &Request) -> HttpReply {
     };
     let csp = format!("default-src 'none', {CSP}");
     let headers = texts([("x-frame-options", "DENY"), ("server", "nginx"), ("content-security-policy", &csp)]);
-    HttpReply { status, headers, ..HttpReply::default() }
+    HttpReply { status, headers, body: format!("{status} of {}", request.path), truncated: false }
+}
+
+/// Changes the answer without TLS.
+fn plain(world: &mut World, change: fn(&mut HttpReply)) {
+    for (probe, answer) in world {
+        if let (Probe::PlainHttp { .. }, Answer::Http(reply)) = (probe, answer) {
+            change(reply);
+        }
+    }
 }
 
 /// Changes the answer to the one request that `is` it.
@@ -97,6 +110,14 @@ fn asked(world: &mut World, is: fn(&Request) -> bool, change: fn(&mut HttpReply)
 
 fn heard(world: &mut World, mut change: impl FnMut(&mut Answer)) {
     world.values_mut().for_each(&mut change);
+}
+
+fn protocol(world: &mut World, to: &str) {
+    heard(world, |answer| {
+        if let Answer::Tls(report) = answer {
+            report.protocol = to.to_owned();
+        }
+    });
 }
 
 /// The server shows a certificate, and was given it.
@@ -169,6 +190,8 @@ pub const PAIRS: &[Pair] = &[
             }
         });
     }),
+    ("https.http2.web", Unhealthy, |world| protocol(world, "http/1.1")),
+    ("https.http2.web", Unhealthy, |world| protocol(world, "")),
     ("https.certificate.chain.web", Unhealthy, |world| certified(world, STRANGER)),
     ("https.certificate.chain.web", Unhealthy, |world| {
         // Nothing that the certificate could be held against.
@@ -216,13 +239,10 @@ pub const PAIRS: &[Pair] = &[
             drop(r.headers.insert("content-security-policy".to_owned(), "default-src *".to_owned()))
         });
     }),
-    ("https.plain-http.web", Unhealthy, |world| {
-        for (probe, answer) in world {
-            if let (Probe::PlainHttp { .. }, Answer::Http(reply)) = (probe, answer) {
-                reply.status = 200;
-            }
-        }
-    }),
+    ("https.plain-http.web", Unhealthy, |world| plain(world, |r| r.status = 200)),
+    ("https.plain-http.web", Unhealthy, |world| plain(world, |r| r.body = "200 of /".to_owned())),
+    ("https.plain-http.web", Unhealthy, |world| plain(world, |r| r.body = "x".repeat(513))),
+    ("https.plain-http.web", Unhealthy, |world| plain(world, |r| r.truncated = true)),
     ("https.unknown-host.web", Unhealthy, |world| {
         asked(world, |r| r.headers.contains_key("host"), |r| r.status = 200);
     }),
