@@ -73,6 +73,21 @@ fn no_check_is_without_a_broken_answer() {
 }
 
 #[test]
+fn what_a_start_adds_to_the_command_line_is_accepted() {
+    let target = target();
+    for extra in ["BOOT_IMAGE=/vmlinuz", "initrd=/initrd.img", "console=tty0", "rave.break"] {
+        let mut world = healthy(&target);
+        for answer in world.values_mut() {
+            if let Answer::CommandLine { line } = answer {
+                *line = format!("{extra} {line}");
+            }
+        }
+        let after = verdicts(&check(&target, &Wanted::default(), &world));
+        assert_eq!(after["security.cmdline"], Verdict::Healthy, "{extra}");
+    }
+}
+
+#[test]
 fn silence_is_never_healthy() {
     let target = target();
     let silent = run(&target, &Wanted::default(), &mut |_, _| Vec::new(), &mut |_| false);

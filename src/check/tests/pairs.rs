@@ -272,7 +272,8 @@ pub const PAIRS: &[Pair] = &[
     ),
     ("security.cmdline", Unhealthy, spoil!(Answer::CommandLine { line } => line.push_str(" lockdown=none"))),
     ("security.cmdline", Unhealthy, spoil!(Answer::CommandLine { line } => line.push_str(" roothash=00"))),
-    ("security.cmdline", Warning, spoil!(Answer::CommandLine { line } => line.push_str(" quiet"))),
+    ("security.cmdline", Unhealthy, spoil!(Answer::CommandLine { line } => line.push_str(" quiet"))),
+    ("security.cmdline", Unhealthy, spoil!(Answer::CommandLine { line } => line.push_str(" systemd.debug_shell"))),
     ("security.mount./tmp", Unhealthy, spoil!(Answer::Mounts { mounts } => { mounts[2].options.remove("nosuid"); })),
     ("security.mount./tmp", Unhealthy, spoil!(Answer::Mounts { mounts } => { mounts.remove(2); })),
     (
