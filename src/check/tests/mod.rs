@@ -234,6 +234,16 @@ fn certificates_and_numbers_that_are_none_break_nothing() {
 }
 
 #[test]
+fn what_one_option_sets_names_it() {
+    let target = target();
+    let report = check(&target, &Wanted::default(), &healthy(&target));
+    for (id, option) in [("resources.memory.size", "machine.memory"), ("resources.processors", "machine.vcpus")] {
+        let found = report.stages.iter().flat_map(|stage| &stage.checks).find(|check| check.id == id).unwrap();
+        assert_eq!(found.option.as_deref(), Some(option), "{id}");
+    }
+}
+
+#[test]
 fn the_user_may_ask_for_a_part() {
     let target = target();
     let world = healthy(&target);
