@@ -34,13 +34,17 @@ pub struct Row {
 
 /// The stages, one row each.
 pub fn stage_rows(report: &Report) -> Vec<StageRow> {
-    let row = |stage: &StageReport| StageRow {
+    report.stages.iter().map(stage_row).collect()
+}
+
+/// The row of a stage.
+pub fn stage_row(stage: &StageReport) -> StageRow {
+    StageRow {
         stage: stage.stage,
         verdict: stage.verdict,
         checks: counts(stage),
         ms: stage.checks.iter().map(|check| check.ms).max().unwrap_or(0),
-    };
-    report.stages.iter().map(row).collect()
+    }
 }
 
 /// The checks that people must see: unhealthy, skipped and warning, the worst first.
