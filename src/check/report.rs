@@ -62,7 +62,7 @@ pub fn left_out(report: &Report) -> Vec<(&str, Vec<&str>)> {
     for check in checks.filter(|check| check.verdict == Verdict::NotApplicable) {
         match reasons.iter_mut().find(|(reason, _)| *reason == check.observed) {
             Some((_, ids)) => ids.push(&check.id),
-            None => reasons.push((&check.observed, vec![&check.id])),
+            None => reasons.push((check.observed.as_str(), vec![check.id.as_str()])),
         }
     }
     reasons

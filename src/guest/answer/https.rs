@@ -89,7 +89,7 @@ pub fn forged(machine: &Machine, port: u16, request: &Request, schemes: &BTreeSe
 }
 
 fn now() -> Result<Duration, Trouble> {
-    Ok(SystemTime::now().duration_since(UNIX_EPOCH).map_err(|_| "the clock is before 1970".to_owned())?)
+    SystemTime::now().duration_since(UNIX_EPOCH).map_err(|_| "the clock is before 1970".to_owned().into())
 }
 
 /// An event that no handler takes in that does not name its type.
