@@ -19,7 +19,7 @@ pub use answer::{
     Verity,
 };
 pub use place::{HttpUrl, JsonPath, Place, Service};
-pub use request::{Rate, Request, SigningScheme};
+pub use request::{Rate, Request, Scheme, SigningScheme};
 pub use seen::{BruteForce, Burst, Delivered, Ended, HttpReply, Ports, SshOffer, SshRefusal, TlsReport};
 pub use suite::{NotASuite, Suite};
 
@@ -220,6 +220,18 @@ pub enum Probe {
         /// How to sign.
         scheme: SigningScheme,
     },
+    /// Sign a harmless event with a secret that is not the machine's, now, and deliver it in the same way, once by each
+    /// scheme alone; [`Answer::Forged`], or [`Answer::Silence`].
+    Forge {
+        /// Port of the machine.
+        port: u16,
+        /// Whom it should be.
+        name: String,
+        /// Where events are taken in.
+        path: String,
+        /// How to sign.
+        schemes: BTreeSet<Scheme>,
+    },
     /// Run a command; [`Answer::Run`].
     Run {
         /// Program and arguments.
@@ -293,6 +305,7 @@ impl Probe {
             | Self::Connect { .. }
             | Self::Certificate { .. }
             | Self::Deliver { .. }
+            | Self::Forge { .. }
             | Self::Run { .. } => Side::Inside,
         }
     }

@@ -35,9 +35,9 @@ pub fn checks(stage: Stage) -> &'static [Check] {
 /// Whether an image takes part in a stage.
 pub fn applies(stage: Stage, target: &Target) -> bool {
     match stage {
-        Stage::Ssh => target.expect.ssh.is_some() || target.expect.stages.contains(stage.name()),
-        Stage::Https | Stage::Monitoring => {
-            (stage == Stage::Https && !target.expect.https.is_empty())
+        Stage::Ssh | Stage::Https | Stage::Monitoring => {
+            (stage == Stage::Ssh && target.expect.ssh.is_some())
+                || (stage == Stage::Https && !target.expect.https.is_empty())
                 || target.expect.stages.contains(stage.name())
                 || target.expect.probes.iter().any(|probe| probe.stage == stage.name())
         }

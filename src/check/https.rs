@@ -17,12 +17,15 @@ const UNKNOWN_HOST: &str = "rave-check.invalid";
 /// How much of the body of an answer that should be another one is told, in characters.
 const BODY: usize = 200;
 
+/// The longest body of an error, in bytes: nginx' own has some 250.
+const ERROR_PAGE: usize = 512;
+
 /// The header whose values add up instead of replacing each other: an application may have a policy of its own beside
 /// that of the server (CSP level 3, 8.1).
 const CSP: &str = "content-security-policy";
 
 /// The checks of the stage. The burst comes last: it leaves nothing for others to ask.
-pub static CHECKS: [Check; 22] = [
+pub static CHECKS: [Check; 23] = [
     Check {
         id: "https.tls.version",
         about: "a server answers and agrees on TLS 1.3",
@@ -36,6 +39,17 @@ pub static CHECKS: [Check; 22] = [
         unreachable: Verdict::Skipped,
         ask: |target| sites(target, |site| vec![Probe::TlsOlder { port: site.port, name: site.name().to_owned() }]),
         judge: judge_older,
+    },
+    Check {
+        id: "https.http2",
+        about: "HTTP/2 is agreed on",
+        unreachable: Verdict::Skipped,
+        ask: |target| {
+            let mut subjects = sites(target, |site| vec![tls(site)]);
+            subjects.retain(|subject| target.expect.https.get(&subject.name).is_some_and(|site| site.http2));
+            subjects
+        },
+        judge: judge_http2,
     },
     certificate::CHAIN,
     certificate::CURRENT,
@@ -64,7 +78,13 @@ pub static CHECKS: [Check; 22] = [
         id: "https.plain-http",
         about: "without TLS nothing is served",
         unreachable: Verdict::Skipped,
-        ask: |target| sites(target, |site| vec![Probe::PlainHttp { port: site.port, name: site.name().to_owned() }]),
+        ask: |target| {
+            sites(target, |site| {
+                let plain = Probe::PlainHttp { port: site.port, name: site.name().to_owned() };
+                let page = site.pages.contains_key("/").then(|| get(site, "/"));
+                [plain].into_iter().chain(page).collect()
+            })
+        },
         judge: judge_plain,
     },
     Check {
@@ -132,6 +152,18 @@ fn judge_older(_: &Target, _: &str, answers: &[&Answer]) -> Finding {
     Finding::hold(*refused, "a client of TLS 1.2 is refused because of its version", said)
 }
 
+/// By ALPN (RFC 9113, 3.2).
+fn judge_http2(_: &Target, _: &str, answers: &[&Answer]) -> Finding {
+    match answers {
+        [Answer::Tls(report)] => {
+            let observed = if report.protocol.is_empty() { "no protocol" } else { report.protocol.as_str() };
+            Finding::hold(report.protocol == "h2", "h2", observed).because("ALPN")
+        }
+        [Answer::Silence { reason }] => Finding::new(Verdict::Skipped, "h2", reason),
+        _ => Finding::misfit(),
+    }
+}
+
 fn ask_pages(target: &Target) -> Vec<Subject> {
     let pages = target.expect.https.iter().flat_map(|(name, site)| {
         site.pages.keys().map(move |path| Subject::of(format!("{name}{path}"), &site.option, get(site, path)))
@@ -191,13 +223,21 @@ fn differences(site: &Https, reply: &HttpReply) -> Vec<String> {
     wrong
 }
 
+/// An error may be told, in few words; what the site shows is content, whatever the status.
 fn judge_plain(_: &Target, _: &str, answers: &[&Answer]) -> Finding {
-    let expected = "no answer without TLS, or an error";
+    let expected = "no answer without TLS, or a short error";
     match answers {
-        [Answer::Http(reply)] => {
-            Finding::hold((400..500).contains(&reply.status), expected, format!("status {}", reply.status))
+        [Answer::Http(reply), page @ ..] => {
+            let is_page = |answer: &&Answer| matches!(answer, Answer::Http(page) if page.body == reply.body);
+            let shown = !reply.body.is_empty() && page.iter().any(is_page);
+            let short = !reply.truncated && reply.body.len() <= ERROR_PAGE;
+            let observed = match shown {
+                true => format!("status {} with the page of the site", reply.status),
+                false => format!("status {}, {} bytes", reply.status, reply.body.len()),
+            };
+            Finding::hold((400..500).contains(&reply.status) && short && !shown, expected, observed)
         }
-        [Answer::Silence { reason }] => Finding::new(Verdict::Healthy, expected, reason),
+        [Answer::Silence { reason }, ..] => Finding::new(Verdict::Healthy, expected, reason),
         _ => Finding::misfit(),
     }
 }

@@ -29,7 +29,7 @@ mod tests;
 pub use apart::APART;
 pub use ask::{Question, applies, ask, checks};
 pub use judge::judge;
-pub use report::{Row, StageRow, junit, left_out, markdown, stage_rows, trouble_rows};
+pub use report::{Row, StageRow, junit, left_out, markdown, stage_row, stage_rows, trouble_rows};
 pub use run::{Wanted, run};
 pub use sarif::sarif;
 pub use services::{Progress, progress};

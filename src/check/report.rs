@@ -34,13 +34,17 @@ pub struct Row {
 
 /// The stages, one row each.
 pub fn stage_rows(report: &Report) -> Vec<StageRow> {
-    let row = |stage: &StageReport| StageRow {
+    report.stages.iter().map(stage_row).collect()
+}
+
+/// The row of a stage.
+pub fn stage_row(stage: &StageReport) -> StageRow {
+    StageRow {
         stage: stage.stage,
         verdict: stage.verdict,
         checks: counts(stage),
         ms: stage.checks.iter().map(|check| check.ms).max().unwrap_or(0),
-    };
-    report.stages.iter().map(row).collect()
+    }
 }
 
 /// The checks that people must see: unhealthy, skipped and warning, the worst first.
@@ -51,10 +55,17 @@ pub fn trouble_rows(report: &Report) -> Vec<Row> {
     rows
 }
 
-/// Ids of the checks that were left out on request.
-pub fn left_out(report: &Report) -> Vec<&str> {
+/// Ids of the checks that were not judged, by the reason, such as `left out on request`; both in the order of the report.
+pub fn left_out(report: &Report) -> Vec<(&str, Vec<&str>)> {
     let checks = report.stages.iter().flat_map(|stage| &stage.checks);
-    checks.filter(|check| check.verdict == Verdict::NotApplicable).map(|check| check.id.as_str()).collect()
+    let mut reasons: Vec<(&str, Vec<&str>)> = Vec::new();
+    for check in checks.filter(|check| check.verdict == Verdict::NotApplicable) {
+        match reasons.iter_mut().find(|(reason, _)| *reason == check.observed) {
+            Some((_, ids)) => ids.push(&check.id),
+            None => reasons.push((check.observed.as_str(), vec![check.id.as_str()])),
+        }
+    }
+    reasons
 }
 
 fn row(check: &CheckReport) -> Row {
@@ -169,9 +180,9 @@ pub fn markdown(report: &Report) -> String {
         let [id, expected, observed, option] = [row.id, row.expected, row.observed, row.option].map(|t| cell(&t));
         put(&mut text, format_args!("| {id} | {} | {expected} | {observed} | {option} |\n", row.verdict));
     }
-    let left_out: Vec<String> = left_out(report).into_iter().map(cell).collect();
-    if !left_out.is_empty() {
-        put(&mut text, format_args!("\nLeft out on request: {}\n", left_out.join(", ")));
+    for (reason, ids) in left_out(report) {
+        let ids: Vec<String> = ids.into_iter().map(cell).collect();
+        put(&mut text, format_args!("\nNot judged ({}): {}\n", cell(reason), ids.join(", ")));
     }
     text
 }
@@ -264,6 +275,31 @@ mod tests {
         assert!(text.contains("| ssh | unhealthy | 1 unhealthy, 1 skipped, 1 warning, 1 healthy |"), "{text}");
         assert!(text.contains("\\|\\`x\\` &lt;script>"), "{text}");
         assert!(!text.contains("ssh.port"), "{text}");
+    }
+
+    #[test]
+    fn what_is_not_judged_stands_with_its_own_reason() {
+        let stages = vec![
+            StageReport::new(Stage::Services, vec![check("services.journal", Verdict::NotApplicable, "on request")]),
+            StageReport::new(
+                Stage::Security,
+                vec![
+                    check("security.scan.tcp4", Verdict::NotApplicable, "only a machine that rave runs"),
+                    check("security.keys", Verdict::NotApplicable, "on request"),
+                    check("security.scan.udp4", Verdict::NotApplicable, "only a machine that rave runs"),
+                    check("security.mounts", Verdict::Healthy, "x"),
+                ],
+            ),
+        ];
+        let report = Report::new(stages);
+        let expected = [
+            ("on request", vec!["services.journal", "security.keys"]),
+            ("only a machine that rave runs", vec!["security.scan.tcp4", "security.scan.udp4"]),
+        ];
+        assert_eq!(left_out(&report), expected);
+        let text = markdown(&report);
+        let line = "\nNot judged (only a machine that rave runs): security.scan.tcp4, security.scan.udp4\n";
+        assert!(text.contains(line) && text.contains("\nNot judged (on request): services.journal, "), "{text}");
     }
 
     #[test]

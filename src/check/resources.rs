@@ -28,8 +28,14 @@ const PRESSURE: [(&str, f64, Verdict); 3] =
 
 /// The checks of the stage.
 pub static CHECKS: [Check; 10] = [
-    of_resources("resources.memory.size", "the machine has the mode's memory", judge_memory),
-    of_resources("resources.processors", "the machine has the mode's processors", judge_processors),
+    Check {
+        ask: |_| of_machine("machine.memory"),
+        ..of_resources("resources.memory.size", "the machine has the mode's memory", judge_memory)
+    },
+    Check {
+        ask: |_| of_machine("machine.vcpus"),
+        ..of_resources("resources.processors", "the machine has the mode's processors", judge_processors)
+    },
     Check {
         id: "resources.limit",
         about: "the unit's limit is the configured one",
@@ -82,6 +88,11 @@ pub static CHECKS: [Check; 10] = [
 
 const fn of_resources(id: &'static str, about: &'static str, judge: fn(&Target, &str, &[&Answer]) -> Finding) -> Check {
     Check { id, about, unreachable: Verdict::Skipped, ask: |_| Subject::only(Probe::Resources), judge }
+}
+
+/// What an option of the machine has set.
+fn of_machine(option: &str) -> Vec<Subject> {
+    vec![Subject { name: String::new(), option: option.parse().ok(), probes: vec![Probe::Resources] }]
 }
 
 fn cgroups(target: &Target) -> Probe {

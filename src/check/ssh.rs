@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::table::{Check, Finding, Subject, list};
-use super::{Target, Verdict};
+use super::{Stage, Target, Verdict, module};
 use crate::probe::{Answer, Probe, SshOffer};
 use crate::system::Ssh;
 
@@ -16,7 +16,7 @@ const MARKERS: [&str; 2] = ["ext-info-s", "kex-strict-s-v00@openssh.com"];
 
 /// The checks of the stage. Together they cost the machine five connections: a firewall that limits new ones, and
 /// sshd's penalties for failed logins, must not be provoked.
-pub static CHECKS: [Check; 10] = [
+pub static CHECKS: [Check; 11] = [
     Check {
         id: "ssh.port",
         about: "an SSH 2.0 server answers",
@@ -91,6 +91,7 @@ pub static CHECKS: [Check; 10] = [
             algorithms(target, answers, |ssh| &ssh.macs, |offer| vec![&offer.macs_in, &offer.macs_out])
         },
     },
+    module::check("ssh", |target| module::subjects(Stage::Ssh, target)),
 ];
 
 fn subject(target: &Target, probes: impl Fn(&Ssh) -> Vec<Probe>) -> Vec<Subject> {
@@ -112,7 +113,7 @@ fn judge_login(target: &Target, _: &str, answers: &[&Answer]) -> Finding {
     let expected = format!("{} logs in with the machine's key and runs `id -un`", ssh.user);
     match answers {
         [Answer::SshLogin { ended, .. }] => {
-            let observed = format!("{:?}, exit status {}", ended.stdout.trim(), super::module::code(ended));
+            let observed = format!("{:?}, exit status {}", ended.stdout.trim(), module::code(ended));
             Finding::hold(ended.code == Some(0) && ended.stdout.trim() == ssh.user, expected, observed)
                 .because(ended.stderr.trim())
         }

@@ -139,13 +139,19 @@ impl StageReport {
     /// A machine whose start ended less than this ago may not have measured everything twice: targets are scraped every
     /// 30 s in SAFE, and for the first time while what answers is still starting.
     const YOUNG: Duration = Duration::from_secs(120);
+    /// A start that has not ended by then does not end: something in it waits for ever, and so would who waits for it.
+    const ENDLESS: Duration = Duration::from_secs(600);
     /// How long to wait before what may settle in such a machine is asked again.
     pub const PAUSE: Duration = Duration::from_secs(5);
 
     /// Whether a machine whose clock is at `now` may still settle after a start that ended at `finish`, both since the
     /// kernel started; 0: it has not ended. A host that took long for the start takes long for what comes after it, too.
+    /// One that is not over ten minutes after the kernel started never will be.
     pub fn is_young(finish: Duration, now: Duration) -> bool {
-        finish.is_zero() || now.saturating_sub(finish) < Self::YOUNG.max(finish.saturating_mul(2))
+        match finish.is_zero() {
+            true => now < Self::ENDLESS,
+            false => now.saturating_sub(finish) < Self::YOUNG.max(finish.saturating_mul(2)),
+        }
     }
 
     /// Whether all that is wrong may come right as a machine settles: what is measured regularly, services that listen
@@ -220,7 +226,8 @@ mod tests {
         let sockets = || check("security.sockets", Verdict::Unhealthy);
         let other = || check("security.verity", Verdict::Unhealthy);
         let young = |finish, now| StageReport::is_young(Duration::from_secs(finish), Duration::from_secs(now));
-        assert!(young(0, 1000) && young(10, 129) && young(10, 1) && young(100, 299));
+        assert!(young(0, 599) && !young(0, 600));
+        assert!(young(10, 129) && young(10, 1) && young(100, 299));
         assert!(!young(10, 130) && !young(100, 300));
         let may = |stage, checks| StageReport::new(stage, checks).may_settle();
         assert!(may(Stage::Security, vec![sockets(), check("security.mounts", Verdict::Healthy)]));

@@ -28,6 +28,8 @@ const BLANKS: [u8; 16 << 10] = [b' '; 16 << 10];
 pub enum Offer {
     /// TLS 1.3 and 1.2.
     All,
+    /// The same, with HTTP/2 and HTTP/1.1: for whoever only looks, as no more than the latter is spoken here.
+    Http2,
     /// TLS 1.2 and nothing newer.
     Older,
 }
@@ -60,10 +62,14 @@ impl Session {
     pub fn start(talk: Talk, name: &str, offer: Offer) -> Result<Self, HandshakeError> {
         let provider = Arc::new(ring::default_provider());
         let algorithms = provider.signature_verification_algorithms;
-        let versions: &[_] = if offer == Offer::All { &[&TLS13, &TLS12] } else { &[&TLS12] };
+        let versions: &[_] = if offer == Offer::Older { &[&TLS12] } else { &[&TLS13, &TLS12] };
         let config = ClientConfig::builder_with_provider(provider).with_protocol_versions(versions);
         let config = config.map_err(HandshakeError::Tls)?.dangerous();
-        let config = config.with_custom_certificate_verifier(Arc::new(Witness { algorithms })).with_no_client_auth();
+        let mut config =
+            config.with_custom_certificate_verifier(Arc::new(Witness { algorithms })).with_no_client_auth();
+        if offer == Offer::Http2 {
+            config.alpn_protocols = ["h2", "http/1.1"].map(Vec::from).into();
+        }
         let server = ServerName::try_from(name.to_owned()).map_err(|_| HandshakeError::Name(name.to_owned()))?;
         let mut connection = ClientConnection::new(Arc::new(config), server).map_err(HandshakeError::Tls)?;
         let mut talk = talk;
@@ -88,6 +94,9 @@ impl Session {
             group: connection
                 .negotiated_key_exchange_group()
                 .map_or_else(String::new, |group| format!("{:?}", group.name())),
+            protocol: connection
+                .alpn_protocol()
+                .map_or_else(String::new, |name| String::from_utf8_lossy(name).into_owned()),
             chain: chain.filter(|der| der.len() <= CERTIFICATE).map(|der| BASE64_STANDARD.encode(der)).collect(),
         }
     }

@@ -8,6 +8,7 @@ mod show;
 mod suites;
 mod watch;
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
@@ -238,11 +239,12 @@ fn check(
     let outside = subject.outside(limits, until, peer)?;
     let report = std::thread::scope(|scope| {
         let mut asking = Asking::start(scope, &subject.inside, &outside, lots, until, limits.each);
+        // A stage is done when it is judged: its line says how, as soon as that is known.
+        let working = RefCell::new(None::<Work<'_>>);
         let mut answer = |stage: Stage, probes: &[Probe]| {
-            let work = Work::start(context.ui.as_ref(), "check", stage.to_string(), None);
+            *working.borrow_mut() = Some(Work::start(context.ui.as_ref(), "check", stage.to_string(), None));
             let (tried, usual): (Vec<Probe>, Vec<Probe>) = probes.iter().cloned().partition(is_suite);
             let answers = asking.answer(stage, &usual);
-            work.finish(format!("{} answers", answers.len()));
             let mut known: BTreeMap<Probe, Answered> = usual.into_iter().zip(answers).collect();
             known.extend(suites.answers(&tried));
             let none = || Answered::unavailable("no answer");
@@ -251,6 +253,9 @@ fn check(
         let began = Instant::now();
         let mut asked = BTreeMap::new();
         let mut again = |report: &StageReport| {
+            if let Some(work) = working.take() {
+                work.finish(check::stage_row(report).checks);
+            }
             let age = asked.get(&report.stage).unwrap_or(&began).elapsed();
             let early = !limits.at_once
                 && report.may_settle()

@@ -205,6 +205,9 @@ impl Machine {
             Probe::Deliver { port, name, path, secret, scheme } => {
                 https::deliver(self, *port, &Request::post(name, path), secret, *scheme)?
             }
+            Probe::Forge { port, name, path, schemes } => {
+                https::forged(self, *port, &Request::post(name, path), schemes)?
+            }
             Probe::Run { command } => run(command, self.within(TIME))?,
             Probe::SshOffer
             | Probe::SshLogin { .. }

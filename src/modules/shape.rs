@@ -221,6 +221,7 @@ const HTTPS: &[Key] = &[
     must("certificate", Text),
     may("headers", Map(&Text)),
     may("csp", Text),
+    may("http2", Flag),
     may("pages", Map(&Text)),
     may("rate", Text),
     may("burst", Text),

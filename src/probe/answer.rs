@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::request::Scheme;
 use super::seen::{BruteForce, Burst, Delivered, Ended, HttpReply, Ports, SshOffer, SshRefusal, TlsReport};
 
 /// An answer, and how long it took to find.
@@ -175,6 +176,11 @@ pub enum Answer {
     },
     /// What became of signed events.
     Delivered(Delivered),
+    /// What became of forged ones.
+    Forged {
+        /// Status code by scheme.
+        statuses: BTreeMap<Scheme, u16>,
+    },
     /// How a command ended.
     Run(Ended),
     /// What an outside suite said.

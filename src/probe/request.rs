@@ -1,6 +1,7 @@
 //! What is sent to a web server, and how much of it.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
@@ -67,4 +68,36 @@ pub enum SigningScheme {
     Github,
     /// Standard Webhooks: over id, time and body.
     Standard,
+}
+
+/// A way to sign a webhook's event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Scheme {
+    /// HMAC-SHA256 of the body, hexadecimal.
+    Github,
+    /// The secret itself.
+    Gitlab,
+    /// HMAC-SHA256 of id, time and body, base64.
+    Standard,
+}
+
+impl Scheme {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Github, Self::Gitlab, Self::Standard];
+
+    /// The name that modules and JSON hold.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Github => "github",
+            Self::Gitlab => "gitlab",
+            Self::Standard => "standard",
+        }
+    }
+}
+
+impl fmt::Display for Scheme {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
 }

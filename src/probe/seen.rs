@@ -83,6 +83,8 @@ pub struct TlsReport {
     pub cipher: String,
     /// Group of the key exchange.
     pub group: String,
+    /// Protocol on top of it, of those that were offered (RFC 7301): `h2`, `http/1.1`, or nothing.
+    pub protocol: String,
     /// Certificates: DER in base64, the server's own first. Its key has been proved.
     pub chain: Vec<String>,
 }

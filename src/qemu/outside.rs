@@ -11,6 +11,7 @@ mod offer;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::disk;
@@ -40,6 +41,8 @@ pub struct Patience {
     pub offer: Duration,
     /// How long a login and its command may take, or a request over HTTPS, or a burst of them, or a scan.
     pub login: Duration,
+    /// How long one probe may take with all attempts and pauses; nothing: as long as its kind needs.
+    pub whole: Option<Duration>,
 }
 
 impl Default for Patience {
@@ -49,12 +52,13 @@ impl Default for Patience {
             pause: Duration::from_secs(16),
             offer: Duration::from_secs(20),
             login: Duration::from_secs(90),
+            whole: None,
         }
     }
 }
 
 /// A machine as it is seen from outside.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Outside {
     host: String,
     port: u16,
@@ -63,12 +67,12 @@ pub struct Outside {
     patience: Patience,
     until: Option<Instant>,
     /// Holds the file in which ssh notes the host key of the first login; later ones must show the same.
-    known: tempfile::TempDir,
+    known: Arc<tempfile::TempDir>,
     /// Where ports of the machine are reached, on `web` if that is another host.
     ports: BTreeMap<u16, u16>,
     web: Option<String>,
     /// Who scans, or what is said instead.
-    peer: Result<Peer, Answer>,
+    peer: Result<Arc<Peer>, Answer>,
     /// The address of this host that may come to be kept out, or what is said instead.
     stranger: Result<IpAddr, Answer>,
     /// The address of this host that connections come from, if it matters.
@@ -95,7 +99,7 @@ impl Outside {
     /// `ssh` is the ssh program without arguments.
     pub fn new(host: &str, port: u16, key: &Path, ssh: Tool, patience: Patience) -> disk::Result<Self> {
         let (host, key) = (host.to_owned(), key.to_owned());
-        let (until, known, ports) = (None, disk::temp_dir()?, BTreeMap::new());
+        let (until, known, ports) = (None, Arc::new(disk::temp_dir()?), BTreeMap::new());
         let reason = "only a machine that rave runs is scanned: it needs a place beside it in its network".to_owned();
         let peer = Err(Answer::Inapplicable { reason });
         let reason = "only with a machine that rave runs: elsewhere its users would be kept out".to_owned();
@@ -112,7 +116,7 @@ impl Outside {
     /// Who scans the machine; or why nobody can.
     #[must_use]
     pub fn beside(self, peer: Result<Peer, String>) -> Self {
-        Self { peer: peer.map_err(Answer::unavailable), ..self }
+        Self { peer: peer.map(Arc::new).map_err(Answer::unavailable), ..self }
     }
 
     /// From which address a stranger tries logins; or why there is none.
@@ -125,6 +129,12 @@ impl Outside {
     #[must_use]
     pub fn until(self, deadline: Instant) -> Self {
         Self { until: Some(deadline), ..self }
+    }
+
+    /// The same machine for one probe that begins now.
+    fn limited(&self) -> Self {
+        let end = self.patience.whole.map(|whole| Instant::now() + whole);
+        Self { until: self.until.into_iter().chain(end).min(), ..self.clone() }
     }
 
     /// The time that is left, at most `time`: none once the user has interrupted.
@@ -140,13 +150,13 @@ impl Outside {
         std::thread::scope(|scope| {
             let aside = |probe| {
                 let slow = matches!(probe, &Probe::Slow { .. });
-                slow.then(|| scope.spawn(move || self.timed(probe, &mut Left::new())))
+                slow.then(|| scope.spawn(move || self.limited().timed(probe, &mut Left::new())))
             };
             let aside: Vec<_> = probes.iter().map(aside).collect();
             let mut left = Left::new();
             let each = probes.iter().zip(aside).map(|(probe, aside)| match aside {
                 Some(thread) => thread.join().unwrap_or_else(|_| Answered::unavailable("nobody could ask")),
-                None => self.timed(probe, &mut left),
+                None => self.limited().timed(probe, &mut left),
             });
             each.collect()
         })
@@ -177,8 +187,13 @@ impl Outside {
             }
             _ => Some(self.once(probe)),
         };
-        // Whoever is not waited for to the end is not known to be out of reach.
-        answer = answer.filter(|answer| !(matches!(answer, Answer::Unreachable { .. }) && is_over()));
+        // Whoever is not waited for to the end is not known to be out of reach, nor to keep nobody out.
+        let is_end = |answer: &Answer| match answer {
+            Answer::Unreachable { .. } => false,
+            Answer::BruteForce(told) => told.kept_out && told.let_in,
+            _ => true,
+        };
+        answer = answer.filter(|answer| is_end(answer) || !is_over());
         let answer = answer.unwrap_or_else(|| Answer::unavailable("the deadline has passed"));
         Answered { answer, ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX) }
     }
@@ -202,12 +217,17 @@ impl Outside {
             if !matches!(answer, Answer::Unreachable { .. }) {
                 break;
             }
-            if interrupt::pause(self.left(self.patience.pause)) || self.left(self.patience.login).is_zero() {
+            // Without the time for one more attempt, what was seen so far counts.
+            let pause = self.patience.pause;
+            if self.left(pause) < pause || interrupt::pause(pause) || self.left(self.patience.login).is_zero() {
                 break;
             }
             answer = self.once(probe);
         }
-        if let Answer::Unreachable { reason } = &answer {
+        // Whoever was not waited for may answer the next question.
+        if let Answer::Unreachable { reason } = &answer
+            && !self.left(self.patience.login).is_zero()
+        {
             *down = Some(reason.clone());
         }
         answer

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::name::{GuestPath, OptionPath};
-use crate::probe::{HttpUrl, JsonPath, Place, Rate, SigningScheme, Suite};
+use crate::probe::{HttpUrl, JsonPath, Place, Rate, Scheme, SigningScheme, Suite};
 /// What the running machine is held against. Each value names the option that asked for it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Expect {
@@ -114,6 +114,9 @@ pub struct Https {
     pub headers: BTreeMap<String, String>,
     /// Content-Security-Policy that each answer has, perhaps beside others; empty: none is asked for.
     pub csp: String,
+    /// Whether HTTP/2 is spoken.
+    #[serde(default)]
+    pub http2: bool,
     /// Status of the answer to a GET request, by path.
     pub pages: BTreeMap<String, u16>,
     /// Requests that one address may send.
@@ -136,6 +139,9 @@ impl Https {
 pub struct Webhook {
     /// The secret that they are signed with, by name.
     pub secret: String,
+    /// The signatures that count.
+    #[serde(default)]
+    pub schemes: BTreeSet<Scheme>,
     /// How to sign one; nothing: its senders send the secret itself, which a check does not do.
     pub scheme: Option<SigningScheme>,
     /// The largest body, in bytes.

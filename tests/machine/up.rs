@@ -302,6 +302,8 @@ fn select(lab: &Lab) {
     let (status, report) = lab.check(&["minimal", "--only", "security.write./etc"]);
     assert_eq!(status, Some(0));
     assert_eq!(checks(&report).iter().map(|check| text(&check["id"])).collect::<Vec<_>>(), ["security.write./etc"]);
+    let told = lab.rave(&["check", "minimal", "--only", "services.system"]);
+    assert!(told.status == Some(0) && told.stderr.contains("services: 1 healthy"), "{told:?}");
     for wrong in [["--stage", "moon"], ["--only", "security.moon"]] {
         let ended = lab.rave(&[&["check", "minimal"], &wrong[..]].concat());
         assert!(ended.status == Some(1) && ended.stderr.contains("moon"), "{ended:?}");

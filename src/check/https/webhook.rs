@@ -1,21 +1,10 @@
 //! Where a site takes signed events in.
 
 use super::{site, status};
-use crate::check::table::{Check, Finding, Subject};
+use crate::check::table::{Check, Finding, Subject, list};
 use crate::check::{Target, Verdict};
 use crate::probe::{Answer, Delivered, Probe, Request, SigningScheme};
 use crate::system::{Https, Webhook};
-
-/// Signatures by every scheme that a sender without the secret may make up.
-const FORGED_HEADERS: [(&str, &str); 7] = [
-    ("webhook-id", "rave-check-forged"),
-    ("webhook-signature", "v1,AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="),
-    ("webhook-timestamp", "1700000000"),
-    ("x-github-delivery", "rave-check-forged"),
-    ("x-github-event", "rave.check"),
-    ("x-gitlab-token", "rave-check-forged"),
-    ("x-hub-signature-256", "sha256=0000000000000000000000000000000000000000000000000000000000000000"),
-];
 
 pub const METHOD: Check = Check {
     id: "https.webhook.method",
@@ -33,14 +22,22 @@ pub const UNSIGNED: Check = Check {
     judge: |_, _, answers| status(answers, 401, "POST without a signature"),
 };
 
+/// By each scheme that counts; see [`Probe::Forge`].
 pub const FORGED: Check = Check {
     id: "https.webhook.forged",
     about: "an event with a wrong signature is refused",
     unreachable: Verdict::Skipped,
     ask: |target| {
-        subjects(target, |site, path, _| Some(request(site, Request::post(site.name(), path).with(FORGED_HEADERS))))
+        subjects(target, |site, path, webhook| {
+            (!webhook.schemes.is_empty()).then(|| Probe::Forge {
+                port: site.port,
+                name: site.name().to_owned(),
+                path: path.to_owned(),
+                schemes: webhook.schemes.clone(),
+            })
+        })
     },
-    judge: |_, _, answers| status(answers, 401, "POST with a wrong signature"),
+    judge: judge_forged,
 };
 
 pub const LARGE: Check = Check {
@@ -115,6 +112,20 @@ fn deliver(site: &Https, path: &str, webhook: &Webhook) -> Option<Probe> {
         secret: webhook.secret.clone(),
         scheme: webhook.scheme?,
     })
+}
+
+fn judge_forged(target: &Target, subject: &str, answers: &[&Answer]) -> Finding {
+    let Some(webhook) = webhook(target, subject) else { return Finding::misfit() };
+    let expected = format!("{} with a wrong signature: status 401", list(webhook.schemes.iter().map(|s| s.name())));
+    match answers {
+        [Answer::Forged { statuses }] => {
+            let refused = webhook.schemes.iter().all(|scheme| statuses.get(scheme) == Some(&401));
+            let told = statuses.iter().map(|(scheme, status)| format!("{scheme}: status {status}"));
+            Finding::hold(refused, expected, list(told))
+        }
+        [Answer::Silence { reason }] => Finding::new(Verdict::Unhealthy, expected, reason),
+        _ => Finding::misfit(),
+    }
 }
 
 fn judge(answers: &[&Answer], wanted: u16, what: &str, read: fn(&Delivered) -> Option<u16>) -> Finding {

@@ -117,6 +117,7 @@ pub const PAIRS: &[Pair] = &[
     ("ssh.algorithms.ciphers", Unhealthy, spoil!(Answer::SshOffer(o) => o.ciphers_in.push("aes128-cbc".to_owned()))),
     ("ssh.algorithms.ciphers", Unhealthy, spoil!(Answer::SshOffer(o) => o.ciphers_out.clear())),
     ("ssh.algorithms.macs", Unhealthy, spoil!(Answer::SshOffer(o) => o.macs_out.push("hmac-md5".to_owned()))),
+    ("ssh.nftables.ssh", Unhealthy, |world| module(world, "ssh", |ended| ended.code = Some(1))),
     ("https.nftables.https", Unhealthy, |world| module(world, "https", |ended| ended.code = Some(1))),
     ("services.system", Unhealthy, spoil!(Answer::SystemState { state, .. } => *state = "degraded".to_owned())),
     ("services.system", Unhealthy, spoil!(Answer::SystemState { state, .. } => state.clear())),
@@ -271,7 +272,8 @@ pub const PAIRS: &[Pair] = &[
     ),
     ("security.cmdline", Unhealthy, spoil!(Answer::CommandLine { line } => line.push_str(" lockdown=none"))),
     ("security.cmdline", Unhealthy, spoil!(Answer::CommandLine { line } => line.push_str(" roothash=00"))),
-    ("security.cmdline", Warning, spoil!(Answer::CommandLine { line } => line.push_str(" quiet"))),
+    ("security.cmdline", Unhealthy, spoil!(Answer::CommandLine { line } => line.push_str(" quiet"))),
+    ("security.cmdline", Unhealthy, spoil!(Answer::CommandLine { line } => line.push_str(" systemd.debug_shell"))),
     (
         "security.sandbox.ssh.service",
         Unhealthy,

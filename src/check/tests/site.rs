@@ -20,13 +20,19 @@ fn texts<const N: usize>(pairs: [(&str, &str); N]) -> BTreeMap<String, String> {
 }
 
 pub fn sites() -> BTreeMap<String, Https> {
-    let webhook = Webhook { secret: "webhook-secret".to_owned(), scheme: Some(SigningScheme::Standard), body: 1 << 20 };
+    let webhook = Webhook {
+        secret: "webhook-secret".to_owned(),
+        schemes: [Scheme::Github, Scheme::Standard].into(),
+        scheme: Some(SigningScheme::Standard),
+        body: 1 << 20,
+    };
     let site = Https {
         port: 3002,
         hosts: ["web.example", "127.0.0.1", "*.web.example"].map(str::to_owned).into(),
         certificate: "/run/secrets/tls-certificate-web".parse().unwrap(),
         headers: texts([("x-frame-options", "DENY"), ("server", "nginx"), ("x-powered-by", "")]),
         csp: CSP.to_owned(),
+        http2: true,
         pages: [("/".to_owned(), 200), ("/ready".to_owned(), 200), ("/metrics".to_owned(), 404)].into(),
         rate: Some(Rate { requests: 100, burst: 50 }),
         webhooks: [("/webhook".to_owned(), webhook)].into(),
@@ -43,15 +49,21 @@ pub fn answer(probe: &Probe) -> Option<Answer> {
             version: "TLSv1_3".to_owned(),
             cipher: "TLS13_AES_256_GCM_SHA384".to_owned(),
             group: "X25519".to_owned(),
+            protocol: "h2".to_owned(),
             chain,
         }),
         Probe::TlsOlder { .. } => Answer::TlsRefusal { refused: true, said: "TLS alert ProtocolVersion".to_owned() },
-        Probe::PlainHttp { .. } => Answer::Http(HttpReply { status: 400, ..HttpReply::default() }),
+        Probe::PlainHttp { .. } => {
+            Answer::Http(HttpReply { status: 400, body: "<html>400 no</html>".to_owned(), ..HttpReply::default() })
+        }
         Probe::Https { request, .. } => Answer::Http(reply(request)),
         Probe::Slow { .. } => Answer::Held { ms: 10_040, ended: true },
         Probe::Burst { .. } => Answer::Burst(Burst { served: 43, ms: 900, limited: true }),
         Probe::Certificate { .. } => Answer::Certificate { chain },
         Probe::Deliver { .. } => Answer::Delivered(Delivered { new: 202, again: 200, stale: Some(401) }),
+        Probe::Forge { schemes, .. } => {
+            Answer::Forged { statuses: schemes.iter().map(|scheme| (*scheme, 401)).collect() }
+        }
         _ => return None,
     })
 }
@@ -73,7 +85,16 @@ fn reply(request: &Request) -> HttpReply {
     };
     let csp = format!("default-src 'none', {CSP}");
     let headers = texts([("x-frame-options", "DENY"), ("server", "nginx"), ("content-security-policy", &csp)]);
-    HttpReply { status, headers, ..HttpReply::default() }
+    HttpReply { status, headers, body: format!("{status} of {}", request.path), truncated: false }
+}
+
+/// Changes the answer without TLS.
+fn plain(world: &mut World, change: fn(&mut HttpReply)) {
+    for (probe, answer) in world {
+        if let (Probe::PlainHttp { .. }, Answer::Http(reply)) = (probe, answer) {
+            change(reply);
+        }
+    }
 }
 
 /// Changes the answer to the one request that `is` it.
@@ -89,6 +110,14 @@ fn asked(world: &mut World, is: fn(&Request) -> bool, change: fn(&mut HttpReply)
 
 fn heard(world: &mut World, mut change: impl FnMut(&mut Answer)) {
     world.values_mut().for_each(&mut change);
+}
+
+fn protocol(world: &mut World, to: &str) {
+    heard(world, |answer| {
+        if let Answer::Tls(report) = answer {
+            report.protocol = to.to_owned();
+        }
+    });
 }
 
 /// The server shows a certificate, and was given it.
@@ -113,6 +142,16 @@ fn delivered(world: &mut World, change: fn(&mut Delivered)) {
     heard(world, |answer| {
         if let Answer::Delivered(delivered) = answer {
             change(delivered);
+        }
+    });
+}
+
+/// What is forged by a scheme is answered with that status, or was not sent.
+fn forged(world: &mut World, scheme: Scheme, status: Option<u16>) {
+    heard(world, |answer| {
+        if let Answer::Forged { statuses } = answer {
+            statuses.retain(|other, _| *other != scheme);
+            statuses.extend(status.map(|status| (scheme, status)));
         }
     });
 }
@@ -153,6 +192,8 @@ pub const PAIRS: &[Pair] = &[
             }
         });
     }),
+    ("https.http2.web", Unhealthy, |world| protocol(world, "http/1.1")),
+    ("https.http2.web", Unhealthy, |world| protocol(world, "")),
     ("https.certificate.chain.web", Unhealthy, |world| certified(world, STRANGER)),
     ("https.certificate.chain.web", Unhealthy, |world| {
         // Nothing that the certificate could be held against.
@@ -200,13 +241,10 @@ pub const PAIRS: &[Pair] = &[
             drop(r.headers.insert("content-security-policy".to_owned(), "default-src *".to_owned()))
         });
     }),
-    ("https.plain-http.web", Unhealthy, |world| {
-        for (probe, answer) in world {
-            if let (Probe::PlainHttp { .. }, Answer::Http(reply)) = (probe, answer) {
-                reply.status = 200;
-            }
-        }
-    }),
+    ("https.plain-http.web", Unhealthy, |world| plain(world, |r| r.status = 200)),
+    ("https.plain-http.web", Unhealthy, |world| plain(world, |r| r.body = "200 of /".to_owned())),
+    ("https.plain-http.web", Unhealthy, |world| plain(world, |r| r.body = "x".repeat(513))),
+    ("https.plain-http.web", Unhealthy, |world| plain(world, |r| r.truncated = true)),
     ("https.unknown-host.web", Unhealthy, |world| {
         asked(world, |r| r.headers.contains_key("host"), |r| r.status = 200);
     }),
@@ -225,9 +263,9 @@ pub const PAIRS: &[Pair] = &[
     ("https.webhook.unsigned.web/webhook", Unhealthy, |world| {
         asked(world, |r| *r == Request::post("web.example", "/webhook"), |r| r.status = 202);
     }),
-    ("https.webhook.forged.web/webhook", Unhealthy, |world| {
-        asked(world, |r| r.headers.contains_key("webhook-signature"), |r| r.status = 202);
-    }),
+    ("https.webhook.forged.web/webhook", Unhealthy, |world| forged(world, Scheme::Github, Some(202))),
+    ("https.webhook.forged.web/webhook", Unhealthy, |world| forged(world, Scheme::Standard, Some(202))),
+    ("https.webhook.forged.web/webhook", Unhealthy, |world| forged(world, Scheme::Standard, None)),
     ("https.webhook.large.web/webhook", Unhealthy, |world| asked(world, |r| r.blanks > 0, |r| r.status = 401)),
     ("https.webhook.signed.web/webhook", Unhealthy, |world| delivered(world, |d| d.new = 503)),
     ("https.webhook.repeated.web/webhook", Unhealthy, |world| delivered(world, |d| d.again = 202)),

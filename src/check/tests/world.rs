@@ -69,7 +69,7 @@ pub fn target() -> Target {
         stages: set(&["https", "monitoring"]),
     };
     // The id of a module's probe names one probe.
-    let commands = expect.probes.into_iter().filter(|p| p.stage != "ssh").map(unique);
+    let commands = expect.probes.into_iter().map(unique);
     let expect = Expect { probes: commands.chain(service_probes()).collect(), ..expect };
     Target {
         image: "minimal".parse().unwrap(),

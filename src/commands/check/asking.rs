@@ -103,9 +103,7 @@ impl Subject<'_> {
     ///
     /// `peer` is who scans it.
     pub fn outside(&self, limits: Limits, until: Instant, peer: Option<Peered>) -> Result<Outsider> {
-        let usual = Patience::default();
-        let most = |time: Duration| limits.each.map_or(time, |each| each.min(time));
-        let patience = Patience { offer: most(usual.offer), login: most(usual.login), ..usual };
+        let patience = Patience { whole: limits.each, ..Patience::default() };
         let sites = self.manifest.expect.https.values().map(|site| site.port);
         let (outside, has_key) = match &self.inside {
             Inside::Ssh(remote) => remote.outside(patience, sites.collect())?,

@@ -25,9 +25,8 @@ pub fn show(context: &Context, report: &Report) {
         ]
     });
     context.ui.table(&["STAGE", "VERDICT", "CHECKS"], &stages.collect::<Vec<_>>());
-    let left_out = check::left_out(report);
-    if !left_out.is_empty() {
-        context.ui.print(format!("\nleft out on request: {}", some_of(&left_out)));
+    for (reason, ids) in check::left_out(report) {
+        context.ui.print(format!("\nnot judged ({reason}): {}", some_of(&ids)));
     }
     for group in groups(check::trouble_rows(report)) {
         let Some(first) = group.first() else { continue };

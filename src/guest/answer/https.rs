@@ -1,6 +1,7 @@
 //! The machine's side of what is checked over HTTPS: which certificate a service was given, and events that only who
 //! holds the secret can sign.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -12,9 +13,9 @@ use rustls::pki_types::pem::PemObject as _;
 use super::{Machine, Trouble};
 use crate::client::{Offer, Session, Talk, told};
 use crate::disk;
-use crate::guest::webhook::{CHECK, sign};
+use crate::guest::webhook::{CHECK, forge, sign};
 use crate::name::GuestPath;
-use crate::probe::{Answer, Delivered, Request, SigningScheme};
+use crate::probe::{Answer, Delivered, Request, Scheme, SigningScheme};
 use crate::secrets::Secret;
 
 /// The longest file of certificates, in bytes, and how many of them are told.
@@ -52,12 +53,11 @@ pub fn deliver(
     let path: GuestPath = format!("/run/secrets/{secret}").parse().map_err(|error| format!("{error}"))?;
     let path = machine.inside(&path);
     let secret = disk::context("read", &path, Secret::read(disk::open(&path)?, SECRET))?;
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_err(|_| "the clock is before 1970".to_owned())?;
+    let (now, body) = (now()?, body());
     let signed = |id: &str, time: u64| -> Result<Request, Trouble> {
-        let body = format!("{{\"type\":\"{CHECK}\"}}");
         let headers =
             sign(&secret, scheme, id, time, &body).map_err(|error| format!("the secret is no key: {error}"))?;
-        Ok(Request { body, ..request.clone() }.with(headers))
+        Ok(Request { body: body.clone(), ..request.clone() }.with(headers))
     };
     let id = format!("rave-check-{}", now.as_nanos());
     let new = signed(&id, now.as_secs())?;
@@ -69,9 +69,41 @@ pub fn deliver(
     Ok(send(port, &new, stale.as_ref(), time).map_or_else(|reason| Answer::Silence { reason }, Answer::Delivered))
 }
 
-fn send(port: u16, new: &Request, stale: Option<&Request>, time: Duration) -> Result<Delivered, String> {
+/// Signs an event with a made-up secret and delivers it, once by each scheme alone: of several the dispatcher would look
+/// at the first only.
+pub fn forged(machine: &Machine, port: u16, request: &Request, schemes: &BTreeSet<Scheme>) -> Result<Answer, Trouble> {
+    let (now, body) = (now()?, body());
+    let id = format!("rave-check-forged-{}", now.as_nanos());
+    let mut requests = Vec::new();
+    for scheme in schemes {
+        let headers =
+            forge(*scheme, &id, now.as_secs(), &body).map_err(|error| format!("nothing can be forged: {error}"))?;
+        requests.push((*scheme, Request { body: body.clone(), ..request.clone() }.with(headers)));
+    }
+    let time = machine.within(TIME);
+    let ask = || -> Result<BTreeMap<Scheme, u16>, String> {
+        let mut session = session(port, &request.host, time)?;
+        requests.iter().map(|(scheme, request)| Ok((*scheme, session.ask(request)?.status))).collect()
+    };
+    Ok(ask().map_or_else(|reason| Answer::Silence { reason }, |statuses| Answer::Forged { statuses }))
+}
+
+fn now() -> Result<Duration, Trouble> {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_err(|_| "the clock is before 1970".to_owned().into())
+}
+
+/// An event that no handler takes in that does not name its type.
+fn body() -> String {
+    format!("{{\"type\":\"{CHECK}\"}}")
+}
+
+fn session(port: u16, host: &str, time: Duration) -> Result<Session, String> {
     let talk = Talk::tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, port)), time).map_err(told)?;
-    let mut session = Session::start(talk, &new.host, Offer::All).map_err(|error| error.to_string())?;
+    Session::start(talk, host, Offer::All).map_err(|error| error.to_string())
+}
+
+fn send(port: u16, new: &Request, stale: Option<&Request>, time: Duration) -> Result<Delivered, String> {
+    let mut session = session(port, &new.host, time)?;
     let mut status = |request| session.ask(request).map(|reply| reply.status);
     Ok(Delivered { new: status(new)?, again: status(new)?, stale: stale.map(&mut status).transpose()? })
 }

@@ -48,6 +48,32 @@ fn events_are_signed_and_delivered_twice_and_once_stale() {
 }
 
 #[test]
+fn events_are_forged_by_each_scheme_alone_and_now() {
+    let root = tempfile::tempdir().unwrap();
+    let now = SystemTime::now();
+    let (authority, key) = (generate::authority("test", now).unwrap(), generate::tls_key().unwrap());
+    let chain = generate::server_certificate(&["web.example".to_owned()], &key, &authority, now).unwrap();
+    let config = fixture::config(&chain, key.expose_text().unwrap(), "web.example", &[&TLS13]);
+    let mut statuses = [401, 202].into_iter();
+    let (port, serving) = fixture::serve(config, 1, move |_| {
+        format!("HTTP/1.1 {} x\r\nContent-Length: 2\r\n\r\nno", statuses.next().unwrap())
+    });
+    let request = Request::post("web.example", "/webhook");
+    let schemes = [Scheme::Gitlab, Scheme::Standard].into();
+    let answer = forged(&machine(root.path()), port, &request, &schemes).unwrap();
+    assert_eq!(answer, Answer::Forged { statuses: [(Scheme::Gitlab, 401), (Scheme::Standard, 202)].into() });
+    let heard = serving.join().unwrap();
+    let of = |header: &str| heard.iter().map(|request| request.contains(header)).collect::<Vec<_>>();
+    assert_eq!((of("x-gitlab-token: "), of("webhook-signature: v1,")), (vec![true, false], vec![false, true]));
+    assert_eq!(of("x-hub-signature-256"), [false, false]);
+    let time = heard[1].lines().find_map(|line| line.strip_prefix("webhook-timestamp: ")).unwrap();
+    let then = UNIX_EPOCH + Duration::from_secs(time.parse().unwrap());
+    assert!(then.elapsed().unwrap() < Duration::from_secs(60), "{time}");
+    let closed = forged(&machine(root.path()), 1, &request, &schemes).unwrap();
+    assert!(matches!(closed, Answer::Silence { reason } if reason.contains("refused")));
+}
+
+#[test]
 fn certificates_are_told_and_keys_are_not() {
     let root = tempfile::tempdir().unwrap();
     let authority = generate::authority("test", SystemTime::now()).unwrap();

@@ -8,8 +8,9 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::retry::Backoff;
-use super::signature::{Key, KeyError, Scheme};
+use super::signature::{Key, KeyError};
 use crate::disk;
+use crate::probe::Scheme;
 use crate::secrets::Secret;
 
 /// The largest configuration and the largest secret, in bytes.

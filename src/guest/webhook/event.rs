@@ -7,7 +7,8 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::rejection::Rejection;
-use super::signature::{Clock, Key, Scheme, one, verify};
+use super::signature::{Clock, Key, one, verify};
+use crate::probe::Scheme;
 
 /// The longest id of a delivery, and name of a type, in bytes.
 const LONGEST: usize = 200;

@@ -42,7 +42,7 @@ use journal::Journal;
 use metrics::Metrics;
 
 pub use route::CHECK;
-pub use signature::sign;
+pub use signature::{forge, sign};
 pub use statements::{Id, Letter};
 
 /// Why the dispatcher does not work.

@@ -5,33 +5,22 @@ use axum::http::HeaderMap;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit as _, Mac as _};
-use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 use subtle::{Choice, ConstantTimeEq as _};
 
 use super::rejection::Rejection;
 use super::route::CHECK;
-use crate::probe::SigningScheme;
+use crate::probe::{Scheme, SigningScheme};
 use crate::secrets::Secret;
 
 /// The shortest key, in bytes.
 const SHORTEST: usize = 16;
 /// How the text of a key begins that is base64 (Standard Webhooks, "Signature scheme").
 const ENCODED: &str = "whsec_";
+/// The secret of whoever has none.
+const FORGERS: &str = "rave-check-has-no-secret";
 /// Signatures of one request that are looked at; a sender that changes its key has two.
 const SIGNATURES: usize = 8;
-
-/// A way to sign.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Scheme {
-    /// HMAC-SHA256 of the body, hexadecimal.
-    Github,
-    /// The secret itself.
-    Gitlab,
-    /// HMAC-SHA256 of id, time and body, base64.
-    Standard,
-}
 
 impl Scheme {
     /// The header that says that a request is signed so.
@@ -141,6 +130,23 @@ pub fn sign(
             ]
         }
     })
+}
+
+/// The headers of an event that somebody without the secret has signed, with its id and type.
+///
+/// # Errors
+/// None in practice: the made-up secret is a key.
+pub fn forge(scheme: Scheme, id: &str, time: u64, body: &str) -> Result<Vec<(&'static str, String)>, KeyError> {
+    let secret = Secret::from(FORGERS);
+    match scheme {
+        Scheme::Github => sign(&secret, SigningScheme::Github, id, time, body),
+        Scheme::Standard => sign(&secret, SigningScheme::Standard, id, time, body),
+        Scheme::Gitlab => Ok(vec![
+            (Scheme::Gitlab.header(), FORGERS.to_owned()),
+            ("idempotency-key", id.to_owned()),
+            ("x-gitlab-event", CHECK.to_owned()),
+        ]),
+    }
 }
 
 /// The value of a header that may come once.

@@ -198,3 +198,14 @@ fn what_is_signed_here_is_good_with_its_key_and_time_only() {
     }
     assert_eq!(super::sign(&Secret::from("short"), SigningScheme::Github, "", 0, "").unwrap_err(), KeyError::Short);
 }
+
+#[test]
+fn what_is_forged_here_is_refused_for_its_key_alone() {
+    for scheme in Scheme::ALL {
+        let made = forge(scheme, "rave-check-1", 1000, "{}").unwrap();
+        let made = headers(&made.iter().map(|(name, value)| (*name, value.as_str())).collect::<Vec<_>>());
+        let ask = |key: Key| verify(&made, b"{}", &[scheme], &[key], at(1000));
+        assert_eq!(ask(key("a secret of some length")), Err(Rejection::Forged), "{scheme}");
+        assert_eq!(ask(key(FORGERS)), Ok(scheme), "{scheme}");
+    }
+}

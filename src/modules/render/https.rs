@@ -6,7 +6,7 @@ use crate::modules::fields;
 use crate::modules::scalars::Scalar;
 use crate::modules::value::{Quantity, Value};
 use crate::modules::yaml::{Key, Node, Style};
-use crate::probe::{Rate, SigningScheme};
+use crate::probe::{Rate, Scheme, SigningScheme};
 use crate::system::{Https, Webhook};
 
 use super::secrets::{Needed, is_host};
@@ -25,6 +25,7 @@ impl Render<'_> {
         let rate = self.number(node, "rate", 1).zip(self.number(node, "burst", 0));
         let csp = node.get("csp").and_then(|node| fields::text(node, "`csp`", &mut self.errors)).unwrap_or_default();
         let headers = self.headers(node);
+        let http2 = node.get("http2").and_then(|node| fields::flag(node, "`http2`", &mut self.errors)).unwrap_or(false);
         let pages = self.pages(node);
         let webhooks = self.webhooks(node, &key.text);
         let (Some(port), Some(certificate)) = (self.number(node, "port", 1), certificate) else { return };
@@ -34,6 +35,7 @@ impl Render<'_> {
             certificate,
             headers,
             csp,
+            http2,
             pages,
             rate: rate.map(|(requests, burst)| Rate { requests, burst }),
             webhooks,
@@ -113,7 +115,8 @@ impl Render<'_> {
                 (false, true) => Some(SigningScheme::Github),
                 (false, false) => None,
             };
-            webhooks.insert(path.text.clone(), Webhook { secret, scheme, body: amount });
+            let schemes = Scheme::ALL.into_iter().filter(|scheme| has(scheme.name())).collect();
+            webhooks.insert(path.text.clone(), Webhook { secret, schemes, scheme, body: amount });
         }
         webhooks
     }

@@ -49,7 +49,7 @@ fn a_site_is_expected_as_its_module_says() {
         "--- modules/a.yaml\ndescription: A.\noptions: { sites: { type: map, of: { type: submodule, options: { port: { type: port }, hook: { type: bool, default: false } } }, default: {} } }\n\
          secrets: { hook-secret: { kind: token } }\n\
          https:\n  '{{ key }}':\n    each: '{{ sites }}'\n    port: '{{ value.port }}'\n    hosts: [a.example, '*.b.example', '::1']\n    \
-         certificate: '/run/secrets/tls-{{ key }}'\n    headers: { X-Frame-Options: DENY, Server: '' }\n    csp: \"default-src 'self'\"\n    \
+         certificate: '/run/secrets/tls-{{ key }}'\n    headers: { X-Frame-Options: DENY, Server: '' }\n    csp: \"default-src 'self'\"\n    http2: '{{ value.hook }}'\n    \
          pages: { /: 200, '/a?b': 404 }\n    rate: 100\n    burst: 50\n    \
          webhooks: \"{{ {'/hook': {'secret': 'hook-secret', 'schemes': ['gitlab', 'github'], 'body': '1M'}} if value.hook else {} }}\"\n\
          --- images/x.yaml\nname: x\nversion: 1.0\nimports: [a]\nconfig: { a.sites: { web: { port: 443, hook: true }, plain: { port: 8443 } } }\n",
@@ -68,7 +68,9 @@ fn a_site_is_expected_as_its_module_says() {
     let hook = &site.webhooks["/hook"];
     assert_eq!((hook.secret.as_str(), hook.body), ("hook-secret", 1 << 20));
     assert_eq!(hook.scheme, Some(crate::probe::SigningScheme::Github));
+    assert_eq!(hook.schemes, [crate::probe::Scheme::Github, crate::probe::Scheme::Gitlab].into());
     assert!(sites["plain"].webhooks.is_empty());
+    assert!(site.http2 && !sites["plain"].http2);
 }
 
 #[test]

@@ -87,7 +87,7 @@ fn session(place: Place, name: &str, offer: Offer) -> Result<Session, HandshakeE
 }
 
 fn tls(place: Place, name: &str) -> Answer {
-    match session(place, name, Offer::All) {
+    match session(place, name, Offer::Http2) {
         Ok(session) => Answer::Tls(session.report()),
         Err(error @ HandshakeError::Connection(_)) => unreachable(error),
         Err(error) => Answer::Silence { reason: error.to_string() },

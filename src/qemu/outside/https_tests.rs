@@ -91,6 +91,20 @@ fn what_is_agreed_on_is_told_and_older_versions_are_tried() {
 }
 
 #[test]
+fn what_is_spoken_on_top_is_what_the_server_takes_of_what_is_offered() {
+    for (taken, told) in [(&["h2", "http/1.1"][..], "h2"), (&["http/1.1"], "http/1.1"), (&[], "")] {
+        let mut config = (*config(&[&TLS13], false)).clone();
+        config.alpn_protocols = taken.iter().map(|name| name.as_bytes().to_vec()).collect();
+        let (port, serving) = fixture::serve(Arc::new(config), 2, |_| ok("hello"));
+        let Answer::Tls(report) = only(port, tls()) else { panic!() };
+        assert_eq!(report.protocol, told);
+        // Whoever asks for a page offers nothing, and is answered in HTTP/1.1.
+        assert!(matches!(only(port, page(Request::get(NAME, "/"))), Answer::Http(HttpReply { status: 200, .. })));
+        serving.join().unwrap();
+    }
+}
+
+#[test]
 fn a_server_that_does_not_hold_its_key_is_none() {
     let (port, serving) = fixture::serve(config(&[&TLS13], true), 2, |_| ok(""));
     let answer = only(port, tls());

@@ -2,8 +2,13 @@ use super::*;
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Child, ExitStatus, Stdio};
 
-const HASTY: Patience =
-    Patience { attempts: 1, pause: Duration::ZERO, offer: Duration::from_secs(20), login: Duration::from_secs(60) };
+const HASTY: Patience = Patience {
+    attempts: 1,
+    pause: Duration::ZERO,
+    offer: Duration::from_secs(20),
+    login: Duration::from_secs(60),
+    whole: None,
+};
 
 fn ended(code: Option<i32>) -> Bounded {
     let status = code.map(|code| ExitStatus::from_raw(code << 8));
@@ -23,6 +28,29 @@ fn after_the_deadline_nothing_is_tried_and_nothing_is_said_to_be_out_of_reach() 
     assert!(begin.elapsed() < Duration::from_secs(10));
     let late = Answer::unavailable("the deadline has passed");
     assert_eq!(answers.into_iter().map(|answered| answered.answer).collect::<Vec<_>>(), [late.clone(), late]);
+}
+
+#[test]
+fn all_attempts_at_one_probe_share_its_time() {
+    let key = tempfile::NamedTempFile::new().unwrap();
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = silent.local_addr().unwrap().port();
+    let patience = Patience { whole: Some(Duration::from_millis(300)), ..Patience::default() };
+    let ask = |port| {
+        let outside = Outside::new("127.0.0.1", port, key.path(), Tool::new("false"), patience).unwrap();
+        let begin = Instant::now();
+        let answers = outside.answer(&[Probe::SshOffer, Probe::SshOffer, Probe::HostClock]);
+        assert!(begin.elapsed() < Duration::from_secs(10));
+        answers.into_iter().map(|answered| answered.answer).collect::<Vec<_>>()
+    };
+    // Each has its own time, and the one after them, too.
+    let late = Answer::unavailable("the deadline has passed");
+    let answers = ask(port);
+    assert_eq!(answers[..2], [late.clone(), late]);
+    assert!(matches!(answers[2], Answer::Clock { .. }), "{answers:?}");
+    // Who refuses at once is out of reach, although there is no time to ask once more.
+    drop(silent);
+    assert!(ask(port)[..2].iter().all(|answer| matches!(answer, Answer::Unreachable { .. })));
 }
 
 #[test]
