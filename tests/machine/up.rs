@@ -15,7 +15,7 @@ use crate::processes;
 /// Stages that the minimal image has nothing for.
 const IDLE: [&str; 2] = ["https", "monitoring"];
 
-pub const FAULTS: [Fault; 15] = [
+pub const FAULTS: [Fault; 16] = [
     Fault {
         breaks: "nft list table inet rave > /run/rave.nft; nft delete table inet rave",
         mends: "nft -f /run/rave.nft",
