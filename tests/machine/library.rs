@@ -241,6 +241,16 @@ fn keeps(lab: &Lab) {
     assert_eq!(by_password(IMAGE), "42");
     assert!(by_password("wrong").contains("password authentication failed"));
 
+    println!("a base backup is whole");
+    let base = "/usr/lib/postgresql/17/bin/pg_basebackup -h /run/postgresql -U postgres --wal-method=fetch --format=tar --pgdata=-";
+    assert_eq!(
+        lab.root(
+            IMAGE,
+            &format!("{base} > /var/base.tar; grep -ac 'START WAL LOCATION' /var/base.tar; rm /var/base.tar")
+        ),
+        "1"
+    );
+
     println!("what is archived already, and not known to be, does not stop the archive");
     let counted = || as_postgres("select archived_count from pg_stat_archiver").parse::<u64>().unwrap();
     as_postgres("create table archived as select 1 as x; select pg_switch_wal()");

@@ -360,8 +360,33 @@ fn backup(scene: &Scene) {
     scene.root(
         "mount -t tmpfs -o size=4k,mode=0700,uid=951 none /var/backups/postgresql; \
          if systemctl start postgresql-backup.service; then exit 1; fi; umount /var/backups/postgresql; \
-         grep -q '} 1' /var/lib/node-exporter/backup-postgresql.prom; systemctl reset-failed; \
+         grep -q 'failed{.*} 1$' /var/lib/node-exporter/backup-postgresql.prom; systemctl reset-failed; \
          systemctl start postgresql-backup.service",
+    );
+
+    println!("one that is killed tells, too, and leaves nothing behind");
+    let psql = "/usr/lib/postgresql/17/bin/psql -h /run/postgresql -U postgres -d webhook -XAtqc";
+    let held = "from pg_locks where granted and mode = $$AccessExclusiveLock$$";
+    scene.root(&format!(
+        "cd /var/backups/postgresql; \
+         systemd-run -q --unit=holds {psql} 'begin; lock table webhook.event; select pg_sleep(600)'; \
+         until {psql} 'select 1 {held}' | grep -q 1; do sleep 0.2; done; \
+         systemctl start --no-block postgresql-backup.service; until test -s .new.sql; do sleep 0.2; done; \
+         systemctl kill --signal=KILL postgresql-backup.service; \
+         until systemctl is-failed -q postgresql-backup.service; do sleep 0.2; done; \
+         {psql} 'select pg_terminate_backend(pid) {held}'; while systemctl is-active -q holds.service; do sleep 0.2; done; \
+         grep -q 'failed.* 1$' /var/lib/node-exporter/backup-postgresql.prom; test ! -e .new.sql; systemctl reset-failed"
+    ));
+
+    println!("on a full disk what was known of backups stays, and the dump has failed");
+    scene.root(
+        r#"cd /var/lib/node-exporter; cp backup-postgresql.prom /run/before.prom;
+         mount -t tmpfs -o size=4k,mode=0775,gid=956 none /var/lib/node-exporter;
+         cp /run/before.prom /var/lib/node-exporter/backup-postgresql.prom;
+         if systemctl start postgresql-backup.service; then exit 1; fi;
+         test "$(cat /run/before.prom)" = "$(cat /var/lib/node-exporter/backup-postgresql.prom)";
+         cd /; umount /var/lib/node-exporter; systemctl reset-failed; systemctl start postgresql-backup.service;
+         grep -q 'failed{.*} 0$' /var/lib/node-exporter/backup-postgresql.prom"#,
     );
 
     println!("what cannot be archived is counted, for the alert");
