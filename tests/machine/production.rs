@@ -421,6 +421,11 @@ fn load(scene: &Scene, site: &Site) {
     // A server may close a connection at the moment in which a client uses it again.
     let others = statuses.len() - count(200) - count(429);
     assert!(count(200) > 0 && count(429) > 0 && others * 100 <= statuses.len(), "{others} others");
+    for (path, refused) in [("/webhook", 405), ("/metrics", 404)] {
+        let statuses = site.flood(path, 200, 24);
+        let count = |status: u16| statuses.iter().filter(|&&other| other == status).count();
+        assert!(count(429) > 0 && count(429) + count(refused) + 2 >= statuses.len(), "{path}: {statuses:?}");
+    }
     let under = scene.available();
     assert!(under >= 0.25, "{under}");
     assert_eq!(scene.root("systemctl list-units --failed --plain --no-legend"), "");
@@ -435,7 +440,7 @@ pub const UNMEASURED: [Fault; 1] = [Fault {
 
 fn unmeasured(scene: &Scene) {
     println!("an exporter that is gone is seen");
-    scene.lab.broken(&["production", "--only", "monitoring.node-exporter"], &UNMEASURED);
+    scene.lab.broken(&["production", "--only", UNMEASURED[0].seen_by[0]], &UNMEASURED);
     scene.root(UNMEASURED[0].mends);
     // With a tenth of a processor it may take longer to start than a check waits.
     let healthy = || scene.lab.check(&["production", "--only", "monitoring.node-exporter"]).0 == Some(0);
@@ -472,6 +477,7 @@ pub const GONE: [Fault; 6] = [
         seen_by: &[
             "monitoring.dashboards.data",
             "monitoring.dashboards.project-health",
+            "monitoring.node-exporter.fresh",
             "monitoring.prometheus.configuration",
             "monitoring.prometheus.interval",
             "monitoring.prometheus.ready",
