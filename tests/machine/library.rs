@@ -184,7 +184,7 @@ fn the_library_works_and_is_seen_when_it_does_not() {
     lab.seen(IMAGE, &[LOST]);
     lab.root(IMAGE, LOST.mends);
     let only: Vec<&str> = LOST.seen_by.iter().flat_map(|id| ["--only", id]).collect();
-    wait_for("the job", || (lab.check(&[&[IMAGE][..], &only].concat()).0 == Some(0)).then_some(()));
+    wait_for("the job", || (lab.check(&[&[IMAGE][..], &only[..]].concat()).0 == Some(0)).then_some(()));
 
     println!("an alert that fires is seen, but not one that only warns");
     let [id] = FIRING.seen_by else { panic!("one check") };
