@@ -91,6 +91,8 @@ struct Status {
     database: Option<Database>,
     /// What was found out last. Whoever asks while it is found out waits.
     found: Mutex<Option<(Instant, Arc<Found>)>>,
+    /// Since when it serves. Not the machine: a container's clock is that of its host, which is older.
+    begun: Instant,
 }
 
 /// What the machine says about itself.
@@ -129,7 +131,7 @@ struct Details {
 impl Status {
     fn new(config: Config, versions: BTreeMap<String, String>) -> Self {
         let database = config.postgresql.clone().map(Database::new);
-        Self { config, versions, database, found: Mutex::default() }
+        Self { config, versions, database, found: Mutex::default(), begun: Instant::now() }
     }
 
     fn service(self) -> Service {
@@ -155,8 +157,8 @@ impl Status {
         if let Some((_, found)) = kept.as_ref().filter(|(at, _)| at.elapsed() < FRESH) {
             return Arc::clone(found);
         }
-        let health = self.config.health.clone();
-        let look = move || Found { units: units::all(), health: health.map(|health| Health::read(&health)) };
+        let (health, waited) = (self.config.health.clone(), self.begun.elapsed());
+        let look = move || Found { units: units::all(), health: health.map(|health| Health::read(&health, waited)) };
         let found = tokio::task::spawn_blocking(look).await;
         let failed = |error: tokio::task::JoinError| Found { units: Err(error.to_string()), health: None };
         let found = Arc::new(found.unwrap_or_else(failed));

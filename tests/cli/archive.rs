@@ -144,6 +144,22 @@ fn grafana_is_set_up_for_the_archive_that_the_image_names() {
     assert!(file("/etc/grafana/provisioning/dashboards/rave.yaml").contains("/usr/share/rave/dashboards"));
     let unit = file("/etc/systemd/system/grafana-server.service");
     assert!(unit.contains("MemoryMax=128M") && unit.contains("LoadCredential=grafana-admin:"), "{unit}");
+    // In the console's place, as the guide to configuration says.
+    world.write(
+        "project/images/place.yaml",
+        "name: place\nversion: 1.0.0\nextends: web\nconfig:\n  services.dashboards.console: false\n  \
+         services.grafana: { port: 3030, address: \"https://shop.example.org/grafana/\" }\n  \
+         services.nginx.sites.main: { csp: \"\", locations: { /grafana/: { methods: [POST] } } }\n",
+    );
+    let file = |path: &str| world.run(&["eval", "place", "--file", path]).clean().to_owned();
+    assert!(
+        file("/etc/grafana/grafana.ini").contains("http_port = 3030\nroot_url = https://shop.example.org/grafana/\n")
+    );
+    let nginx = file("/etc/nginx/nginx.conf");
+    let (site, place) = nginx.split_once("location /grafana/ {").unwrap();
+    let place = place.split_once("proxy_pass http://127.0.0.1:3030;").unwrap().0;
+    assert!(place.contains("\"^(GET|POST|HEAD)$\"") && !place.contains("location"), "{place}");
+    assert!(!site.contains("Content-Security-Policy"), "{site}");
     let ran = ran(world.rave().env("RAVE_MIRROR", format!("{NOBODY}/debian")).args(["lock", "web"]));
     ran.refused(2, &["grafana"]);
 }

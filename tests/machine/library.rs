@@ -19,7 +19,7 @@ pub const WEB: [Fault; 9] = [
     Fault {
         breaks: "systemctl stop chrony.service",
         mends: "",
-        seen_by: &["services.time.tracking", "services.unit.chrony.service"],
+        seen_by: &["services.time.answers", "services.unit.chrony.service"],
     },
     Fault {
         breaks: "systemctl stop container-hello.service",
@@ -101,6 +101,7 @@ pub const DATA: [Fault; 6] = [
         breaks: "systemctl stop prometheus-node-exporter.socket prometheus-node-exporter.service; sleep 12",
         mends: "",
         seen_by: &[
+            "monitoring.node-exporter.fresh",
             "monitoring.node-exporter.metrics",
             "monitoring.prometheus.targets",
             "services.unit.prometheus-node-exporter.service",
@@ -130,8 +131,22 @@ pub const PROBED: [Fault; 2] = [
     },
 ];
 
-/// What has an alert fire as the machine is: the certificate of its site ends soon.
-pub const FIRING: Fault = Fault { breaks: "", mends: "", seen_by: &["monitoring.prometheus.alerts"] };
+/// What has an alert fire that is no warning: the certificate of its site, which had three weeks, ends in two days.
+pub const FIRING: Fault = Fault {
+    breaks: "openssl req -x509 -key /var/lib/web/tls.key -days 2 -subj /CN=localhost -out /var/lib/web/tls.crt; \
+             systemctl start rave-health.service",
+    mends: "",
+    seen_by: &["monitoring.prometheus.alerts"],
+};
+
+/// A job that Prometheus has lost, its own: two intervals later nothing is known of it.
+pub const LOST: Fault = Fault {
+    breaks: "sed '/job_name: prometheus$/,/targets:/d' /etc/prometheus/prometheus.yml > /run/prometheus.yml; \
+             chmod 644 /run/prometheus.yml; mount --bind /run/prometheus.yml /etc/prometheus/prometheus.yml; \
+             systemctl reload prometheus.service; sleep 20",
+    mends: "umount /etc/prometheus/prometheus.yml; systemctl reload prometheus.service",
+    seen_by: &["monitoring.prometheus.configuration", "monitoring.prometheus.targets"],
+};
 
 const IMAGE: &str = "library";
 /// A container's file as it is expected of the library, after a head between two lines of dashes.
@@ -165,8 +180,18 @@ fn the_library_works_and_is_seen_when_it_does_not() {
     assert!(told.contains(metric) && told.contains("services.failures is unhealthy"), "{told}");
     lab.root(IMAGE, "systemctl reset-failed broken.service; systemctl start rave-health.service");
 
-    println!("an alert that fires is seen");
+    println!("a job that is lost is seen");
+    lab.seen(IMAGE, &[LOST]);
+    lab.root(IMAGE, LOST.mends);
+    let only: Vec<&str> = LOST.seen_by.iter().flat_map(|id| ["--only", id]).collect();
+    wait_for("the job", || (lab.check(&[&[IMAGE][..], &only[..]].concat()).0 == Some(0)).then_some(()));
+
+    println!("an alert that fires is seen, but not one that only warns");
     let [id] = FIRING.seen_by else { panic!("one check") };
+    let alerts = "busybox wget -q -O - http://127.0.0.1:9090/api/v1/alerts";
+    wait_for("the warning", || lab.root(IMAGE, alerts).contains("\"CertificateEnds\"").then_some(()));
+    assert_eq!(lab.check(&[IMAGE, "--only", id]).0, Some(0));
+    lab.root(IMAGE, FIRING.breaks);
     wait_for("the alert", || (lab.check(&[IMAGE, "--only", id]).0 == Some(1)).then_some(()));
 
     let faults = [&WEB[..], &DATA[..]].concat();
@@ -240,6 +265,16 @@ fn keeps(lab: &Lab) {
     };
     assert_eq!(by_password(IMAGE), "42");
     assert!(by_password("wrong").contains("password authentication failed"));
+
+    println!("a base backup is whole");
+    let base = "/usr/lib/postgresql/17/bin/pg_basebackup -h /run/postgresql -U postgres --wal-method=fetch --format=tar --pgdata=-";
+    assert_eq!(
+        lab.root(
+            IMAGE,
+            &format!("{base} > /var/base.tar; grep -ac 'START WAL LOCATION' /var/base.tar; rm /var/base.tar")
+        ),
+        "1"
+    );
 
     println!("what is archived already, and not known to be, does not stop the archive");
     let counted = || as_postgres("select archived_count from pg_stat_archiver").parse::<u64>().unwrap();

@@ -375,8 +375,33 @@ fn backup(scene: &Scene) {
     scene.root(
         "mount -t tmpfs -o size=4k,mode=0700,uid=951 none /var/backups/postgresql; \
          if systemctl start postgresql-backup.service; then exit 1; fi; umount /var/backups/postgresql; \
-         grep -q '} 1' /var/lib/node-exporter/backup-postgresql.prom; systemctl reset-failed; \
+         grep -q 'failed{.*} 1$' /var/lib/node-exporter/backup-postgresql.prom; systemctl reset-failed; \
          systemctl start postgresql-backup.service",
+    );
+
+    println!("one that is killed tells, too, and leaves nothing behind");
+    let psql = "/usr/lib/postgresql/17/bin/psql -h /run/postgresql -U postgres -d webhook -XAtqc";
+    let held = "from pg_locks where granted and mode = $$AccessExclusiveLock$$";
+    scene.root(&format!(
+        "cd /var/backups/postgresql; \
+         systemd-run -q --unit=holds {psql} 'begin; lock table webhook.event; select pg_sleep(600)'; \
+         until {psql} 'select 1 {held}' | grep -q 1; do sleep 0.2; done; \
+         systemctl start --no-block postgresql-backup.service; until test -s .new.sql; do sleep 0.2; done; \
+         systemctl kill --signal=KILL postgresql-backup.service; \
+         until systemctl is-failed -q postgresql-backup.service; do sleep 0.2; done; \
+         {psql} 'select pg_terminate_backend(pid) {held}'; while systemctl is-active -q holds.service; do sleep 0.2; done; \
+         grep -q 'failed.* 1$' /var/lib/node-exporter/backup-postgresql.prom; test ! -e .new.sql; systemctl reset-failed"
+    ));
+
+    println!("on a full disk what was known of backups stays, and the dump has failed");
+    scene.root(
+        r#"cd /var/lib/node-exporter; cp backup-postgresql.prom /run/before.prom;
+         mount -t tmpfs -o size=4k,mode=0775,gid=956 none /var/lib/node-exporter;
+         cp /run/before.prom /var/lib/node-exporter/backup-postgresql.prom;
+         if systemctl start postgresql-backup.service; then exit 1; fi;
+         test "$(cat /run/before.prom)" = "$(cat /var/lib/node-exporter/backup-postgresql.prom)";
+         cd /; umount /var/lib/node-exporter; systemctl reset-failed; systemctl start postgresql-backup.service;
+         grep -q 'failed{.*} 0$' /var/lib/node-exporter/backup-postgresql.prom"#,
     );
 
     println!("what cannot be archived is counted, for the alert");
@@ -424,6 +449,11 @@ fn load(scene: &Scene, site: &Site) {
     let others = statuses.len() - count(200) - count(429);
     assert!(count(200) > 0 && count(429) > 0 && others * 100 <= statuses.len(), "{others} others");
     assert!(free.iter().all(|free| *free >= 0.25), "{free:?}");
+    for (path, refused) in [("/webhook", 405), ("/metrics", 404)] {
+        let statuses = site.flood(path, 200, 24);
+        let count = |status: u16| statuses.iter().filter(|&&other| other == status).count();
+        assert!(count(429) > 0 && count(429) + count(refused) + 2 >= statuses.len(), "{path}: {statuses:?}");
+    }
     assert_eq!(scene.root("systemctl list-units --failed --plain --no-legend"), "");
 }
 
@@ -436,7 +466,7 @@ pub const UNMEASURED: [Fault; 1] = [Fault {
 
 fn unmeasured(scene: &Scene) {
     println!("an exporter that is gone is seen");
-    scene.lab.broken(&["production", "--only", "monitoring.node-exporter"], &UNMEASURED);
+    scene.lab.broken(&["production", "--only", UNMEASURED[0].seen_by[0]], &UNMEASURED);
     scene.root(UNMEASURED[0].mends);
     // With a tenth of a processor it may take longer to start than a check waits.
     let healthy = || scene.lab.check(&["production", "--only", "monitoring.node-exporter"]).0 == Some(0);
@@ -473,6 +503,7 @@ pub const GONE: [Fault; 6] = [
         seen_by: &[
             "monitoring.dashboards.data",
             "monitoring.dashboards.project-health",
+            "monitoring.node-exporter.fresh",
             "monitoring.prometheus.configuration",
             "monitoring.prometheus.interval",
             "monitoring.prometheus.ready",

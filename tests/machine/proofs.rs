@@ -46,7 +46,7 @@ fn seen() -> BTreeSet<&'static str> {
         &https::WRONG,
         &https::LONELY,
     ];
-    let alone = [&clouds::FAULT, &library::FIRING, &production::PATIENT];
+    let alone = [&clouds::FAULT, &library::FIRING, &library::LOST, &production::PATIENT];
     let listed = tables.into_iter().flatten().chain(alone).flat_map(|fault| fault.seen_by);
     let others = [&faults::SEEN[..], &production::FULL, &secrets::READABLE, &up::CLOSED, &debug::SEEN];
     listed.chain(others.into_iter().flatten()).copied().collect()

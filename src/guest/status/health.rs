@@ -1,6 +1,6 @@
 //! What the timer that looks after the machine found last.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
 
@@ -10,11 +10,13 @@ use crate::guest::health::{self, Outcome};
 
 /// How many intervals may pass until a look is too old to count.
 const INTERVALS: u64 = 3;
+/// How long a first look may be awaited.
+const FIRST: Duration = Duration::from_secs(15 * 60);
 
 /// The last look.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Health {
-    /// Whether it is recent and found nothing.
+    /// Whether it is recent and found nothing, or the first is still to come.
     pub good: bool,
     /// Seconds since then; none if there was no look yet.
     pub age_seconds: Option<u64>,
@@ -28,13 +30,13 @@ pub struct Health {
 }
 
 impl Health {
-    /// Reads what the last look left behind.
-    pub fn read(looked: &Looked) -> Self {
+    /// Reads what the last look left behind; `waited` is how long somebody should have been looking.
+    pub fn read(looked: &Looked, waited: Duration) -> Self {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         match health::last(&looked.path) {
             Ok(outcome) => Self::of(outcome, now, looked.interval),
-            // Before the first look nothing is known to be wrong.
-            Err(health::Error::Disk(error)) if error.is_not_found() => Self { good: true, ..Self::default() },
+            // Before the first look nothing is known to be wrong. One that never comes is.
+            Err(health::Error::Disk(error)) if error.is_not_found() => Self { good: waited < FIRST, ..Self::default() },
             Err(_) => Self::default(),
         }
     }
@@ -88,10 +90,11 @@ mod tests {
     fn what_cannot_be_read_is_not_good_and_what_is_not_there_is_not_known() {
         let folder = tempfile::tempdir().unwrap();
         let looked = Looked { path: folder.path().join("report.json"), interval: 300 };
-        assert_eq!(Health::read(&looked), Health { good: true, ..Health::default() });
+        assert_eq!(Health::read(&looked, FIRST - Duration::from_secs(1)), Health { good: true, ..Health::default() });
+        assert_eq!(Health::read(&looked, FIRST), Health::default(), "nobody looks");
         for text in ["", "{}", "[1]", "{\"healthy\":true}"] {
             disk::write(&looked.path, text.as_bytes(), 0o644).unwrap();
-            assert_eq!(Health::read(&looked), Health::default(), "{text}");
+            assert_eq!(Health::read(&looked, Duration::ZERO), Health::default(), "{text}");
         }
     }
 }
