@@ -257,6 +257,19 @@ fn what_is_built_is_not_built_again_and_a_changed_file_costs_only_what_holds_it(
 }
 
 #[test]
+fn documentation_and_translations_ship_where_they_are_asked_for() {
+    let lab = built();
+    let files = |manifest: &serde_json::Value, below: &str| {
+        manifest["files"].as_object().unwrap().keys().filter(|path| path.starts_with(below)).count()
+    };
+    let below = ["/usr/share/doc/", "/usr/share/common-licenses/", "/usr/share/locale/"];
+    assert_eq!(below.map(|below| files(&lab.manifest(), below)), [0; 3]);
+    let kept = "base.clean={documentation: true, locales: true}";
+    lab.good(&["build", "minimal", "--set", kept, "--output", "kept"]);
+    assert!(below.iter().all(|below| files(&lab.manifest_in("kept"), below) > 0));
+}
+
+#[test]
 fn every_algorithm_packs_and_a_level_that_it_lacks_is_refused_before_anything_is_made() {
     let lab = built();
     for algorithm in ["none", "lz4", "zstd"] {

@@ -187,6 +187,21 @@ fn the_modes_of_production_are_those_of_the_table() {
     }
 }
 
+#[test]
+fn postgresql_compiles_queries_where_that_is_asked_for() {
+    let world = World::new();
+    world.write(
+        "project/images/fast.yaml",
+        "name: fast\nversion: 1.0.0\nextends: production\nconfig: { services.postgresql.jit: true }\n",
+    );
+    for (image, jit, holds) in [("production", "jit = off", true), ("fast", "jit = on", false)] {
+        let file = |path: &str| world.run(&["eval", image, "--file", path]).clean().to_owned();
+        assert!(file("/etc/postgresql/postgresql.conf").lines().any(|line| line == jit));
+        let unit = file("/etc/systemd/system/postgresql.service");
+        assert!(unit.lines().any(|line| line == format!("MemoryDenyWriteExecute={holds}")), "{unit}");
+    }
+}
+
 /// nginx writes what a client says of itself behind quotation marks into the line that fail2ban reads.
 #[test]
 fn a_client_of_nginx_has_nobody_else_banned() {
