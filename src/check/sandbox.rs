@@ -21,7 +21,7 @@ fn judge(target: &Target, subject: &str, answers: &[&Answer]) -> Finding {
         return Finding::misfit();
     };
     let expected = list(properties.iter().map(|(property, value)| format!("{property}={value}")));
-    let Some(unit) = services::find(units, subject) else {
+    let Some(unit) = services::find(units, subject).filter(|unit| unit.load == "loaded") else {
         return Finding::new(Verdict::NotApplicable, expected, "not loaded: it has no processes");
     };
     let others = properties.iter().filter_map(|(property, value)| {

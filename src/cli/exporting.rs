@@ -13,7 +13,7 @@ use super::{SeedFiles, Variant};
                                  export/web_1.0.0.qcow2, for QEMU, libvirt, Proxmox and OpenStack
   rave export web --format vhd,gce,raw.zst --output /srv/images
                                  for Azure, Google Compute Engine, and dd from any Linux
-  rave export web --format ova   VMware and VirtualBox 7: import it as it is, with UEFI
+  rave export web --format ova   VMware: import it as it is, with UEFI
   rave export web --format oci && podman load --input export/web_1.0.0.oci.tar
                                  the root file system as a container that systemd boots
   rave export web --format containerdisk && skopeo copy \\

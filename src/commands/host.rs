@@ -110,7 +110,7 @@ fn prepare(context: &Context, machine: &ImageName) -> Result<()> {
         machine_disk::Done::Nothing => format!("the disk boots {title}"),
         machine_disk::Done::Made => format!("made a disk that boots {title}"),
         machine_disk::Done::Written => format!("wrote {title} into the free slot"),
-        machine_disk::Done::Switched => format!("the disk boots {title} again"),
+        machine_disk::Done::Switched => format!("the disk boots {title} from what was there"),
     });
     Ok(())
 }
@@ -140,7 +140,12 @@ fn look(context: &Context, machine: &ImageName, ssh: &str, https: Option<String>
             context.ui.warn(trouble);
         }
         let place = Path::new("/var/lib/rave-check").join(machine.as_str()).join(units::REPORT);
-        disk::write_atomic(place, &serde_json::to_vec(&health)?, 0o600)?;
+        let written = disk::write_atomic(place, &serde_json::to_vec(&health)?, 0o600);
+        // Why the machine could not be asked matters more than that this could not be written down.
+        match written {
+            Err(error) if asked.is_err() => context.ui.warn(error),
+            written => written?,
+        }
     }
     check::end(&asked?, false)
 }

@@ -33,9 +33,9 @@ impl Scratch {
         for path in disk::list(parent)?.into_iter().filter(is_ours) {
             match Lock::try_existing(&path) {
                 Ok(Some(_dead)) => disk::remove_dir_all(&path)?,
-                // Another program is at work in it, or has just ended.
+                // Another program is at work in it, or has just ended; or it is another user's, who has to look after it.
                 Ok(None) => {}
-                Err(error) if error.is_not_found() => {}
+                Err(error) if error.is_not_found() || error.is_denied() => {}
                 Err(error) => return Err(error),
             }
         }

@@ -230,7 +230,7 @@ pub fn remove(directory: &Path) -> Result<(), Error> {
 
 fn remove_with(directory: &Path, executable: Option<&Path>) -> Result<(), Error> {
     match disk::remove_dir_all(directory) {
-        Err(error) if error.source.kind() == io::ErrorKind::PermissionDenied => {}
+        Err(error) if error.is_denied() => {}
         result => return Ok(result?),
     }
     let directory = disk::canonical(directory)?;

@@ -101,8 +101,8 @@ pub const DATA: [Fault; 6] = [
         breaks: "systemctl stop prometheus-node-exporter.socket prometheus-node-exporter.service; sleep 12",
         mends: "",
         seen_by: &[
-            "monitoring.node-exporter.fresh",
             "monitoring.node-exporter.metrics",
+            "monitoring.prometheus.fresh",
             "monitoring.prometheus.targets",
             "services.unit.prometheus-node-exporter.service",
             "services.unit.prometheus-node-exporter.socket",
@@ -188,8 +188,9 @@ fn the_library_works_and_is_seen_when_it_does_not() {
 
     println!("an alert that fires is seen, but not one that only warns");
     let [id] = FIRING.seen_by else { panic!("one check") };
-    let alerts = "busybox wget -q -O - http://127.0.0.1:9090/api/v1/alerts";
-    wait_for("the warning", || lab.root(IMAGE, alerts).contains("\"CertificateEnds\"").then_some(()));
+    let firing = "ALERTS%7Balertname=%22CertificateEnds%22,alertstate=%22firing%22%7D";
+    let alerts = format!("busybox wget -q -O - 'http://127.0.0.1:9090/api/v1/query?query={firing}'");
+    wait_for("the warning", || lab.root(IMAGE, &alerts).contains("\"CertificateEnds\"").then_some(()));
     assert_eq!(lab.check(&[IMAGE, "--only", id]).0, Some(0));
     lab.root(IMAGE, FIRING.breaks);
     wait_for("the alert", || (lab.check(&[IMAGE, "--only", id]).0 == Some(1)).then_some(()));
@@ -266,16 +267,6 @@ fn keeps(lab: &Lab) {
     assert_eq!(by_password(IMAGE), "42");
     assert!(by_password("wrong").contains("password authentication failed"));
 
-    println!("a base backup is whole");
-    let base = "/usr/lib/postgresql/17/bin/pg_basebackup -h /run/postgresql -U postgres --wal-method=fetch --format=tar --pgdata=-";
-    assert_eq!(
-        lab.root(
-            IMAGE,
-            &format!("{base} > /var/base.tar; grep -ac 'START WAL LOCATION' /var/base.tar; rm /var/base.tar")
-        ),
-        "1"
-    );
-
     println!("what is archived already, and not known to be, does not stop the archive");
     let counted = || as_postgres("select archived_count from pg_stat_archiver").parse::<u64>().unwrap();
     as_postgres("create table archived as select 1 as x; select pg_switch_wal()");
@@ -285,6 +276,16 @@ fn keeps(lab: &Lab) {
     as_postgres("drop table archived; select pg_switch_wal()");
     wait_for("both", || (counted() >= known + 2).then_some(()));
     assert_eq!(as_postgres("select failed_count from pg_stat_archiver"), "0");
+
+    println!("a base backup is whole");
+    let base = "/usr/lib/postgresql/17/bin/pg_basebackup -h /run/postgresql -U postgres --checkpoint=fast --wal-method=fetch --format=tar --pgdata=-";
+    assert_eq!(
+        lab.root(
+            IMAGE,
+            &format!("{base} > /var/base.tar; grep -ac 'START WAL LOCATION' /var/base.tar; rm /var/base.tar")
+        ),
+        "1"
+    );
 
     println!("dashboards are what Grafana reads, with the panels of each module");
     let board: serde_json::Value =

@@ -33,7 +33,7 @@ impl Scene {
                             writes: [/var/lib/note]\n      command: [/bin/sh, -c, 'cat >> /var/lib/note/events']\n    \
                             fails: { events: [doomed], command: [/bin/false] }\n    \
                             takes-time:\n      events: [long]\n      user: agent\n      writes: [/var/lib/note]\n      \
-                            command: [/bin/sh, -c, 'cat >> /var/lib/note/long; sleep 10']\n    counts: { events: [push], unit: counts.service }\n  \
+                            command: [/bin/sh, -c, 'cat >> /var/lib/note/long; sleep 30']\n    counts: { events: [push], unit: counts.service }\n  \
                             services.webhook: { attempts: 2, backoff.base: 1s }\n  \
                             environment.files:\n    /etc/tmpfiles.d/note.conf: { text: \"d /var/lib/note 0700 agent agent -\\n\" }\n    \
                             /etc/systemd/system/counts.service: { text: \"[Service]\\nType=oneshot\\nExecStart=/bin/sh -c 'echo counted >> /run/counted'\\n\" }\n";
@@ -503,8 +503,8 @@ pub const GONE: [Fault; 6] = [
         seen_by: &[
             "monitoring.dashboards.data",
             "monitoring.dashboards.project-health",
-            "monitoring.node-exporter.fresh",
             "monitoring.prometheus.configuration",
+            "monitoring.prometheus.fresh",
             "monitoring.prometheus.interval",
             "monitoring.prometheus.ready",
             "monitoring.prometheus.retention",
@@ -574,7 +574,8 @@ fn power(scene: &Scene, site: &Site) {
     };
     let before = start().unwrap();
     assert_eq!(github(site, &scene.secret("production", "webhook-secret"), "cut", "long", b"{\"cut\":1}").status, 202);
-    scene.root("systemd-run --quiet --no-block /bin/sh -c 'sleep 0.5; echo b > /proc/sysrq-trigger'");
+    scene.root("systemd-run --quiet --no-block /bin/sh -c 'sleep 3; echo b > /proc/sysrq-trigger'");
+    std::thread::sleep(Duration::from_secs(6));
     wait_for("the machine", || start().filter(|now| *now != before));
     wait_for("the end of the start", || {
         let state = scene.root("systemctl is-system-running --wait || true");

@@ -43,10 +43,10 @@ pub const FAULTS: [Fault; 16] = [
         seen_by: &["security.mount./var"],
     },
     Fault {
-        breaks: "mkdir -p /run/systemd/system/chrony.service.d; \
-                 printf '[Service]\nProtectSystem=no\n' > /run/systemd/system/chrony.service.d/99.conf; systemctl daemon-reload",
-        mends: "rm -r /run/systemd/system/chrony.service.d; systemctl daemon-reload",
-        seen_by: &["security.sandbox.chrony.service"],
+        breaks: "mkdir -p /run/systemd/system/dbus.service.d; \
+                 printf '[Service]\nNoNewPrivileges=no\n' > /run/systemd/system/dbus.service.d/99.conf; systemctl daemon-reload",
+        mends: "rm -r /run/systemd/system/dbus.service.d; systemctl daemon-reload",
+        seen_by: &["security.sandbox.dbus.service"],
     },
     Fault {
         breaks: "systemd-run -q --unit=extra --socket-property=ListenStream=0.0.0.0:8080 /bin/true",

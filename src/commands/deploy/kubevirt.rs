@@ -109,7 +109,7 @@ pub fn run(arguments: &cli::Deploy, context: &Context, target: &Target, cluster:
         )
     });
     // Without a machine there is nothing that `rave target remove` would take away, the identity with it.
-    if done.as_ref().is_err_and(|failure| !matches!(failure, Failure::Interrupted))
+    if done.is_err()
         && let Err(failure) = verbs::clear(&api, target)
     {
         context.ui.warn(format!("what machines have in common may be left: {}", failure.reason()));

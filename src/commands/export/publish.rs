@@ -56,17 +56,19 @@ fn move_one(exported: &Exported, record: &Record, to: &Path) -> Result<()> {
 
 /// Takes away what is new, and gives what is not the record that belongs to it.
 fn undo(places: &[Place]) -> disk::Result<()> {
-    for place in places.iter().rev().filter(|place| !(place.is_moved && place.is_replaced)) {
+    let back = |place: &Place| {
         if place.is_moved {
             disk::remove_file(&place.to)?;
         }
         let beside = Record::path(&place.to);
         match &place.record {
-            Some(record) => disk::write_atomic(&beside, record, 0o644)?,
-            None => disk::remove_file(&beside)?,
+            Some(record) => disk::write_atomic(&beside, record, 0o644),
+            None => disk::remove_file(&beside),
         }
-    }
-    Ok(())
+    };
+    let new = places.iter().rev().filter(|place| !(place.is_moved && place.is_replaced));
+    // All of them, also after one that cannot be; the first error is told.
+    new.map(back).fold(Ok(()), disk::Result::and)
 }
 
 #[cfg(test)]

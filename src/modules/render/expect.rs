@@ -63,15 +63,18 @@ const SWITCHES: [&str; 16] = [
 /// The value that systemd tells of a directive that keeps processes from something. None for other directives, and for
 /// those that it tells in another form, such as lists of system calls.
 fn held(directive: &str, value: &str) -> Option<String> {
-    let switch = match value {
+    let value = value.to_ascii_lowercase();
+    let switch = match value.as_str() {
         "1" | "yes" | "y" | "true" | "t" | "on" => Some("yes"),
         "0" | "no" | "n" | "false" | "f" | "off" => Some("no"),
         _ => None,
     };
     match directive {
         _ if SWITCHES.contains(&directive) => switch.map(str::to_owned),
-        "ProtectHome" | "ProtectSystem" => Some(switch.unwrap_or(value).to_owned()),
-        "ProcSubset" | "ProtectProc" => Some(value.to_owned()),
+        // Nothing is systemd's own default.
+        _ if value.is_empty() => None,
+        "ProtectHome" | "ProtectSystem" => Some(switch.unwrap_or(&value).to_owned()),
+        "ProcSubset" | "ProtectProc" => Some(value),
         _ => None,
     }
 }
@@ -109,13 +112,27 @@ impl Render<'_> {
         set.insert(text, by.option.clone());
     }
 
-    /// What a service is kept from. Of a template systemd knows nothing, but of its instances.
-    pub(super) fn sandbox<'d>(&mut self, unit: &str, directives: impl Iterator<Item = (&'d str, &'d str)>, by: &By) {
+    /// What a service is kept from. Of a template systemd knows nothing, but of its instances. Modules come in the order of
+    /// their names; what a drop-in says holds also if the unit comes after it.
+    pub(super) fn sandbox<'d>(
+        &mut self,
+        unit: &str,
+        dropin: bool,
+        directives: impl Iterator<Item = (&'d str, &'d str)>,
+        by: &By,
+    ) {
         let held: BTreeMap<String, String> =
             directives.filter_map(|(name, value)| Some((name.to_owned(), held(name, value)?))).collect();
         if !held.is_empty() && !unit.contains("@.") {
             let sandbox = self.expect.sandbox.entry(unit.to_owned());
-            sandbox.or_insert_with(|| (BTreeMap::new(), by.option.clone())).0.extend(held);
+            let (known, _) = sandbox.or_insert_with(|| (BTreeMap::new(), by.option.clone()));
+            for (directive, value) in held {
+                if dropin {
+                    known.insert(directive, value);
+                } else {
+                    known.entry(directive).or_insert(value);
+                }
+            }
         }
     }
 

@@ -132,7 +132,7 @@ impl Render<'_> {
         }
         for (_, directives) in sections.iter().filter(|(title, _)| *title == "Service") {
             let values = directives.iter().filter_map(|d| Some((d.name.as_str(), d.values.last()?.as_str())));
-            self.sandbox(&key.text, values, by);
+            self.sandbox(&key.text, dropin, values, by);
         }
         if expected.unwrap_or(!links.is_empty()) {
             self.expect.units.insert(key.text.clone(), by.option.clone());

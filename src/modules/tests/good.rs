@@ -280,6 +280,20 @@ fn units_become_files_links_and_expectations() {
 }
 
 #[test]
+fn a_sandbox_is_what_drop_ins_make_of_it_in_whatever_order() {
+    let evaluation = good(
+        "--- modules/a.yaml\ndescription: A.\nunits: { x.service: { dropin: true, service: { PrivateTmp: off, ProtectHome: Tmpfs, ProtectProc: '' } } }\n\
+         --- modules/b.yaml\ndescription: B.\nunits: { x.service: { service: { PrivateTmp: 1, ProtectSystem: strict, ExecStart: /x }, install: { WantedBy: y.target } }, \
+         x@.service: { service: { PrivateTmp: 1, ExecStart: /x } } }\n\
+         --- images/x.yaml\nname: x\nversion: 1.0\nimports: [a, b]\n",
+    );
+    let sandbox = evaluation.system.expect.sandbox;
+    let held = [("PrivateTmp", "no"), ("ProtectHome", "tmpfs"), ("ProtectSystem", "strict")];
+    assert_eq!(sandbox["x.service"].0, held.map(|(name, value)| (name.into(), value.into())).into());
+    assert_eq!(sandbox.len(), 1);
+}
+
+#[test]
 fn the_rest_of_a_machine() {
     let evaluation = good(
         "--- modules/a.yaml\ndescription: A.\noptions: { port: { type: port, default: 22 }, extra: { type: list, of: string, default: [bb] } }\n\
