@@ -13,8 +13,7 @@ pub const WRONG: [Fault; 2] = [
         breaks: "sed -e 's/ssl_protocols TLSv1.3;/ssl_protocols TLSv1.2;/' -e 's/Options DENY/Options SAMEORIGIN/' \
                  -e 's/ =421;/ =410;/' -e 's/client_header_timeout [0-9]*s/client_header_timeout 90s/' \
                  -e 's/header_buffers 4 8k/header_buffers 4 128k/' -e 's/ =404;/ =410;/' -e '/limit_req zone/d' \
-                 -e 's/http2 on;/http2 off;/' \
-                 -e 's|server_tokens off;|server_tokens off; error_page 497 =302 https://localhost/;|' \
+                 -e 's|http2 on;|http2 off; error_page 497 =302 https://localhost/;|' \
                  -e 's|ssl_certificate /.*|ssl_certificate /var/cache/nginx/wrong.pem;|' /etc/nginx/nginx.conf > /run/nginx.conf; \
                  mount --bind /run/nginx.conf /etc/nginx/nginx.conf; systemctl restart nginx.service; \
                  rave guest wait 127.0.0.1:3002",
