@@ -107,7 +107,7 @@ mod tests {
         let stands = to.path().join("c.vhd");
         disk::create_dir_all(stands.join("in the way")).unwrap();
         assert!(publish(&all("1")).is_err());
-        assert_eq!(disk::list(to.path()).unwrap(), [stands.clone()]);
+        assert_eq!(disk::list(to.path()).unwrap(), std::slice::from_ref(&stands));
 
         assert_eq!(publish(&all("1")[..1]).unwrap().len(), 1);
         assert!(publish(&all("2")).is_err());
