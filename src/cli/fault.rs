@@ -26,6 +26,18 @@ pub enum Kind {
   rave vm fault web power-cut && rave run web --persist --detach
                               what a machine with a kept disk looks like afterwards")]
     PowerCut,
+    /// The machine is reset again and again before it is up, each time at another moment, and then left to start
+    #[command(after_help = "Example:
+  rave vm fault web reboot-loop --times 5 --within 20
+                              a start must do no harm wherever it is broken off")]
+    RebootLoop {
+        /// How often
+        #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=1000))]
+        times: u32,
+        /// From one to the next at most; the moment is left to chance
+        #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=3600))]
+        within: u32,
+    },
     /// A byte of the machine's disk is no more what the image has there; the image stays as it is
     #[command(after_help = "Example:
   rave vm fault web flipped-byte --in verity

@@ -6,7 +6,7 @@ use crate::cli::fault::{Fault as Wanted, Kind, Partition};
 use crate::images::gpt;
 use crate::interrupt;
 use crate::name::ImageName;
-use crate::qemu::fault::Fault;
+use crate::qemu::fault::{self, Fault};
 
 use super::running::{self, machines};
 use super::{Context, Failure, Result, Status};
@@ -18,6 +18,9 @@ const LOOK: Duration = Duration::from_secs(3600);
 pub fn run(wanted: &Wanted, name: &ImageName, context: &Context) -> Result<Status> {
     let fault = match &wanted.kind {
         Kind::PowerCut => return once(wanted).and_then(|()| cut(name, context)),
+        Kind::RebootLoop { times, within } => {
+            return once(wanted).and_then(|()| reboot(name, *times, *within, context));
+        }
         Kind::FlippedByte { partition, at } => return once(wanted).and_then(|()| flip(name, *partition, *at, context)),
         Kind::NetworkLoss => Fault::NetworkLoss,
         Kind::SlowDisk { rate } => Fault::SlowDisk(*rate),
@@ -57,6 +60,22 @@ fn once(wanted: &Wanted) -> Result<()> {
 fn cut(name: &ImageName, context: &Context) -> Result<Status> {
     machines(context).attach_for_fault(name)?.cut()?;
     context.ui.say(format!("{name}: its power was cut"));
+    Ok(Status::Done)
+}
+
+/// Resets the machine so often, and tells when, so that what comes of it can be understood.
+fn reboot(name: &ImageName, times: u32, within: u32, context: &Context) -> Result<Status> {
+    let _left = interrupt::leave_to_machine();
+    // One that is not there is told at once.
+    machines(context).attach_for_fault(name)?;
+    for turn in 1..=times {
+        let moment = fault::moment(Duration::from_secs(u64::from(within)))?;
+        if interrupt::pause(moment) {
+            return Err(Failure::Interrupted);
+        }
+        machines(context).attach_for_fault(name)?.reset()?;
+        context.ui.say(format!("{name}: reset {turn} of {times}, after {:.1} s", moment.as_secs_f32()));
+    }
     Ok(Status::Done)
 }
 

@@ -11,6 +11,7 @@ use crate::disk;
 use crate::qemu::agent::Exit;
 use crate::qemu::args;
 use crate::qemu::error::{Error, Result};
+use crate::qemu::link::random_u32;
 use crate::qemu::qmp::Qmp;
 use crate::qemu::vm::Vm;
 
@@ -102,6 +103,12 @@ impl Vm {
         }
     }
 
+    /// Presses the reset button: what the guest has only in memory is lost.
+    pub fn reset(&self) -> Result<()> {
+        let (engine, qmp) = self.line();
+        engine.run(qmp.call(qmp::system_reset {})).map(drop)
+    }
+
     /// Makes the byte of the disk at this offset what the image does not have there. The image itself is not touched; the
     /// change goes where all goes that the machine writes.
     pub fn flip(&self, offset: u64) -> Result<()> {
@@ -119,6 +126,11 @@ impl Vm {
         }
         Ok(())
     }
+}
+
+/// A moment within this time that nobody has chosen.
+pub fn moment(within: Duration) -> Result<Duration> {
+    Ok(within.mul_f64(f64::from(random_u32()?) / f64::from(u32::MAX)))
 }
 
 /// What somebody said who could not do it, printable.
@@ -209,4 +221,18 @@ fn throttle(bytes: i64) -> qmp::block_set_io_throttle {
         iops_wr_max: None,
         iops_wr_max_length: None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn moments_are_within_their_time_and_not_always_the_same() {
+        let within = Duration::from_secs(9);
+        let moments: Vec<Duration> = (0..50).map(|_| moment(within).unwrap()).collect();
+        assert!(moments.iter().all(|moment| *moment <= within), "{moments:?}");
+        let late = moments.iter().filter(|moment| **moment > within / 2).count();
+        assert!((1..50).contains(&late), "{moments:?}");
+    }
 }

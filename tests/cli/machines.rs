@@ -8,7 +8,7 @@ fn an_unknown_machine_is_wrong_input_for_every_verb() {
     assert_eq!(world.run(&["vm", "list", "--json"]).json(), serde_json::json!([]));
     assert_eq!(world.run(&["vm", "ls"]).clean(), "NAME  STATE  ACCEL  SSH  HTTPS\n");
     let before = world.files();
-    let verbs: [&[&str]; 11] = [
+    let verbs: [&[&str]; 12] = [
         &["ssh", "web"],
         &["ssh", "web", "--", "true"],
         &["console", "web"],
@@ -17,6 +17,7 @@ fn an_unknown_machine_is_wrong_input_for_every_verb() {
         &["journal", "web"],
         &["screenshot", "web"],
         &["gdb", "web"],
+        &["fault", "web", "reboot-loop", "--within", "3600"],
         &["stop", "web"],
         &["rm", "web"],
         &["rm", "web", "--force"],
