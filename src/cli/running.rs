@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+use jiff::civil::DateTime;
 
 use super::Rehearse;
 use crate::system::Mode;
@@ -67,6 +68,9 @@ pub struct Run {
     /// Stop in the initrd before the root file system takes over
     #[arg(long = "break", requires = "debug", conflicts_with_all = ["detach", "cloud"])]
     pub stop: bool,
+    /// What the hardware clock of the machine says as it starts, in UTC [default: what the host's does]
+    #[arg(long, value_name = "TIME", value_parser = clock)]
+    pub rtc: Option<DateTime>,
     /// Resource mode, instead of the image's own
     #[arg(long, short)]
     pub mode: Option<Mode>,
@@ -76,6 +80,12 @@ pub struct Run {
     /// What to run the machine on
     #[command(flatten)]
     pub host: Host,
+}
+
+/// A time that a hardware clock can tell: it has two digits for the year.
+fn clock(text: &str) -> Result<DateTime, String> {
+    let time = text.parse::<DateTime>().ok().filter(|time| (1980..2080).contains(&time.year()));
+    time.ok_or_else(|| "expected a time from 1980 to 2079, such as 2001-09-09T01:46:40 or 2033-05-18".to_owned())
 }
 
 /// What a machine runs on.

@@ -133,7 +133,8 @@ impl Round<'_> {
         let (store, key) = (store::open(context)?, self.key()?);
         let bootable = run_command::of_image(context, &store, &prepared)?;
         self.expect(&build::read_manifest(&bootable.manifest)?)?;
-        let wish = Wish { name: None, host, direct: false, persist: false, detach: false, debug: None, play: None };
+        let wish =
+            Wish { name: None, host, direct: false, persist: false, detach: false, debug: None, rtc: None, play: None };
         let mut vm = running::start(context, &bootable, &wish)?;
         running::wait(context, &mut vm, host)?;
         let result = subject(&vm).and_then(|subject| watch::rounds(self, &subject, key.as_ref()));

@@ -35,6 +35,7 @@ pub fn run(arguments: &cli::Run, context: &Context) -> Result<Status> {
         persist: arguments.persist,
         detach: arguments.detach,
         debug: arguments.debug.then_some(Debug { stops: arguments.stop }),
+        rtc: arguments.rtc,
         play: play.as_ref(),
     };
     let _left = interrupt::leave_to_machine();

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use jiff::civil::DateTime;
+
 use crate::cli::{self, Accel};
 use crate::deploy::units;
 use crate::disk;
@@ -56,6 +58,8 @@ pub struct Wish<'a> {
     pub detach: bool,
     /// Ways to look into it.
     pub debug: Option<Debug>,
+    /// What its hardware clock says at first; nothing: what the host's does.
+    pub rtc: Option<DateTime>,
     /// The cloud that it shall find itself in.
     pub play: Option<&'a Play>,
 }
@@ -113,6 +117,7 @@ pub fn start(context: &Context, bootable: &Bootable, wish: &Wish<'_>) -> Result<
         persist: wish.persist,
         detach: wish.detach,
         debug: wish.debug,
+        rtc: wish.rtc,
         rehearsal: None,
     };
     if let Some(play) = wish.play {

@@ -33,6 +33,7 @@ pub fn run(arguments: &cli::Up, context: &Context) -> Result<Status> {
         persist: false,
         detach: arguments.keep,
         debug: None,
+        rtc: None,
         play: None,
     };
     let _left = interrupt::leave_to_machine();

@@ -163,7 +163,8 @@ fn base(machine: &Machine, decided: &Decided) -> Vec<OsString> {
     // Without the chipset's SATA controller, which nothing hangs on and whose ports a guest would wait for.
     list.extend(words("-machine q35,usb=off,vmport=off,smm=off,sata=off,dump-guest-core=off"));
     list.extend(words(&format!("-smp {} -m {}", machine.profile.vcpus, machine.profile.memory)));
-    list.extend(words("-rtc base=utc,clock=host -boot strict=on,menu=off"));
+    let rtc = machine.rtc.map_or("utc".to_owned(), |time| format!("{time:.0}"));
+    list.extend(words(&format!("-rtc base={rtc},clock=host -boot strict=on,menu=off")));
     if is_wired(machine) {
         // It must not run before somebody answers in its network.
         list.push(word("-S"));

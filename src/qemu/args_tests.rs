@@ -139,6 +139,17 @@ fn direct_boot_with_kvm_persistent_and_isolated_and_debugged() {
 }
 
 #[test]
+fn a_hardware_clock_begins_where_it_is_told_to() {
+    for (told, base) in
+        [("2001-09-09T01:46:40", "2001-09-09T01:46:40"), ("2033-05-18T03:33:20.75", "2033-05-18T03:33:20")]
+    {
+        let machine = Machine { rtc: Some(told.parse().unwrap()), ..machine() };
+        let list = lines(&arguments(&machine, &decided(), &paths()));
+        assert!(list.contains(&format!("\n-rtc base={base},clock=host\n")), "{list}");
+    }
+}
+
+#[test]
 fn the_probe_has_neither_disk_nor_network() {
     insta::assert_snapshot!(lines(&probe(&paths())), @r#"
     -nodefaults

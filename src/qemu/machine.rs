@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::PathBuf;
 
+use jiff::civil::DateTime;
 use serde::{Deserialize, Serialize};
 
 use crate::name::ImageName;
@@ -42,6 +43,8 @@ pub struct Machine {
     pub detach: bool,
     /// Ways to look into it.
     pub debug: Option<Debug>,
+    /// What its hardware clock says as QEMU starts, in UTC; nothing: what the host's does.
+    pub rtc: Option<DateTime>,
     /// The cloud that it is to find itself in.
     pub rehearsal: Option<Rehearsal>,
 }
@@ -272,6 +275,7 @@ pub(super) mod tests {
             persist: false,
             detach: false,
             debug: None,
+            rtc: None,
             rehearsal: None,
         }
     }

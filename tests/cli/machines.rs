@@ -84,6 +84,18 @@ fn a_machine_needs_a_name_that_can_be_one() {
 }
 
 #[test]
+fn a_hardware_clock_tells_a_time_that_it_can() {
+    let world = World::new();
+    world.lock("minimal", &[]);
+    let before = world.files();
+    for time in ["yesterday", "1979-12-31", "2080-01-01", "2001-02-30", "2001-09-09,driftfix=slew", "-1"] {
+        let ran = world.run(&["run", "minimal", &format!("--rtc={time}")]);
+        ran.refused(1, &["--rtc", "expected a time from 1980 to 2079, such as 2001-09-09T01:46:40"]);
+    }
+    assert_eq!(world.files(), before);
+}
+
+#[test]
 fn what_a_check_could_not_report_is_told_before_anything_is_asked() {
     let world = World::new();
     world.lock("minimal", &[]);

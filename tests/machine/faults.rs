@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::TcpStream;
 use std::process::{Child, Stdio};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::lab::{Lab, assert_well, signal, wait_for, with_verdict};
+use crate::lab::{Lab, assert_well, checks, signal, wait_for, with_verdict};
 
 const NAME: &str = "faulty";
 const RUN: [&str; 7] = ["run", "minimal", "--name", NAME, "--persist", "--detach", "--direct"];
@@ -48,6 +48,7 @@ fn a_machine_survives_what_goes_wrong_or_refuses_to_run_and_says_why() {
     unheard(&lab);
     unreadable(&lab);
     broken_off(&lab, start);
+    wrong_hardware_clock(&lab);
     corrupted(&lab);
 }
 
@@ -115,10 +116,14 @@ fn unreadable(lab: &Lab) {
     assert_eq!(lab.list()[0]["condition"], Value::from("stopped"));
 }
 
-/// Starts the machine, which takes about `start`, and does not let it.
+/// What the hardware clock says in one of the starts: it is years behind.
+const RTC: &str = "2001-09-09T01:46:40";
+
+/// Starts the machine with a wrong hardware clock, which takes about `start`, and does not let it.
 fn broken_off(lab: &Lab, start: Duration) {
     println!("a start after a power cut that is broken off again and again does no harm, nor is anything lost");
-    let mut starting = lab.command(&RUN).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut starting = lab.command(&[&RUN[..], &["--rtc", RTC]].concat());
+    let mut starting = starting.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     wait_for("QEMU", || lab.state(NAME)?["process"]["pid"].as_u64());
     // Well before the machine is up, also where it is quick.
     let within = (start.as_secs() / 4).max(1).to_string();
@@ -136,6 +141,26 @@ fn broken_off(lab: &Lab, start: Duration) {
     assert_eq!((system, note), ("running", "acknowledged"));
     // It is a start since the last reset.
     assert!(uptime.parse::<f64>().unwrap() < last.elapsed().as_secs_f64() + 1.0, "{uptime}");
+}
+
+fn wrong_hardware_clock(lab: &Lab) {
+    println!("a machine whose hardware clock is years behind is up, and nothing is wrong with it but its clock");
+    let (status, report) = lab.check(&[NAME, "--at-once"]);
+    assert_eq!(
+        (status, with_verdict(&report, "unhealthy")),
+        (Some(1), BTreeSet::from(["services.clock"])),
+        "{report:#}"
+    );
+    let clock = checks(&report).into_iter().find(|check| check["id"] == "services.clock").unwrap();
+    assert_eq!(clock["expected"], "within 60 s of the host's clock");
+    let away = clock["observed"].as_str().unwrap().strip_suffix(" s away").unwrap().parse::<u64>().unwrap();
+    // systemd takes no time for the present that is before its own release.
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let bound = "2024-01-01T00:00Z".parse::<jiff::Timestamp>().unwrap().as_second();
+    assert!(away > 24 * 60 * 60 && now - away > u64::try_from(bound).unwrap(), "{away}");
+
+    println!("set right, it is well");
+    lab.root(NAME, &format!("date -s @{now}"));
     assert_well(&lab.check(&[NAME]).1, &["https", "monitoring"]);
 }
 

@@ -101,6 +101,7 @@ fn described(parts: &Parts<'_>) -> qemu::Result<Machine> {
         persist: true,
         detach: true,
         debug: None,
+        rtc: None,
         rehearsal: None,
     })
 }
