@@ -206,8 +206,8 @@ pub enum Probe {
     /// once more, and once as one of two days ago; [`Answer::Delivered`], or [`Answer::Silence`].
     ///
     /// All of it happens inside the machine, so that neither the secret nor anything signed with it leaves it. The
-    /// requests pass the front door as others do; as they come from the loopback interface, nobody is banned for the one
-    /// that must be refused.
+    /// requests pass the front door as others do, and wait where they are told to (429); as they come from the loopback
+    /// interface, nobody is banned for the one that must be refused.
     Deliver {
         /// Port of the machine.
         port: u16,

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -26,6 +26,10 @@ const SECRET: u64 = 4 << 10;
 
 /// How long all deliveries together may take.
 const TIME: Duration = Duration::from_secs(20);
+
+/// The status of who has asked too often, and how long is waited before it is asked again.
+const TOO_OFTEN: u16 = 429;
+const WAIT: Duration = Duration::from_secs(1);
 
 /// How long ago the stale event was signed: longer than any window that the dispatcher can be given.
 const STALE: u64 = 2 * 24 * 60 * 60;
@@ -82,8 +86,8 @@ pub fn forged(machine: &Machine, port: u16, request: &Request, schemes: &BTreeSe
     }
     let time = machine.within(TIME);
     let ask = || -> Result<BTreeMap<Scheme, u16>, String> {
-        let mut session = session(port, &request.host, time)?;
-        requests.iter().map(|(scheme, request)| Ok((*scheme, session.ask(request)?.status))).collect()
+        let mut door = Door::new(port, &request.host, time);
+        requests.iter().map(|(scheme, request)| Ok((*scheme, door.status(request)?))).collect()
     };
     Ok(ask().map_or_else(|reason| Answer::Silence { reason }, |statuses| Answer::Forged { statuses }))
 }
@@ -97,14 +101,51 @@ fn body() -> String {
     format!("{{\"type\":\"{CHECK}\"}}")
 }
 
+/// The front door of the machine, and how long it may take there. Earlier checks and others may have used up what one
+/// address may ask: who is told to wait does so and asks again, as long as there is time.
+struct Door<'a> {
+    port: u16,
+    host: &'a str,
+    until: Instant,
+    session: Option<Session>,
+}
+
+impl<'a> Door<'a> {
+    fn new(port: u16, host: &'a str, time: Duration) -> Self {
+        Self { port, host, until: Instant::now() + time, session: None }
+    }
+
+    fn left(&self) -> Duration {
+        self.until.saturating_duration_since(Instant::now())
+    }
+
+    fn status(&mut self, request: &Request) -> Result<u16, String> {
+        loop {
+            let mut session = match self.session.take() {
+                Some(session) => session,
+                None => session(self.port, self.host, self.left())?,
+            };
+            let status = session.ask(request)?.status;
+            // To wait, and to ask then.
+            if status != TOO_OFTEN || self.left() <= 2 * WAIT {
+                self.session = Some(session);
+                return Ok(status);
+            }
+            // The server may close it meanwhile.
+            drop(session);
+            std::thread::sleep(WAIT);
+        }
+    }
+}
+
 fn session(port: u16, host: &str, time: Duration) -> Result<Session, String> {
     let talk = Talk::tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, port)), time).map_err(told)?;
     Session::start(talk, host, Offer::All).map_err(|error| error.to_string())
 }
 
 fn send(port: u16, new: &Request, stale: Option<&Request>, time: Duration) -> Result<Delivered, String> {
-    let mut session = session(port, &new.host, time)?;
-    let mut status = |request| session.ask(request).map(|reply| reply.status);
+    let mut door = Door::new(port, &new.host, time);
+    let mut status = |request| door.status(request);
     Ok(Delivered { new: status(new)?, again: status(new)?, stale: stale.map(&mut status).transpose()? })
 }
 

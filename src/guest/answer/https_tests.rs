@@ -74,6 +74,42 @@ fn events_are_forged_by_each_scheme_alone_and_now() {
 }
 
 #[test]
+fn who_is_told_to_wait_waits_and_asks_again_as_long_as_there_is_time() {
+    let root = tempfile::tempdir().unwrap();
+    std::fs::create_dir_all(root.path().join("run/secrets")).unwrap();
+    std::fs::write(root.path().join("run/secrets/hook"), "a secret of some length\n").unwrap();
+    let now = SystemTime::now();
+    let (authority, key) = (generate::authority("test", now).unwrap(), generate::tls_key().unwrap());
+    let chain = generate::server_certificate(&["web.example".to_owned()], &key, &authority, now).unwrap();
+    let serve = |connections, statuses: &[u16]| {
+        let config = fixture::config(&chain, key.expose_text().unwrap(), "web.example", &[&TLS13]);
+        let mut statuses = statuses.to_vec().into_iter();
+        fixture::serve(config, connections, move |_| {
+            format!("HTTP/1.1 {} x\r\nContent-Length: 2\r\n\r\nno", statuses.next().unwrap())
+        })
+    };
+    let request = Request::post("web.example", "/webhook");
+    let schemes: BTreeSet<Scheme> = [Scheme::Gitlab, Scheme::Standard].into();
+
+    let (port, serving) = serve(2, &[401, 429, 401]);
+    let answer = forged(&machine(root.path()), port, &request, &schemes).unwrap();
+    assert_eq!(answer, Answer::Forged { statuses: [(Scheme::Gitlab, 401), (Scheme::Standard, 401)].into() });
+    let heard = serving.join().unwrap();
+    assert!(heard.len() == 3 && heard[0] != heard[1] && heard[1] == heard[2], "{heard:?}");
+
+    let (port, serving) = serve(2, &[429, 202, 200]);
+    let answer = deliver(&machine(root.path()), port, &request, "hook", SigningScheme::Github).unwrap();
+    assert_eq!(answer, Answer::Delivered(Delivered { new: 202, again: 200, stale: None }));
+    assert_eq!(serving.join().unwrap().len(), 3);
+
+    let (port, serving) = serve(1, &[429]);
+    let hasty = Machine { limit: Some(2 * WAIT), ..machine(root.path()) };
+    let answer = forged(&hasty, port, &request, &[Scheme::Gitlab].into()).unwrap();
+    assert_eq!(answer, Answer::Forged { statuses: [(Scheme::Gitlab, 429)].into() });
+    assert_eq!(serving.join().unwrap().len(), 1);
+}
+
+#[test]
 fn certificates_are_told_and_keys_are_not() {
     let root = tempfile::tempdir().unwrap();
     let authority = generate::authority("test", SystemTime::now()).unwrap();
