@@ -52,41 +52,112 @@ fn seen() -> BTreeSet<&'static str> {
     listed.chain(others.into_iter().flatten()).copied().collect()
 }
 
-/// Those of the ids of which neither they nor anything below them was seen to fail.
-fn unseen<'a>(ids: impl IntoIterator<Item = &'a str>) -> BTreeSet<&'a str> {
-    let seen = seen();
-    let is_seen = |id: &str| {
-        seen.iter().any(|seen| seen.strip_prefix(id).is_some_and(|rest| rest.is_empty() || rest.starts_with('.')))
-    };
-    ids.into_iter().filter(|id| !is_seen(id)).collect()
+/// Checks that ask about each of what an image lists, whose ids end in its name: of a unit, a path, a setting, a secret.
+/// One that is seen to fail stands for all, for they differ in the name only. So do all checks of the stage https, which are
+/// about sites, and probes of modules that are made for `each`. Of any other check the whole id has to be seen.
+const OF_NAMES: [&str; 8] = [
+    "resources.limit",
+    "resources.usage",
+    "security.mount",
+    "security.sandbox",
+    "security.secrets",
+    "security.sysctl",
+    "security.write",
+    "services.unit",
+];
+
+/// A check that asks several things, which are the same whatever the image.
+const SCAN: (&str, [&str; 4]) = ("security.scan", ["tcp4", "tcp6", "udp4", "udp6"]);
+
+/// An id that has to be seen to fail, and whether what is seen has a name behind it.
+type Wanted = (String, bool);
+
+fn wanted_checks() -> BTreeSet<Wanted> {
+    // The id of a stage alone stands for the modules' own probes.
+    let stages = Stage::ALL.map(|stage| stage.to_string());
+    let ids = Stage::ALL.into_iter().flat_map(checks).map(|check| check.id);
+    let ids = ids.filter(|id| *id != SCAN.0 && !stages.iter().any(|stage| stage == id));
+    let ids = ids.map(|id| (id.to_owned(), id.starts_with("https.") || OF_NAMES.contains(&id)));
+    ids.chain(SCAN.1.map(|what| (format!("{}.{what}", SCAN.0), false))).collect()
 }
 
-#[test]
-fn every_check_is_seen_to_fail_in_a_machine_or_it_is_said_why_not() {
-    let ids: BTreeSet<&str> = Stage::ALL.into_iter().flat_map(checks).map(|check| check.id).collect();
-    assert_eq!(unseen(ids), UNSEEN.iter().map(|(id, _)| *id).collect());
-}
-
-/// Ids of the probes in a directory of modules; of those that are made for each of a list, as far as all have them.
-fn probes(directory: &Path) -> BTreeSet<String> {
-    let mut ids = BTreeSet::new();
+/// The probes in a directory of modules.
+fn wanted_probes(directory: &Path) -> BTreeSet<Wanted> {
+    let mut wanted = BTreeSet::new();
     for path in disk::list(directory).unwrap() {
         if path.is_dir() {
-            ids.extend(probes(&path));
+            wanted.extend(wanted_probes(&path));
         } else if path.extension().is_some_and(|extension| extension == "yaml") {
             let module: Value = serde_yaml::from_str(&disk::read_to_string(path).unwrap()).unwrap();
             for probe in module.get("probes").and_then(Value::as_sequence).into_iter().flatten() {
                 let id = format!("{}.{}", probe["stage"].as_str().unwrap(), probe["id"].as_str().unwrap());
-                let fixed = id.split("{{").next().unwrap().trim_end_matches('.');
-                ids.insert(fixed.to_owned());
+                wanted.insert(match id.split_once(".{{") {
+                    Some((before, _)) => (before.to_owned(), true),
+                    None => (id, false),
+                });
             }
         }
     }
-    ids
+    wanted
+}
+
+/// Which of them an id is that was seen: itself, or the longest that it has a name behind.
+fn which<'a>(wanted: &'a BTreeSet<Wanted>, seen: &str) -> Option<&'a str> {
+    let named = |id: &str| seen.strip_prefix(id).is_some_and(|rest| rest.len() > 1 && rest.starts_with('.'));
+    let itself = wanted.iter().find(|(id, of_names)| !of_names && id == seen);
+    let longest = || wanted.iter().filter(|(id, of_names)| *of_names && named(id)).max_by_key(|(id, _)| id.len());
+    itself.or_else(longest).map(|(id, _)| id.as_str())
+}
+
+fn modules() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("modules")
+}
+
+/// Those of the ids that were not seen to fail.
+fn unseen(ids: &BTreeSet<Wanted>) -> BTreeSet<String> {
+    let all: BTreeSet<Wanted> = wanted_checks().union(&wanted_probes(&modules())).cloned().collect();
+    let seen: BTreeSet<&str> = seen().into_iter().filter_map(|seen| which(&all, seen)).collect();
+    ids.iter().map(|(id, _)| id.clone()).filter(|id| !seen.contains(id.as_str())).collect()
+}
+
+fn told(reasons: &[(&str, &str)]) -> BTreeSet<String> {
+    reasons.iter().map(|(id, _)| (*id).to_owned()).collect()
+}
+
+#[test]
+fn every_check_is_seen_to_fail_in_a_machine_or_it_is_said_why_not() {
+    assert_eq!(unseen(&wanted_checks()), told(&UNSEEN));
 }
 
 #[test]
 fn every_probe_of_a_module_is_seen_to_fail_in_a_machine_or_it_is_said_why_not() {
-    let ids = probes(&PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("modules"));
-    assert_eq!(unseen(ids.iter().map(String::as_str)), UNSEEN_PROBES.iter().map(|(id, _)| *id).collect());
+    assert_eq!(unseen(&wanted_probes(&modules())), told(&UNSEEN_PROBES));
+}
+
+#[test]
+fn what_is_seen_to_fail_is_a_check() {
+    let all: BTreeSet<Wanted> = wanted_checks().union(&wanted_probes(&modules())).cloned().collect();
+    let unknown: BTreeSet<&str> = seen().into_iter().filter(|seen| which(&all, seen).is_none()).collect();
+    assert_eq!(unknown, BTreeSet::new());
+    let checks = wanted_checks();
+    assert!(OF_NAMES.iter().all(|id| checks.contains(&((*id).to_owned(), true))));
+}
+
+#[test]
+fn a_check_is_not_seen_by_another_whose_id_begins_alike() {
+    let wanted: BTreeSet<Wanted> = [("a.b", true), ("a.b.c", false), ("a.d", false), ("a.b.e", true)]
+        .map(|(id, of_names)| (id.to_owned(), of_names))
+        .into();
+    for (seen, is) in [
+        ("a.b.x", Some("a.b")),
+        ("a.b.c", Some("a.b.c")),
+        ("a.b.e.x", Some("a.b.e")),
+        ("a.d", Some("a.d")),
+        ("a.d.x", None),
+        ("a.b", None),
+        ("a.b.", None),
+        ("a.bx", None),
+    ] {
+        assert_eq!(which(&wanted, seen), is, "{seen}");
+    }
 }
