@@ -187,13 +187,23 @@ impl Lab {
         report
     }
 
-    /// Breaks a machine in all these ways, and asks just the checks that must see it. What else sees it is no matter.
-    pub fn seen(&self, machine: &str, faults: &[Fault]) {
+    /// Breaks a machine in all these ways; see [`Lab::sees`].
+    pub fn seen(&self, arguments: &[&str], faults: &[Fault], related: &[&str]) {
+        let machine = arguments.first().expect("a machine");
         self.root(machine, &faults.iter().map(|fault| fault.breaks).collect::<Vec<_>>().join("; "));
+        self.sees(arguments, faults, related);
+    }
+
+    /// Checks a machine that is broken in all these ways. The checks that must see it are unhealthy, and of all others that
+    /// are asked at most `related` ones: ids, or their beginnings up to a dot, of what the same faults break sooner or later,
+    /// or of what was broken before. `arguments` name the machine first.
+    pub fn sees(&self, arguments: &[&str], faults: &[Fault], related: &[&str]) {
+        let report = self.check(&[arguments, &["--at-once"]].concat()).1;
+        let found = with_verdict(&report, "unhealthy");
         let expected: BTreeSet<&str> = faults.iter().flat_map(|fault| fault.seen_by).copied().collect();
-        let only = expected.iter().flat_map(|id| ["--only", id]).chain(["--at-once"]);
-        let report = self.check(&[machine].into_iter().chain(only).collect::<Vec<_>>()).1;
-        assert_eq!(with_verdict(&report, "unhealthy"), expected, "{report:#}");
+        let others = found.iter().filter(|id| !related.iter().any(|related| is_or_is_below(id, related)));
+        let all: BTreeSet<&str> = others.chain(expected.intersection(&found)).copied().collect();
+        assert_eq!(all, expected, "{report:#}");
     }
 
     /// Mends what was broken; returns the report, in which all is well again.
@@ -242,6 +252,11 @@ impl From<Output> for Ended {
         let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
         Self { status: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
     }
+}
+
+/// Whether an id is this one, or begins with it up to a dot.
+fn is_or_is_below(id: &str, beginning: &str) -> bool {
+    id.strip_prefix(beginning).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }
 
 /// Holds a report against the published schema.

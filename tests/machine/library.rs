@@ -131,6 +131,9 @@ pub const PROBED: [Fault; 2] = [
     },
 ];
 
+/// What sees the same: the unit itself, and alerts, which come minutes after what was broken.
+const RELATED: [&str; 2] = ["monitoring.prometheus.alerts", "services.unit.redis-server.service"];
+
 /// What has an alert fire that is no warning: the certificate of its site, which had three weeks, ends in two days.
 pub const FIRING: Fault = Fault {
     breaks: "openssl req -x509 -key /var/lib/web/tls.key -days 2 -subj /CN=localhost -out /var/lib/web/tls.crt; \
@@ -138,6 +141,10 @@ pub const FIRING: Fault = Fault {
     mends: "",
     seen_by: &["monitoring.prometheus.alerts"],
 };
+
+/// What Prometheus tells of itself in the job that it has lost, and alerts that miss that.
+const OF_ITSELF: [&str; 3] =
+    ["monitoring.prometheus.alerts", "monitoring.prometheus.configuration", "monitoring.prometheus.interval"];
 
 /// A job that Prometheus has lost, its own.
 pub const LOST: Fault = Fault {
@@ -185,6 +192,7 @@ fn the_library_works_and_is_seen_when_it_does_not() {
     let status = || lab.check(&[IMAGE, "--at-once", "--only", targets]).0;
     lab.root(IMAGE, LOST.breaks);
     wait_for("the loss", || (status() == Some(1)).then_some(()));
+    lab.sees(&[IMAGE, "--stage", "monitoring"], &[LOST], &OF_ITSELF);
     lab.root(IMAGE, LOST.mends);
     wait_for("the job", || (status() == Some(0)).then_some(()));
 
@@ -196,11 +204,14 @@ fn the_library_works_and_is_seen_when_it_does_not() {
     assert_eq!(lab.check(&[IMAGE, "--only", id]).0, Some(0));
     lab.root(IMAGE, FIRING.breaks);
     wait_for("the alert", || (lab.check(&[IMAGE, "--only", id]).0 == Some(1)).then_some(()));
+    lab.sees(&[IMAGE, "--stage", "monitoring"], &[FIRING], &[]);
 
     let faults = [&WEB[..], &DATA[..]].concat();
     println!("each of {} faults is seen by its checks and by no others", faults.len());
     lab.broken(&[IMAGE], &faults);
-    lab.seen(IMAGE, &PROBED);
+    // What is broken already stays so.
+    let before = faults.iter().flat_map(|fault| fault.seen_by);
+    lab.seen(&[IMAGE], &PROBED, &before.chain(&RELATED).copied().collect::<Vec<_>>());
 }
 
 fn serves(lab: &Lab) {
