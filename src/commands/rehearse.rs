@@ -35,6 +35,7 @@ const ASK: Duration = Duration::from_secs(300);
 pub struct Play {
     cloud: Cloud,
     provider: Provider,
+    instance: Option<String>,
     user_data: Zeroizing<Vec<u8>>,
     public_keys: Vec<String>,
     fault: Option<Fault>,
@@ -57,7 +58,8 @@ pub fn prepare(wanted: &cli::Rehearse) -> Result<Option<Play>> {
     if fault.is_some() && provider.network.is_none() {
         return Err(Failure::request(format!("{cloud} has no service that could fail")));
     }
-    Ok(Some(Play { cloud, provider, user_data, public_keys, fault }))
+    let instance = wanted.cloud_instance.clone();
+    Ok(Some(Play { cloud, provider, instance, user_data, public_keys, fault }))
 }
 
 /// Reads user-data, as much as the cloud takes.
@@ -105,8 +107,8 @@ impl Play {
 
     /// Makes a machine one of the provider's; `user` is who administers it.
     pub fn set(&self, machine: &mut Machine, user: Option<&str>) -> Result<()> {
-        let provider = self.provider.clone();
-        machine.rehearsal = Some(Rehearsal { provider, seed: None, service: None });
+        let (provider, instance) = (self.provider.clone(), self.instance.clone());
+        machine.rehearsal = Some(Rehearsal { provider, instance, seed: None, service: None });
         let instance = Instance {
             cloud: self.cloud,
             uuid: machine.uuid(),
