@@ -57,11 +57,20 @@ impl Rollout<'_> {
         self.api.kubectl(&words, text.as_bytes()).map(drop)
     }
 
-    /// Has the cluster take what machines have in common, and then the Secret that they start with: where something is
-    /// refused, no identity is left behind.
-    pub fn share(&self, objects: &[Value], secret: &Value) -> Result<()> {
-        self.apply(objects)?;
+    /// Before machines are told anything, the cluster takes the Secret that they start with. The first that there are start
+    /// behind what they have in common: where that is refused, no identity is left behind. Where some are there already,
+    /// `others`, what they have in common is for [`Rollout::settle`].
+    pub fn prepare(&self, shared: &[Value], secret: &Value, others: bool) -> Result<()> {
+        if !others {
+            self.apply(shared)?;
+        }
         self.apply(std::slice::from_ref(secret))
+    }
+
+    /// Once all machines are well, the cluster takes what they have in common, if it is not that of this version yet. A
+    /// version that was not well has changed nothing of it.
+    pub fn settle(&self, shared: &[Value], others: bool) -> Result<()> {
+        if others { self.apply(shared) } else { Ok(()) }
     }
 
     /// Has a machine run `wanted`, looks at it, and goes back if it is not well.
