@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::found::{Found, Progress, progress};
-use super::manifests::{annotated, disk_of, title, to_yaml};
+use super::manifests::{annotated, disk_of, name_of, title, to_yaml};
 use crate::deploy::host::Outcome;
 
 /// How long a machine may take until it is ready, the pull of its image included, and how often it is looked at.
@@ -84,7 +84,7 @@ impl Rollout<'_> {
             return Ok(Outcome { healthy: true, reason: String::new(), instead: None });
         };
         let Some(previous) = back else {
-            self.remove(name(wanted))?;
+            self.remove(name_of(wanted))?;
             return Ok(Outcome { healthy: false, reason, instead: None });
         };
         Ok(match self.trial(previous, None)? {
@@ -100,7 +100,7 @@ impl Rollout<'_> {
     /// Starts a machine with what it is told and looks at it; why it is not well, if it is not.
     fn trial(&self, machine: &Value, previous: Option<&Value>) -> Result<std::result::Result<(), String>> {
         self.apply(&[annotated(machine, previous, false)])?;
-        self.restart(name(machine))?;
+        self.restart(name_of(machine))?;
         if let Err(reason) = self.await_ready(machine)? {
             return Ok(Err(reason));
         }
@@ -133,7 +133,7 @@ impl Rollout<'_> {
 
     fn await_ready(&self, machine: &Value) -> Result<std::result::Result<(), String>> {
         let disk = disk_of(&machine["spec"]["template"]["spec"]).unwrap_or_default();
-        let words = ["get", "virtualmachineinstance", name(machine), "--ignore-not-found", "--output=json"];
+        let words = ["get", "virtualmachineinstance", name_of(machine), "--ignore-not-found", "--output=json"];
         let (mut told, mut waited) = (String::new(), Duration::ZERO);
         loop {
             let answer = self.api.kubectl(&words, b"")?;
@@ -143,7 +143,7 @@ impl Rollout<'_> {
                 Progress::Waiting(reason) => reason,
             };
             if reason != told {
-                self.api.tell(&format!("waiting for {}: {reason}", name(machine)));
+                self.api.tell(&format!("waiting for {}: {reason}", name_of(machine)));
                 told = reason;
             }
             if waited >= START {
@@ -155,10 +155,6 @@ impl Rollout<'_> {
             }
         }
     }
-}
-
-fn name(machine: &Value) -> &str {
-    machine["metadata"]["name"].as_str().unwrap_or_default()
 }
 
 #[cfg(test)]
