@@ -164,8 +164,8 @@ fn run(lab: &Lab, name: &str, cloud: &str, user_data: &str, more: &[&str]) -> (O
 }
 
 /// Rehearses with a machine that goes on and is well in all stages.
-fn well(lab: &Lab, cloud: &str, user_data: &str, more: &[&str]) {
-    let (status, report, _) = run(lab, cloud, cloud, user_data, &[&["--detach"], more].concat());
+fn well(lab: &Lab, name: &str, cloud: &str, user_data: &str, more: &[&str]) {
+    let (status, report, _) = run(lab, name, cloud, user_data, &[&["--detach"], more].concat());
     let bad: Vec<&Value> = checks(&report).into_iter().filter(|check| check["verdict"] == "unhealthy").collect();
     assert_eq!(status, Some(0), "{cloud}: {bad:#?}");
     assert_eq!(verdicts(&report).len(), 6);
@@ -175,7 +175,7 @@ fn well(lab: &Lab, cloud: &str, user_data: &str, more: &[&str]) {
 fn rehearse(lab: &Lab, scene: &Scene) {
     let Scene { cloud, user_data, says, second } = scene;
     println!("{cloud}: the datasource is found, all stages are healthy");
-    well(lab, cloud, user_data, if second.is_some() { &["--persist"] } else { &[] });
+    well(lab, cloud, cloud, user_data, if second.is_some() { &["--persist"] } else { &[] });
 
     println!("{cloud}: what user-data and the provider say is done");
     for (command, expected) in *says {
@@ -201,7 +201,7 @@ fn rehearse(lab: &Lab, scene: &Scene) {
     lab.good(&["vm", "rm", "--force", cloud]);
 }
 
-/// A kept disk starts again as the same instance, and then as another one: /etc is of user-data, /var stays.
+/// A kept disk starts again as the same instance, and then as another one of another cloud: /etc is of user-data, /var stays.
 fn again(lab: &Lab, cloud: &str, first: &str, second: &str) {
     let facts = || {
         let asked = [
@@ -214,9 +214,9 @@ fn again(lab: &Lab, cloud: &str, first: &str, second: &str) {
         lab.root(cloud, &asked.join("; "))
     };
     let id = || lab.root(cloud, "cat /var/lib/rave-cloud/instance-id");
-    let restart = |user_data: &str, more: &[&str]| {
+    let restart = |now: &str, user_data: &str, more: &[&str]| {
         lab.good(&["vm", "stop", "--grace", "120", cloud]);
-        well(lab, cloud, user_data, &[&["--persist"], more].concat());
+        well(lab, cloud, now, user_data, &[&["--persist"], more].concat());
     };
     assert_eq!(facts(), "is first ana\netc of-first\nvar\nran first\nkeys agent ana");
     let before = id();
@@ -224,12 +224,12 @@ fn again(lab: &Lab, cloud: &str, first: &str, second: &str) {
     assert_eq!(facts(), "is first ana\netc by-hand of-first\nvar kept\nran first\nkeys agent ana");
 
     println!("{cloud}: the next boot makes the same of user-data, has nothing of what was written into /etc by hand");
-    restart(first, &[]);
+    restart(cloud, first, &[]);
     assert_eq!(facts(), "is first ana\netc of-first\nvar kept\nran first\nkeys agent ana");
     assert_eq!(id(), before);
 
-    println!("{cloud}: as another instance it runs scripts again, and has of the first what is in /var only");
-    restart(second, &["--cloud-instance", "second"]);
+    println!("{cloud}: as another instance, by a config drive, it runs scripts again, and has of the first /var only");
+    restart("configdrive", second, &["--cloud-instance", "second"]);
     assert_eq!(facts(), "is second\netc of-second\nvar kept\nran first second\nkeys agent");
     assert_ne!(id(), before);
 }
