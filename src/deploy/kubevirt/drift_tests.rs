@@ -106,3 +106,15 @@ fn what_machines_have_in_common_is_there_as_it_was_told() {
     assert_eq!(now(&opened), differences);
     assert!(of_shared(&told, b"Error").is_err());
 }
+
+proptest::proptest! {
+    #[test]
+    fn no_answer_makes_it_panic(text in "[\\[\\]{}\",:a-z0-9 .KMGi\n]{0,80}") {
+        let told = [json!({"kind": "a", "metadata": {"name": "a"}, "spec": {"a": "9223372036854775808Ti", "b": [1]}})];
+        of_shared(&told, text.as_bytes()).ok();
+        let list = format!(r#"{{"items": [{{"kind": "a", "metadata": {{"name": "a"}}, "spec": {{"a": "{text}", {text}}}}}]}}"#);
+        of_shared(&told, list.as_bytes()).ok();
+        changed(&told[0], &Value::from(text.clone()));
+        changed(&Value::from(text), &told[0]);
+    }
+}
