@@ -19,6 +19,10 @@ pub struct Rehearse {
     /// Public key that the provider gives the administrator, as a line of OpenSSH
     #[arg(long, value_name = "FILE", requires = "cloud")]
     pub cloud_key: Option<PathBuf>,
+    /// The instance that it is to be, by any name [default: the same for each name of a machine]; a disk that is kept finds
+    /// itself in another one
+    #[arg(long, value_name = "NAME", requires = "cloud")]
+    pub cloud_instance: Option<String>,
     /// Have the provider's services fail
     #[arg(long, value_name = "FAULT", requires = "cloud")]
     pub cloud_fault: Option<CloudFault>,

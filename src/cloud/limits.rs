@@ -10,6 +10,7 @@ pub const fn datasources(cloud: Cloud) -> &'static [&'static str] {
         Cloud::Gce => &["GCE"],
         Cloud::Azure => &["Azure"],
         Cloud::OpenStack => &["OpenStack", "ConfigDrive"],
+        Cloud::ConfigDrive => &["ConfigDrive"],
     }
 }
 
@@ -23,7 +24,7 @@ pub const fn largest(cloud: Cloud) -> Option<usize> {
         Cloud::Ec2 => Some(16 << 10),
         Cloud::Azure => Some(65_535),
         Cloud::Gce => Some(256 << 10),
-        Cloud::OpenStack => Some(65_535 / 4 * 3),
+        Cloud::OpenStack | Cloud::ConfigDrive => Some(65_535 / 4 * 3),
     }
 }
 

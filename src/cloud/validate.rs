@@ -178,7 +178,11 @@ fn is_mime(text: &str) -> bool {
 
 /// The clouds in question.
 fn clouds(target: &Target, cloud: Option<Cloud>) -> Vec<Cloud> {
-    let here = |other: &Cloud| limits::datasources(*other).iter().any(|name| target.datasources.contains(*name));
+    // What OpenStack takes is the same with either of its two.
+    let here = |other: &Cloud| {
+        *other != Cloud::ConfigDrive
+            && limits::datasources(*other).iter().any(|name| target.datasources.contains(*name))
+    };
     cloud.map_or_else(|| Cloud::ALL.into_iter().filter(here).collect(), |cloud| vec![cloud])
 }
 

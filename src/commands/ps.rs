@@ -67,9 +67,9 @@ pub struct Seen {
 }
 
 /// What machines of a target are given now.
-struct Given {
+pub struct Given {
     /// What tells whether it is something else than before.
-    digest: Digest,
+    pub digest: Digest,
     /// Whether an identity is part of it.
     identity: bool,
 }
@@ -86,7 +86,7 @@ pub fn run(arguments: &cli::Ps, context: &Context) -> Result<Status> {
     for name in targets {
         let target = read(context, &name)?;
         if let Some(cluster) = &target.cluster {
-            rows.extend(kubevirt::rows(context, &target, cluster));
+            rows.extend(kubevirt::rows(context, &store, &target, cluster)?);
         }
         if let Some(declared) = &target.cloud {
             lines.extend(cloud::status::lines(context, &store, &target, declared)?);
@@ -122,7 +122,7 @@ pub fn run(arguments: &cli::Ps, context: &Context) -> Result<Status> {
 }
 
 /// What machines are given, if the identity can be read: whoever only looks may not have it.
-fn given(context: &Context, target: &Target) -> Option<Given> {
+pub fn given(context: &Context, target: &Target) -> Option<Given> {
     match identity(context, target) {
         Ok(identity) => {
             Some(Given { digest: super::deploy::given(target, identity.as_ref()), identity: identity.is_some() })

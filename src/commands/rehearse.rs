@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 
 use crate::check::{CheckReport, Report, Stage, StageReport, Verdict};
 use crate::cli::{self, CloudFault};
-use crate::cloud::metadata::{Fault, Instance, Metadata, Reply, azure};
+use crate::cloud::metadata::{Fault, Instance, Metadata, Reply, azure, openstack};
 use crate::cloud::status::{Finding, Grade, Status as Outcome};
 use crate::cloud::{iso, limits, seed};
 use crate::disk;
@@ -35,6 +35,7 @@ const ASK: Duration = Duration::from_secs(300);
 pub struct Play {
     cloud: Cloud,
     provider: Provider,
+    instance: Option<String>,
     user_data: Zeroizing<Vec<u8>>,
     public_keys: Vec<String>,
     fault: Option<Fault>,
@@ -57,7 +58,8 @@ pub fn prepare(wanted: &cli::Rehearse) -> Result<Option<Play>> {
     if fault.is_some() && provider.network.is_none() {
         return Err(Failure::request(format!("{cloud} has no service that could fail")));
     }
-    Ok(Some(Play { cloud, provider, user_data, public_keys, fault }))
+    let instance = wanted.cloud_instance.clone();
+    Ok(Some(Play { cloud, provider, instance, user_data, public_keys, fault }))
 }
 
 /// Reads user-data, as much as the cloud takes.
@@ -94,7 +96,7 @@ impl Play {
                 .hint("set `cloud.enable: true` in the image, and build it again"));
         }
         let sources = value("cloud.datasources").and_then(serde_json::Value::as_array);
-        // Of OpenStack's two only the service is rehearsed.
+        // Of OpenStack's two it is the one that is rehearsed.
         let has = |name: &serde_json::Value| name.as_str().is_some_and(|n| n.eq_ignore_ascii_case(self.cloud.name()));
         if !sources.is_some_and(|list| list.iter().any(has)) {
             return Err(Failure::request(format!("image {image} does not look for the datasource of {}", self.cloud))
@@ -105,8 +107,8 @@ impl Play {
 
     /// Makes a machine one of the provider's; `user` is who administers it.
     pub fn set(&self, machine: &mut Machine, user: Option<&str>) -> Result<()> {
-        let provider = self.provider.clone();
-        machine.rehearsal = Some(Rehearsal { provider, seed: None, service: None });
+        let (provider, instance) = (self.provider.clone(), self.instance.clone());
+        machine.rehearsal = Some(Rehearsal { provider, instance, seed: None, service: None });
         let instance = Instance {
             cloud: self.cloud,
             uuid: machine.uuid(),
@@ -225,6 +227,11 @@ fn disk_of(instance: &Instance) -> Result<Vec<u8>> {
     if instance.cloud == Cloud::Azure {
         let environment = azure::provisioning(instance);
         return iso::image("rd_rdfe_stable", &[("ovf-env.xml", &environment)]).map_err(Failure::error);
+    }
+    if instance.cloud == Cloud::ConfigDrive {
+        let files = openstack::drive(instance);
+        let files: Vec<(&str, &[u8])> = files.iter().map(|(path, bytes)| (path.as_str(), bytes.as_slice())).collect();
+        return iso::image(openstack::LABEL, &files).map_err(Failure::error);
     }
     let mut meta_data = seed::meta_data(&instance.uuid, Some(&instance.name)).map_err(Failure::error)?;
     let keys = serde_json::to_string(&instance.public_keys)?;

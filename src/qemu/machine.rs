@@ -62,6 +62,8 @@ pub struct Debug {
 pub struct Rehearsal {
     /// Its hardware and network.
     pub provider: Provider,
+    /// Which instance it is; nothing: the one that the machine's name stands for.
+    pub instance: Option<String>,
     /// The content of the disk with user-data, for a provider that has one.
     pub seed: Option<Vec<u8>>,
     /// Whoever answers in the provider's network, if it has one.
@@ -236,11 +238,16 @@ impl Machine {
         self.profile.outbound && self.provider().is_none_or(|provider| provider.network.is_none())
     }
 
-    /// The system UUID that the guest sees: always the same for one machine name. A provider may say how it begins.
+    /// The system UUID that the guest sees: always the same for one machine name, and one instance of a provider. A
+    /// provider may say how it begins.
     pub fn uuid(&self) -> String {
-        let digest = crate::digest::Canonical::new("machine uuid").field(self.name.as_str()).finish();
+        let mut digest = crate::digest::Canonical::new("machine uuid");
+        digest.field(self.name.as_str());
+        if let Some(instance) = self.rehearsal.as_ref().and_then(|rehearsal| rehearsal.instance.as_ref()) {
+            digest.field(instance);
+        }
         let mut bytes = [0; 16];
-        bytes.copy_from_slice(&digest.as_bytes()[..16]);
+        bytes.copy_from_slice(&digest.finish().as_bytes()[..16]);
         bytes[6] = bytes[6] & 0x0f | 0x80; // RFC 9562: version 8, made by a custom rule
         bytes[8] = bytes[8] & 0x3f | 0x80;
         let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
@@ -260,6 +267,7 @@ fn credential_name(name: &str) -> bool {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use crate::system::Cloud;
 
     pub(crate) fn machine() -> Machine {
         Machine {
@@ -296,6 +304,15 @@ pub(super) mod tests {
         assert_eq!((uuid.len(), &uuid[14..15]), (36, "8"));
         let other = Machine { name: "db".parse().unwrap(), ..machine() };
         assert_ne!(uuid, other.uuid());
+        let of = |instance: Option<&str>| {
+            let provider = Provider::of(Cloud::Ec2).unwrap();
+            let rehearsal = Rehearsal { provider, instance: instance.map(str::to_owned), seed: None, service: None };
+            Machine { rehearsal: Some(rehearsal), ..machine() }.uuid()
+        };
+        assert_eq!(of(Some("second")), of(Some("second")));
+        assert_ne!(of(Some("second")), of(None));
+        assert!(of(Some("second")).starts_with("ec2"));
+        assert_eq!(of(None)[3..], uuid[3..]);
     }
 
     #[test]

@@ -88,6 +88,7 @@ impl Provider {
             Cloud::Gce => ("qemu/cloud/gce.yaml", include_str!("../../qemu/cloud/gce.yaml")),
             Cloud::Azure => ("qemu/cloud/azure.yaml", include_str!("../../qemu/cloud/azure.yaml")),
             Cloud::OpenStack => ("qemu/cloud/openstack.yaml", include_str!("../../qemu/cloud/openstack.yaml")),
+            Cloud::ConfigDrive => ("qemu/cloud/configdrive.yaml", include_str!("../../qemu/cloud/configdrive.yaml")),
         };
         Self::parse(file, text)
     }

@@ -15,11 +15,13 @@ pub enum Cloud {
     Azure,
     /// OpenStack.
     OpenStack,
+    /// OpenStack without its service: user-data is on a disk, the config drive.
+    ConfigDrive,
 }
 
 impl Cloud {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::NoCloud, Self::Ec2, Self::Gce, Self::Azure, Self::OpenStack];
+    pub const ALL: [Self; 6] = [Self::NoCloud, Self::Ec2, Self::Gce, Self::Azure, Self::OpenStack, Self::ConfigDrive];
 
     /// As cloud-init calls it in its status, and as it is typed.
     pub const fn name(self) -> &'static str {
@@ -29,6 +31,7 @@ impl Cloud {
             Self::Gce => "gce",
             Self::Azure => "azure",
             Self::OpenStack => "openstack",
+            Self::ConfigDrive => "configdrive",
         }
     }
 }

@@ -111,14 +111,46 @@ fn a_cluster_takes_images_that_are_provisioned_by_user_data() {
     }
 }
 
+#[test]
+fn what_somebody_has_changed_in_a_cluster_is_drift() {
+    let world = world(CLUSTER);
+    let told = serde_json::json!({
+        "kind": "VirtualMachine",
+        "metadata": {"name": "shop-1", "labels": {"rave.target": "edge"}, "annotations": {"rave.version": "1.0"}},
+        "spec": {"template": {"spec": {"domain": {"cpu": {"cores": 2}, "memory": {"guest": "2048Mi"}}}}},
+    });
+    let mut object = told.clone();
+    object["metadata"]["annotations"]["rave.applied"] = told.to_string().into();
+    object["metadata"]["annotations"]["rave.confirmed"] = "true".into();
+    object["status"] = serde_json::json!({"printableStatus": "Running", "ready": true});
+    let listed = |object: &serde_json::Value| {
+        let answer = world.write("answer.json", serde_json::json!({"items": [object]}).to_string());
+        let ran = with_tool(&world, "kubectl", &format!("cat {}", answer.display()), &["ps", "--json"]);
+        let rows = ran.json();
+        assert_eq!(rows[1]["drift"], serde_json::json!(["not deployed"]), "{ran:?}");
+        rows[0].clone()
+    };
+    object["spec"]["template"]["spec"]["domain"]["memory"]["guest"] = "2Gi".into();
+    let row = listed(&object);
+    assert_eq!((&row["deployed"]["verdict"], &row["drift"]), (&"healthy".into(), &serde_json::json!([])));
+    object["spec"]["template"]["spec"]["domain"]["cpu"]["cores"] = 4.into();
+    let drift = serde_json::json!(["changed in the cluster: spec.template.spec.domain.cpu.cores is 4, not 2"]);
+    assert_eq!(listed(&object)["drift"], drift);
+}
+
 const CLOUD: &str = "kind: aws\nregion: eu-central-1\nssh-key: check\nmachines:\n  web-1: { instance-type: t3.small, user-data: web-1.yaml }\n";
 
-/// A cloud whose tool answers `answer`, or fails.
+/// A cloud whose tool answers as a script does, or fails.
 fn with_aws(world: &World, script: &str, arguments: &[&str]) -> Ran {
+    with_tool(world, "aws", script, arguments)
+}
+
+/// A cloud or a cluster, by a tool that does what a script says.
+fn with_tool(world: &World, tool: &str, script: &str, arguments: &[&str]) -> Ran {
     use std::os::unix::fs::PermissionsExt as _;
-    world.write("bin/aws", format!("#!/bin/sh\n{script}\n"));
+    world.write(&format!("bin/{tool}"), format!("#!/bin/sh\n{script}\n"));
     let folder = world.path("bin");
-    std::fs::set_permissions(folder.join("aws"), std::fs::Permissions::from_mode(0o755)).unwrap();
+    std::fs::set_permissions(folder.join(tool), std::fs::Permissions::from_mode(0o755)).unwrap();
     ran(world.rave().env("PATH", format!("{}:/usr/bin:/bin", folder.display())).args(arguments))
 }
 

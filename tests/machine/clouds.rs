@@ -25,6 +25,8 @@ struct Scene {
     cloud: &'static str,
     user_data: String,
     says: &'static [(&'static str, &'static str)],
+    /// What a second instance with the disk of this one is told, if there is to be one.
+    second: Option<String>,
 }
 
 #[test]
@@ -64,6 +66,17 @@ fn config(value: &Value) -> String {
     format!("#cloud-config\n{value}\n")
 }
 
+/// What an instance is told: the example with a script, and to write down where that has run.
+fn instance(examples: &BTreeMap<String, String>, name: &str, users: &[&str]) -> String {
+    let mut told = parsed(examples, "seed/user-data");
+    told["runcmd"].as_array_mut().unwrap().push("uname -n >> /var/home/ran".into());
+    told["hostname"] = name.into();
+    let made = users.iter().map(|user| serde_json::json!({"name": user, "ssh_authorized_keys": [KEY]}));
+    told["users"] = std::iter::once(Value::from("default")).chain(made).collect();
+    told["write_files"] = serde_json::json!([{"path": format!("/etc/of-{name}"), "content": name}]);
+    config(&told)
+}
+
 fn scenes(examples: &BTreeMap<String, String>) -> [Scene; 5] {
     // What no machine without the Internet could do is left out of them, and so is what an image is made of.
     let users = parsed(examples, "cloud-config-user-groups.txt");
@@ -79,13 +92,15 @@ fn scenes(examples: &BTreeMap<String, String>) -> [Scene; 5] {
     [
         Scene {
             cloud: "nocloud",
-            user_data: examples["seed/user-data"].clone(),
+            user_data: instance(examples, "first", &["ana"]),
             says: &[("journalctl -b -o cat", "HI WORLD")],
+            second: Some(instance(examples, "second", &[])),
         },
         Scene {
             cloud: "ec2",
             user_data: examples["user-script.txt"].clone(),
             says: &[("journalctl -b -o cat", "I was input via user data"), ("lsblk -no NAME", "nvme0n1")],
+            second: None,
         },
         Scene {
             cloud: "gce",
@@ -95,16 +110,19 @@ fn scenes(examples: &BTreeMap<String, String>) -> [Scene; 5] {
                 ("getent group cloud-users admingroup", "admingroup:"),
                 ("lsblk -no NAME", "sda"),
             ],
+            second: None,
         },
         Scene {
             cloud: "azure",
             user_data: config(&files),
             says: &[("cat /etc/sysconfig/samba", "SMBDOPTIONS=\"-D\"")],
+            second: None,
         },
         Scene {
             cloud: "openstack",
             user_data: config(&commands),
             says: &[("stat -c %F /run/mydir", "directory"), ("journalctl -b -o cat", "hello world")],
+            second: None,
         },
     ]
 }
@@ -145,14 +163,19 @@ fn run(lab: &Lab, name: &str, cloud: &str, user_data: &str, more: &[&str]) -> (O
     (ended.status, report.unwrap_or_else(|| panic!("{cloud}: {ended:?}")), ended.stderr)
 }
 
-fn rehearse(lab: &Lab, scene: &Scene) {
-    let Scene { cloud, user_data, says } = scene;
-    println!("{cloud}: the datasource is found, all stages are healthy");
-    let (status, report, _) = run(lab, cloud, cloud, user_data, &["--detach"]);
+/// Rehearses with a machine that goes on and is well in all stages.
+fn well(lab: &Lab, name: &str, cloud: &str, user_data: &str, more: &[&str]) {
+    let (status, report, _) = run(lab, name, cloud, user_data, &[&["--detach"], more].concat());
     let bad: Vec<&Value> = checks(&report).into_iter().filter(|check| check["verdict"] == "unhealthy").collect();
     assert_eq!(status, Some(0), "{cloud}: {bad:#?}");
     assert_eq!(verdicts(&report).len(), 6);
     assert!(with_verdict(&report, "healthy").contains("services.rehearsal.datasource"), "{cloud}");
+}
+
+fn rehearse(lab: &Lab, scene: &Scene) {
+    let Scene { cloud, user_data, says, second } = scene;
+    println!("{cloud}: the datasource is found, all stages are healthy");
+    well(lab, cloud, cloud, user_data, if second.is_some() { &["--persist"] } else { &[] });
 
     println!("{cloud}: what user-data and the provider say is done");
     for (command, expected) in *says {
@@ -172,17 +195,56 @@ fn rehearse(lab: &Lab, scene: &Scene) {
         println!("{cloud}: what cloud-init could not do is seen");
         lab.seen(&[*cloud, "--stage", "services"], &[FAULT], &[]);
     }
+    if let Some(second) = second {
+        again(lab, cloud, user_data, second);
+    }
     lab.good(&["vm", "rm", "--force", cloud]);
 }
 
-/// A service that fails is seen, and what it means is said.
+/// A kept disk starts again as the same instance, and then as another one of another cloud: /etc is of user-data, /var stays.
+fn again(lab: &Lab, cloud: &str, first: &str, second: &str) {
+    let facts = || {
+        let asked = [
+            "echo is $(uname -n) $(id -un ana 2>/dev/null)",
+            "echo etc $(cd /etc; ls -d by-hand of-* 2>/dev/null)",
+            "echo var $(cat /var/home/by-hand 2>/dev/null)",
+            "echo ran $(cat /var/home/ran)",
+            &format!("echo keys $(cd /run/rave/authorized_keys; grep -lF '{KEY}' agent ana 2>/dev/null)"),
+        ];
+        lab.root(cloud, &asked.join("; "))
+    };
+    let id = || lab.root(cloud, "cat /var/lib/rave-cloud/instance-id");
+    let restart = |now: &str, user_data: &str, more: &[&str]| {
+        lab.good(&["vm", "stop", "--grace", "120", cloud]);
+        well(lab, cloud, now, user_data, &[&["--persist"], more].concat());
+    };
+    assert_eq!(facts(), "is first ana\netc of-first\nvar\nran first\nkeys agent ana");
+    let before = id();
+    lab.root(cloud, "mount -o remount,bind,rw /etc; echo kept | tee /etc/by-hand > /var/home/by-hand; sync");
+    assert_eq!(facts(), "is first ana\netc by-hand of-first\nvar kept\nran first\nkeys agent ana");
+
+    println!("{cloud}: the next boot makes the same of user-data, has nothing of what was written into /etc by hand");
+    restart(cloud, first, &[]);
+    assert_eq!(facts(), "is first ana\netc of-first\nvar kept\nran first\nkeys agent ana");
+    assert_eq!(id(), before);
+
+    println!("{cloud}: as another instance, by a config drive, it runs scripts again, and has of the first /var only");
+    restart("configdrive", second, &["--cloud-instance", "second"]);
+    assert_eq!(facts(), "is second\netc of-second\nvar kept\nran first second\nkeys agent");
+    assert_ne!(id(), before);
+}
+
+/// A machine comes up where nobody answers, and says what became of it.
 fn no_service(lab: &Lab) {
-    println!("a metadata service that fails is seen");
-    let (status, report, _) = run(lab, "broken", "gce", "#cloud-config\n{}\n", &["--cloud-fault", "error"]);
+    println!("a metadata service that hangs is seen, and holds nobody up");
+    let hang = ["--cloud-fault", "hang", "--timeout", "600"];
+    let (status, report, _) = run(lab, "broken", "openstack", "#cloud-config\n{}\n", &hang);
     assert_eq!(status, Some(1));
     let seen = checks(&report).into_iter().find(|check| check["id"] == "services.rehearsal.datasource").unwrap();
-    assert_eq!((&seen["verdict"], &seen["expected"]), (&"unhealthy".into(), &"gce".into()));
+    assert_eq!((&seen["verdict"], &seen["expected"]), (&"unhealthy".into(), &"openstack".into()));
     assert!(seen["observed"].as_str().unwrap().contains("metadata service"), "{seen}");
+    let bad = with_verdict(&report, "unhealthy");
+    assert!(!bad.iter().any(|id| id.starts_with("ssh.") || id.starts_with("security.")), "{bad:?}");
 }
 
 /// What makes no sense costs no boot and leaves nothing.

@@ -5,7 +5,7 @@ pub mod azure;
 mod ec2;
 mod gce;
 mod http;
-mod openstack;
+pub mod openstack;
 mod tree;
 
 use std::fmt;

@@ -7,6 +7,20 @@ use super::{Instance, Request, Response, ec2};
 /// Versions of the interface that cloud-init knows, the oldest first.
 const VERSIONS: [&str; 4] = ["2012-08-10", "2016-10-06", "2018-08-27", "latest"];
 
+/// What each of them has.
+const FILES: [&str; 5] = ["meta_data.json", "network_data.json", "user_data", "vendor_data.json", "vendor_data2.json"];
+/// Label of the disk that has the same as the service, by which ds-identify finds it.
+pub const LABEL: &str = "config-2";
+
+/// What is on that disk, by path.
+pub fn drive(instance: &Instance) -> Vec<(String, Vec<u8>)> {
+    let file = |version: &str, name: &str| {
+        let Response { status, body, .. } = browse(instance, &[name]);
+        (status == 200).then(|| (format!("openstack/{version}/{name}"), body))
+    };
+    VERSIONS.iter().flat_map(|version| FILES.iter().filter_map(move |name| file(version, name))).collect()
+}
+
 /// The response to one request.
 pub fn respond(instance: &Instance, request: &Request) -> Response {
     if request.method != "GET" {
@@ -23,7 +37,7 @@ pub fn respond(instance: &Instance, request: &Request) -> Response {
 
 fn browse(instance: &Instance, parts: &[&str]) -> Response {
     match parts {
-        [] => Response::text("meta_data.json\nnetwork_data.json\nuser_data\nvendor_data.json\nvendor_data2.json\n"),
+        [] => Response::text(FILES.map(|name| format!("{name}\n")).concat()),
         ["meta_data.json"] => Response::json(&metadata(instance)),
         ["network_data.json"] => Response::json(&network(instance)),
         ["vendor_data.json" | "vendor_data2.json"] => Response::json(&json!({})),

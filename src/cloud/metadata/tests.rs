@@ -167,6 +167,23 @@ fn openstack_lists_its_versions_and_has_what_ec2_has() {
 }
 
 #[test]
+fn a_config_drive_has_what_the_service_has() {
+    let service = service(Cloud::OpenStack, None);
+    let drive = openstack::drive(&instance(Cloud::ConfigDrive));
+    assert_eq!(drive.len(), 4 * 5);
+    for (path, content) in &drive {
+        let served = ask(&service, METADATA, &format!("GET /{path}"), &[], 0);
+        assert_eq!((served.0, served.1.as_bytes()), (200, content.as_slice()), "{path}");
+    }
+    let files: Vec<(&str, &[u8])> = drive.iter().map(|(path, content)| (path.as_str(), content.as_slice())).collect();
+    assert!(crate::cloud::iso::image(openstack::LABEL, &files).is_ok());
+    let beside = self::service(Cloud::ConfigDrive, None);
+    assert_eq!(ask(&beside, METADATA, "GET /openstack/latest/meta_data.json", &[], 0).0, 404);
+    let bare = Instance { user_data: Vec::new(), ..instance(Cloud::ConfigDrive) };
+    assert!(!openstack::drive(&bare).iter().any(|(path, _)| path.ends_with("user_data")));
+}
+
+#[test]
 fn without_user_data_there_is_none() {
     for (cloud, path, headers) in [
         (Cloud::OpenStack, "/openstack/latest/user_data", &[][..]),

@@ -74,6 +74,7 @@ pub fn run(arguments: &cli::Deploy, context: &Context, target: &Target, cluster:
     }
     let api = Kubectl::new(context, target, cluster, Some(&wanted.manifest))?;
     let mut there = api.machines()?;
+    let others = there.values().any(|found| found.target.as_deref() == Some(target.name.as_str()));
     let mut tasks = Vec::new();
     for machine in machines {
         let (wanted, found) = (parts.machine(machine), there.remove(machine.as_str()));
@@ -92,8 +93,9 @@ pub fn run(arguments: &cli::Deploy, context: &Context, target: &Target, cluster:
     send(context, &push, &wanted)?;
     let rollout = Rollout { api: &api };
     let secret = parts.secret(&user_data(target, &api.key()?, identity.as_ref())?);
-    let done = rollout.share(&parts.shared(), &secret).map_err(failed).and_then(|()| {
-        shared::each(
+    let common = parts.shared();
+    let done = rollout.prepare(&common, &secret, others).map_err(failed).and_then(|()| {
+        let (told, is_well) = shared::each(
             context,
             &tasks,
             |task| &task.machine,
@@ -106,7 +108,11 @@ pub fn run(arguments: &cli::Deploy, context: &Context, target: &Target, cluster:
                 let is_well = outcome.healthy;
                 Ok((json!({"machine": task.machine, "release": title, "outcome": outcome}), is_well))
             },
-        )
+        )?;
+        if is_well {
+            rollout.settle(&common, others).map_err(failed)?;
+        }
+        Ok((told, is_well))
     });
     // Without a machine there is nothing that `rave target remove` would take away, the identity with it.
     if done.is_err()

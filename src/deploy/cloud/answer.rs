@@ -205,6 +205,16 @@ pub fn images(answer: &[u8], image: &str) -> Result<Vec<Registered>, Bad> {
     list(answer)?.iter().filter_map(|value| read(value).transpose()).collect()
 }
 
+/// What was uploaded to become an image of `image`, and the name of that image. What no rave has named is left out.
+pub fn uploads(answer: &[u8], image: &str) -> Result<Vec<(String, String)>, Bad> {
+    let prefix = format!("{}{image}-", super::PREFIX);
+    let read = |found: String| {
+        let name = found.split_once('.')?.0.to_owned();
+        name.strip_prefix(&prefix).and_then(disk_of).map(|_| (found, name))
+    };
+    Ok(words(answer)?.into_iter().filter_map(read).collect())
+}
+
 /// Digest and size in the end of an image's name, if that is what it is.
 fn disk_of(end: &str) -> Option<(String, Option<String>)> {
     let (digest, gib) = match end.split_once('-') {

@@ -125,6 +125,11 @@ impl Calls for Aws {
         Vec::new()
     }
 
+    fn uploads(&self, _: &ImageName) -> Option<Removal> {
+        // A snapshot that waits for blocks in vain is given up by AWS.
+        None
+    }
+
     fn launch(&self, wanted: &Wanted<'_>) -> Vec<Step> {
         let (machine, name) = (wanted.machine, ("Name", wanted.instance()));
         let all = [wanted.tags(), vec![name.clone()]].concat();

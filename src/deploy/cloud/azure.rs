@@ -36,6 +36,10 @@ impl Azure {
         call.option("--auth-mode", "login")
     }
 
+    fn delete(&self, blob: &str) -> Call {
+        self.blob(&["delete"]).option("--container-name", &self.container).option("--name", blob)
+    }
+
     fn name(release: &Release) -> String {
         format!("{}.vhd", release.name())
     }
@@ -95,22 +99,30 @@ impl Calls for Azure {
             Step::once(format!("create the image {name}"), create)
                 .found_by(self.state(release))
                 .until(wait)
-                .undone_by([self.grouped(&["image", "delete", "--name", &name])]),
+                // It may be what was uploaded that no image can be made of.
+                .undone_by([self.grouped(&["image", "delete", "--name", &name]), self.delete(&blob)]),
         ]
     }
 
     fn leftovers(&self, release: &Release) -> Vec<Removal> {
         let blob = Self::name(release);
         let find = self.blob(&["list"]).option("--container-name", &self.container).option("--prefix", &blob);
-        let call = self.blob(&["delete"]).option("--container-name", &self.container).option("--name", &blob);
-        vec![Removal { find: find.option("--query", "[].name").option("--output", "tsv"), call }]
+        vec![Removal { find: find.option("--query", "[].name").option("--output", "tsv"), call: self.delete(&blob) }]
+    }
+
+    fn uploads(&self, image: &ImageName) -> Option<Removal> {
+        let prefix = format!("{PREFIX}{image}-");
+        let find = self.blob(&["list"]).option("--container-name", &self.container).option("--prefix", prefix);
+        let call = self.blob(&["delete"]).option("--container-name", &self.container).words(["--name"]);
+        let call = call.slot("", Slot::Found, "");
+        Some(Removal { find: find.option("--query", "[].name").option("--output", "tsv"), call })
     }
 
     fn launch(&self, wanted: &Wanted<'_>) -> Vec<Step> {
         let (machine, name) = (wanted.machine, wanted.instance());
         let mut call = self.grouped(&["vm", "create", "--name", &name, "--location", &self.location]);
         call = call.option("--image", wanted.release.name()).option("--size", &machine.size);
-        call = call.option("--os-disk-size-gb", wanted.release.gib().to_string());
+        call = call.option("--os-disk-size-gb", wanted.release.gib().to_string()).option("--os-disk-name", disk(&name));
         call = call.maybe("--vnet-name", machine.vnet.as_ref()).maybe("--subnet", machine.subnet.as_ref());
         call = call.maybe("--nsg", machine.groups.first());
         // A machine goes with its disk and its card; its address has a name and is removed by it.
@@ -134,8 +146,15 @@ impl Calls for Azure {
         };
         // Where the console can be read, on which the machine shows its host key.
         let console = self.grouped(&["vm", "boot-diagnostics", "enable", "--name", &name]).option("--output", "none");
+        // Without a machine there may be its card already, which holds the address, and its disk.
+        let undo = [
+            self.grouped(&["vm", "delete", "--name", &name, "--yes"]),
+            self.grouped(&["network", "nic", "delete", "--name", &card(&name)]),
+            self.grouped(&["disk", "delete", "--name", &disk(&name), "--yes"]),
+            self.grouped(&["network", "public-ip", "delete", "--name", &address(&name)]),
+        ];
         vec![
-            Step::once(format!("launch {name}"), call).until(wait).undone_by(self.remove(&name)),
+            Step::once(format!("launch {name}"), call).until(wait).undone_by(undo),
             Step::once("have its console kept", console).undone_by(self.remove(&name)),
         ]
     }
@@ -199,6 +218,16 @@ impl Calls for Azure {
             ("SkuNotAvailable", "machines of this size are not to be had in this location"),
         ]
     }
+}
+
+/// The disk of a machine.
+fn disk(name: &str) -> String {
+    format!("{name}-disk")
+}
+
+/// The network card of a machine, as `az vm create` names it.
+fn card(name: &str) -> String {
+    format!("{name}VMNic")
 }
 
 /// The public address of a machine.

@@ -70,7 +70,11 @@ impl Calls for Gcp {
             Step::once(format!("create the image {name}"), create)
                 .found_by(self.state(release))
                 .until(wait)
-                .undone_by([self.call(&["compute", "images", "delete", &name])]),
+                // It may be what was uploaded that no image can be made of.
+                .undone_by([
+                    self.call(&["compute", "images", "delete", &name]),
+                    self.call(&["storage", "rm", &object]),
+                ]),
         ]
     }
 
@@ -78,6 +82,12 @@ impl Calls for Gcp {
         let find = self.call(&["storage", "objects", "list", &format!("{}*", self.object(release))]);
         let call = self.call(&["storage", "rm", &self.object(release)]);
         vec![Removal { find: find.option("--format", "value(name)"), call }]
+    }
+
+    fn uploads(&self, image: &ImageName) -> Option<Removal> {
+        let find = self.call(&["storage", "objects", "list", &format!("gs://{}/{PREFIX}{image}-*", self.bucket)]);
+        let call = self.call(&["storage", "rm"]).slot(&format!("gs://{}/", self.bucket), Slot::Found, "");
+        Some(Removal { find: find.option("--format", "value(name)"), call })
     }
 
     fn launch(&self, wanted: &Wanted<'_>) -> Vec<Step> {

@@ -33,6 +33,13 @@ use declared::short;
 pub use declared::{Declared, Machine, Place, Provider};
 use step::{Call, Step};
 
+/// What the tools find in their environment. Nobody is there to page or to answer, and an upload of `gcloud` that is cut short
+/// leaves none of its parts in the bucket.
+pub const ENVIRONMENT: [(&str, &str); 3] = [
+    ("AWS_PAGER", ""),
+    ("CLOUDSDK_CORE_DISABLE_PROMPTS", "1"),
+    ("CLOUDSDK_STORAGE_PARALLEL_COMPOSITE_UPLOAD_ENABLED", "false"),
+];
 /// Names of what is made begin so, and those of tags.
 const PREFIX: &str = "rave-";
 /// How many hexadecimal digits of a disk's digest are in a name, and in a tag: the longest label of GCP has 63 letters.
@@ -197,6 +204,9 @@ pub trait Calls: Sync {
     fn image(&self, release: &Release) -> Vec<Step>;
     /// What the way to the image leaves behind.
     fn leftovers(&self, release: &Release) -> Vec<Removal>;
+    /// What was uploaded of `image` in any version and is there yet, if that does not end by itself; see
+    /// [`answer::uploads`].
+    fn uploads(&self, image: &ImageName) -> Option<Removal>;
     /// Makes an instance. It is running when the steps are done.
     fn launch(&self, wanted: &Wanted<'_>) -> Vec<Step>;
     /// All instances that rave has made, of any target.

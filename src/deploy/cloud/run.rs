@@ -18,7 +18,7 @@ use crate::name::ImageName;
 const SEEN: (usize, Duration) = (15, Duration::from_secs(2));
 /// What tools say of things that are there, or are not.
 const TAKEN: [&str; 3] = ["already exists", "AlreadyExists", "Duplicate"];
-const ABSENT: [&str; 5] = ["not found", "NotFound", "notFound", "does not exist", "NotExist"];
+const ABSENT: [&str; 6] = ["not found", "NotFound", "notFound", "does not exist", "NotExist", "matched no objects"];
 
 /// Carries out.
 pub struct Runner<'a> {
@@ -188,10 +188,22 @@ impl<'a> Runner<'a> {
 
     /// Removes what is left.
     fn clear(&self, removal: &Removal) -> Result<()> {
-        for found in self.read(&removal.find, answer::words)? {
-            let mut values = self.values.clone();
-            values.insert(Slot::Found, found);
-            self.ask(&removal.call, &values)?;
+        self.read(&removal.find, answer::words)?.into_iter().try_for_each(|found| self.clear_found(removal, found))
+    }
+
+    fn clear_found(&self, removal: &Removal, found: String) -> Result<()> {
+        let mut values = self.values.clone();
+        values.insert(Slot::Found, found);
+        self.ask(&removal.call, &values).map(drop)
+    }
+
+    /// Removes what was uploaded of an image in other versions and never became one.
+    fn clear_uploads(&self, release: &Release) -> Result<()> {
+        let Some(removal) = self.calls.uploads(&release.image) else { return Ok(()) };
+        let uploads = self.read(&removal.find, |answer| answer::uploads(answer, release.image.as_str()))?;
+        for (found, _) in uploads.into_iter().filter(|(_, name)| *name != release.name()) {
+            self.hands.say(&format!("{found} goes: it never became an image"));
+            self.clear_found(&removal, found)?;
         }
         Ok(())
     }
@@ -265,14 +277,16 @@ impl<'a> Runner<'a> {
     }
 
     /// After a roll-out: of the images in other versions those go that no instance runs and that did not run before, on
-    /// `before`. After one that failed, the image that nothing runs goes.
+    /// `before`, and what never became an image. After one that failed, the image that nothing runs goes.
     pub fn tidy(&self, release: &Release, before: &BTreeSet<String>, failed: bool) -> Result<()> {
         let (is_new, own) = (before.iter().any(|disk| *disk != release.tag()), release.name());
-        match (failed, is_new) {
-            (true, _) => self.clear_images(&release.image, before, &|name| name == own),
-            (false, true) => self.clear_images(&release.image, before, &|name| name != own),
-            (false, false) => Ok(()),
+        if failed {
+            return self.clear_images(&release.image, before, &|name| name == own);
         }
+        if is_new {
+            self.clear_images(&release.image, before, &|name| name != own)?;
+        }
+        self.clear_uploads(release)
     }
 
     /// Removes images of `image` that `goes` says, but for those of disks that instances run or that are in `keep`.

@@ -142,6 +142,53 @@ fn what_the_provider_could_not_do_is_undone_and_what_is_anothers_is_left() {
 }
 
 #[test]
+fn what_was_uploaded_goes_with_the_image_that_could_not_be_made_of_it() {
+    for (text, signs) in [
+        (GCP, ["storage cp", "images create", "images delete", "storage rm gs://b/rave-web-"]),
+        (AZURE, ["blob upload", "image create", "image delete", "blob delete"]),
+    ] {
+        let tool = Tool::new(&[(signs[1], &[Err("the disk is not valid")])]);
+        assert!(matches!(image(text, &tool), Err(Error::Failed { .. })));
+        assert_eq!(tool.called(&signs), signs);
+    }
+}
+
+#[test]
+fn what_there_is_of_a_machine_that_could_not_be_launched_goes() {
+    let (declared, release) = (declared(AZURE), release());
+    let (calls, machine) = (declared.place.calls(), &declared.machines[0]);
+    let wanted = Wanted { target: "shop", machine, release: &release, config: "c" };
+    let tool = Tool::new(&[("vm create", &[Err("SkuNotAvailable")])]);
+    let files = [(Slot::UserData, "/user-data".into()), (Slot::PublicKey, "/key.pub".into())];
+    let failed = Runner::new(calls.as_ref(), &tool).machine(&wanted, &[], &files);
+    assert!(matches!(failed, Err(Error::Failed { remedy: Some(_), .. })));
+    let signs = ["vm create", "vm delete", "nic delete", "disk delete", "public-ip delete"];
+    assert_eq!(tool.called(&signs), signs);
+}
+
+#[test]
+fn what_never_became_an_image_goes_with_the_next_version() {
+    let release = release();
+    for (text, list, end, remove) in
+        [(GCP, "objects list", "tar.gz", "storage rm gs://b/"), (AZURE, "blob list", "vhd", "blob delete")]
+    {
+        let own = release.name();
+        let others = ["rave-web-0123456789abcdef-5g", "rave-web-2-0123456789abcdef-5g", "rave-web-notes", own.as_str()];
+        let listed: &'static str = others.map(|name| format!("{name}.{end}\n")).concat().leak();
+        let calls = declared(text).place.calls();
+        let tool = Tool::new(&[(list, &[Ok(listed)])]);
+        Runner::new(calls.as_ref(), &tool).tidy(&release, &BTreeSet::new(), false).unwrap();
+        let removed =
+            tool.calls.lock().unwrap().iter().filter(|call| call.contains(remove)).cloned().collect::<Vec<_>>();
+        assert!(removed.len() == 1 && removed[0].ends_with(&format!("{}.{end}", others[0])), "{removed:?}");
+        // One that failed leaves what it did not make.
+        let tool = Tool::new(&[(list, &[Ok(listed)]), ("list", &[Ok("[]")])]);
+        Runner::new(calls.as_ref(), &tool).tidy(&release, &BTreeSet::new(), true).unwrap();
+        assert_eq!(tool.called(&[remove]), [] as [&str; 0]);
+    }
+}
+
+#[test]
 fn a_machine_that_is_not_well_goes_and_one_that_was_well_once_stays() {
     let (declared, release) = (declared(GCP), release());
     let (calls, machine) = (declared.place.calls(), &declared.machines[0]);

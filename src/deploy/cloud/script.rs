@@ -3,7 +3,7 @@
 
 use super::blocks::{BLOCK, Block};
 use super::step::{Body, Call, Part, Slot, Step, Values, Wait, Word};
-use super::{Calls, Declared, Release, Removal, Wanted};
+use super::{Calls, Declared, ENVIRONMENT, Release, Removal, Wanted};
 use crate::tool::quote;
 
 /// What is deployed, and how.
@@ -34,7 +34,7 @@ pub fn render(script: &Script<'_>) -> String {
         format!("# {} to {}", release.title(), script.title),
         "set -eu".to_owned(),
         "umask 077".to_owned(),
-        "export AWS_PAGER= CLOUDSDK_CORE_DISABLE_PROMPTS=1".to_owned(),
+        format!("export {}", ENVIRONMENT.map(|(name, value)| format!("{name}={value}")).join(" ")),
         format!("file={}", quote(script.file)),
         format!("public_key={}", quote(&format!("{}.pub", declared.ssh_key))),
     ];

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use super::drift;
 use super::manifests::{APPLIED, CONFIRMED, IMAGE, PREVIOUS, TARGET, disk_of, title};
 use crate::deploy::Action;
 
@@ -18,6 +19,8 @@ pub struct Found {
     pub applied: Option<Value>,
     /// What it was told before, and was well with.
     pub previous: Option<Value>,
+    /// What somebody else has told it instead; see [`drift::changed`].
+    pub changed: Vec<String>,
     /// Whether the six stages have found it well.
     pub confirmed: bool,
     /// Its state in a word, as KubeVirt prints it.
@@ -58,10 +61,12 @@ impl Found {
                 && told["metadata"]["annotations"].is_object()
         };
         let json = |key: &str| serde_json::from_str(annotations[key].as_str()?).ok().filter(is_of_machine);
+        let applied = json(APPLIED);
         Self {
             target: text(&machine["metadata"]["labels"][TARGET]),
             image: text(&annotations[IMAGE]),
-            applied: json(APPLIED),
+            changed: applied.as_ref().map(|told| drift::changed(told, machine)).unwrap_or_default(),
+            applied,
             previous: json(PREVIOUS),
             confirmed: annotations[CONFIRMED] == "true",
             state: text(&machine["status"]["printableStatus"]).unwrap_or_else(|| "unknown".to_owned()),
@@ -106,6 +111,9 @@ pub fn plan(target: &str, wanted: &Value, found: Option<&Found>) -> Result<Vec<A
     Ok(match &found.applied {
         Some(applied) if disk(applied) != disk(wanted) => {
             vec![Action::Upgrade { from: title(applied), to: title(wanted) }]
+        }
+        Some(applied) if applied == wanted && !found.changed.is_empty() => {
+            vec![Action::Restart { units: vec!["its manifest".to_owned()] }]
         }
         Some(applied) if applied == wanted && !found.ready => vec![Action::Restart { units: Vec::new() }],
         Some(applied) if applied == wanted && found.confirmed => Vec::new(),
@@ -191,6 +199,8 @@ mod tests {
         assert_eq!(now(Some(&other)), Ok(vec![Action::Restart { units: vec!["its manifest".to_owned()] }]));
         let by_hand = Found { applied: None, ..other.clone() };
         assert_eq!(now(Some(&by_hand)), now(Some(&other)));
+        let patched = Found { changed: vec!["spec.a is 1, not 2".to_owned()], ..found("2", None, true, true) };
+        assert_eq!(now(Some(&patched)), now(Some(&other)));
     }
 
     #[test]

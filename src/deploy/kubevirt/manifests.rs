@@ -289,6 +289,16 @@ pub fn disk_of(spec: &Value) -> Option<&str> {
     volumes.iter().find_map(|volume| volume["containerDisk"]["image"].as_str())
 }
 
+/// The digest of a machine's containerDisk in a registry.
+pub fn image_of(machine: &Value) -> Option<Digest> {
+    disk_of(&machine["spec"]["template"]["spec"])?.rsplit_once("@sha256:")?.1.parse().ok()
+}
+
+/// The name of an object.
+pub fn name_of(object: &Value) -> &str {
+    object["metadata"]["name"].as_str().unwrap_or_default()
+}
+
 /// The name of the Secret that a machine takes its user-data from.
 pub fn secret_of(machine: &Value) -> Option<&str> {
     let volumes = machine["spec"]["template"]["spec"]["volumes"].as_array()?;

@@ -106,4 +106,5 @@ fn what_is_written_down_is_not_in_what_is_written_down() {
     assert_eq!(title(&machine), format!("test 1 (safe, root hash {})", Digest::of(b"root").short()));
     let disk = format!("registry.example.org/vm/shop@sha256:{}", Digest::of(b"image"));
     assert_eq!(disk_of(&machine["spec"]["template"]["spec"]), Some(disk.as_str()));
+    assert_eq!(image_of(&machine), Some(Digest::of(b"image")));
 }

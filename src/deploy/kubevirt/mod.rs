@@ -9,6 +9,7 @@
 //! What the cluster has of a machine is written down on its VirtualMachine, so that everybody who may deploy sees the same.
 
 mod cluster;
+pub mod drift;
 pub mod found;
 pub mod manifests;
 pub mod rollout;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::found::{Found, Progress, progress};
-use super::manifests::{annotated, disk_of, title, to_yaml};
+use super::manifests::{annotated, disk_of, name_of, title, to_yaml};
 use crate::deploy::host::Outcome;
 
 /// How long a machine may take until it is ready, the pull of its image included, and how often it is looked at.
@@ -57,11 +57,20 @@ impl Rollout<'_> {
         self.api.kubectl(&words, text.as_bytes()).map(drop)
     }
 
-    /// Has the cluster take what machines have in common, and then the Secret that they start with: where something is
-    /// refused, no identity is left behind.
-    pub fn share(&self, objects: &[Value], secret: &Value) -> Result<()> {
-        self.apply(objects)?;
+    /// Before machines are told anything, the cluster takes the Secret that they start with. The first that there are start
+    /// behind what they have in common: where that is refused, no identity is left behind. Where some are there already,
+    /// `others`, what they have in common is for [`Rollout::settle`].
+    pub fn prepare(&self, shared: &[Value], secret: &Value, others: bool) -> Result<()> {
+        if !others {
+            self.apply(shared)?;
+        }
         self.apply(std::slice::from_ref(secret))
+    }
+
+    /// Once all machines are well, the cluster takes what they have in common, if it is not that of this version yet. A
+    /// version that was not well has changed nothing of it.
+    pub fn settle(&self, shared: &[Value], others: bool) -> Result<()> {
+        if others { self.apply(shared) } else { Ok(()) }
     }
 
     /// Has a machine run `wanted`, looks at it, and goes back if it is not well.
@@ -75,7 +84,7 @@ impl Rollout<'_> {
             return Ok(Outcome { healthy: true, reason: String::new(), instead: None });
         };
         let Some(previous) = back else {
-            self.remove(name(wanted))?;
+            self.remove(name_of(wanted))?;
             return Ok(Outcome { healthy: false, reason, instead: None });
         };
         Ok(match self.trial(previous, None)? {
@@ -91,7 +100,7 @@ impl Rollout<'_> {
     /// Starts a machine with what it is told and looks at it; why it is not well, if it is not.
     fn trial(&self, machine: &Value, previous: Option<&Value>) -> Result<std::result::Result<(), String>> {
         self.apply(&[annotated(machine, previous, false)])?;
-        self.restart(name(machine))?;
+        self.restart(name_of(machine))?;
         if let Err(reason) = self.await_ready(machine)? {
             return Ok(Err(reason));
         }
@@ -124,7 +133,7 @@ impl Rollout<'_> {
 
     fn await_ready(&self, machine: &Value) -> Result<std::result::Result<(), String>> {
         let disk = disk_of(&machine["spec"]["template"]["spec"]).unwrap_or_default();
-        let words = ["get", "virtualmachineinstance", name(machine), "--ignore-not-found", "--output=json"];
+        let words = ["get", "virtualmachineinstance", name_of(machine), "--ignore-not-found", "--output=json"];
         let (mut told, mut waited) = (String::new(), Duration::ZERO);
         loop {
             let answer = self.api.kubectl(&words, b"")?;
@@ -134,7 +143,7 @@ impl Rollout<'_> {
                 Progress::Waiting(reason) => reason,
             };
             if reason != told {
-                self.api.tell(&format!("waiting for {}: {reason}", name(machine)));
+                self.api.tell(&format!("waiting for {}: {reason}", name_of(machine)));
                 told = reason;
             }
             if waited >= START {
@@ -146,10 +155,6 @@ impl Rollout<'_> {
             }
         }
     }
-}
-
-fn name(machine: &Value) -> &str {
-    machine["metadata"]["name"].as_str().unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -92,12 +92,37 @@ fn deploy(fake: &Fake, version: &str) -> Result<Outcome> {
 fn where_something_is_refused_no_identity_is_left() {
     let mut fake = Fake { forbidden: Some("NetworkPolicy"), ..Fake::default() };
     let (policy, secret) = (json!({"kind": "NetworkPolicy"}), json!({"kind": "Secret"}));
-    let share = |fake: &Fake| Rollout { api: fake }.share(std::slice::from_ref(&policy), &secret);
-    assert!(matches!(share(&fake), Err(Error::Refused(_))));
+    let prepare = |fake: &Fake| Rollout { api: fake }.prepare(std::slice::from_ref(&policy), &secret, false);
+    assert!(matches!(prepare(&fake), Err(Error::Refused(_))));
     assert_eq!((fake.machine.borrow().clone(), fake.said.borrow().len()), (None, 1));
     fake.forbidden = None;
-    share(&fake).unwrap();
+    prepare(&fake).unwrap();
     assert_eq!((fake.machine.borrow().clone(), fake.said.borrow().len()), (Some(secret.clone()), 3));
+}
+
+#[test]
+fn what_machines_have_in_common_is_before_the_first_of_them_and_changes_after_the_last() {
+    let (policy, secret) = (json!({"kind": "NetworkPolicy"}), json!({"kind": "Secret"}));
+    // The last object that the cluster was told of, and how many.
+    let told = |others: bool, settle: bool| {
+        let fake = Fake::default();
+        let rollout = Rollout { api: &fake };
+        let shared = std::slice::from_ref(&policy);
+        rollout.prepare(shared, &secret, others).unwrap();
+        if settle {
+            rollout.settle(shared, others).unwrap();
+        }
+        let count = fake.said.borrow().len();
+        (fake.machine.take().unwrap()["kind"].clone(), count)
+    };
+    for (others, settle, expected) in [
+        (false, false, ("Secret", 2)),
+        (false, true, ("Secret", 2)),
+        (true, false, ("Secret", 1)),
+        (true, true, ("NetworkPolicy", 2)),
+    ] {
+        assert_eq!(told(others, settle), (expected.0.into(), expected.1), "{others} {settle}");
+    }
 }
 
 #[test]

@@ -8,7 +8,7 @@ use crate::cli;
 use crate::deploy::cloud::act::{Error, Hands, Result as Done};
 use crate::deploy::cloud::run::Runner;
 use crate::deploy::cloud::step::Slot;
-use crate::deploy::cloud::{Declared, Machine, Upload, answer};
+use crate::deploy::cloud::{Declared, ENVIRONMENT, Machine, Upload, answer};
 use crate::disk;
 use crate::export::{self, Format, Job};
 use crate::images::Manifest;
@@ -112,7 +112,7 @@ impl Hands for Tools<'_> {
     fn call(&self, argv: &[String]) -> Done<Vec<u8>> {
         let (program, words) = argv.split_first().ok_or_else(|| Error::Missing(String::new()))?;
         let tool = Tool::of_user(program, &self.context.environment.identities.environment);
-        let tool = tool.env("AWS_PAGER", "").env("CLOUDSDK_CORE_DISABLE_PROMPTS", "1").args(words);
+        let tool = ENVIRONMENT.into_iter().fold(tool, |tool, (name, value)| tool.env(name, value)).args(words);
         let ended = tool.bounded(CALL, answer::LONGEST + 1).map_err(|error| match error {
             tool::Error::Start { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
                 Error::Missing(program.clone())

@@ -16,6 +16,7 @@ use crate::images::Manifest;
 use crate::interrupt;
 use crate::name::ImageName;
 use crate::qemu;
+use crate::store::Store;
 use crate::tool::Tool;
 
 use super::super::super::failure::chain;
@@ -101,17 +102,10 @@ impl<'a> Kubectl<'a> {
 
     /// The build that a machine is told to run, if it was made here.
     fn manifest(&self, machine: &Value) -> Result<Option<Manifest>> {
-        let annotations = &machine["metadata"]["annotations"];
-        let is = |manifest: &Manifest| annotations[ROOT_HASH] == manifest.root_hash.to_string();
-        if let Some(wanted) = self.wanted.filter(|wanted| is(wanted)) {
-            return Ok(Some(wanted.clone()));
+        match self.wanted.filter(|wanted| runs(machine, wanted)) {
+            Some(wanted) => Ok(Some(wanted.clone())),
+            None => built(self.context, &store::open(self.context)?, machine),
         }
-        let image: ImageName = annotations[IMAGE].as_str().unwrap_or_default().parse().map_err(Failure::error)?;
-        let (_, named) = project::read(&self.context.project, image.as_str())?;
-        let store = store::open(self.context)?;
-        let builds = Generations::of(&store, &named, &image);
-        // One of another rave, whose manifest this one cannot read, is none that it could hold a machine against.
-        Ok((0..builds.count()?).find_map(|back| builds.back(back).ok().flatten().filter(is)))
     }
 
     /// Looks at a machine through a forwarded port of its pod.
@@ -177,6 +171,21 @@ impl Api for Kubectl<'_> {
     fn tell(&self, text: &str) {
         self.context.ui.say(text);
     }
+}
+
+/// Whether a machine is told to run that build.
+pub fn runs(machine: &Value, manifest: &Manifest) -> bool {
+    machine["metadata"]["annotations"][ROOT_HASH] == manifest.root_hash.to_string()
+}
+
+/// The build that a machine is told to run, if it is one of the last that were made here.
+pub fn built(context: &Context, store: &Store, machine: &Value) -> Result<Option<Manifest>> {
+    let image = machine["metadata"]["annotations"][IMAGE].as_str().unwrap_or_default().parse::<ImageName>();
+    let Ok(image) = image else { return Ok(None) };
+    let Ok((_, named)) = project::read(&context.project, image.as_str()) else { return Ok(None) };
+    let builds = Generations::of(store, &named, &image);
+    // One of another rave, whose manifest this one cannot read, is none that it could hold a machine against.
+    Ok((0..builds.count()?).find_map(|back| builds.back(back).ok().flatten().filter(|found| runs(machine, found))))
 }
 
 /// What kubectl says to its user, without the lines of its log (klog: a letter, month and day, time).

@@ -6,21 +6,24 @@ use serde_json::Value;
 
 use crate::cli;
 use crate::deploy::Target;
-use crate::deploy::kubevirt::manifests::{IMAGE, MODE, ROOT_HASH, TARGET, VERSION, secret_of};
-use crate::deploy::kubevirt::rollout::Api as _;
-use crate::deploy::kubevirt::{Cluster, Found, Rollout};
+use crate::deploy::kubevirt::manifests::{IMAGE, MODE, ROOT_HASH, TARGET, VERSION, image_of, secret_of};
+use crate::deploy::kubevirt::rollout::{self, Api as _};
+use crate::deploy::kubevirt::{Cluster, Found, Parts, Rollout, drift};
 use crate::interrupt;
 use crate::name::ImageName;
+use crate::store::Store;
 use crate::ui::Tone;
 
-use super::super::super::ps::{Row, Seen};
+use super::super::super::ps::{self, Row, Seen};
 use super::super::super::{Context, Failure, Result, Status};
 use super::super::rollout as shared;
-use super::api::Kubectl;
+use super::api::{self, Kubectl};
 use super::failed;
 
 /// What all machines of a target have in common.
 const SHARED: &str = "service,networkpolicy,poddisruptionbudget,secret";
+/// Of that, what whoever looks may read.
+const VISIBLE: &str = "service,networkpolicy,poddisruptionbudget";
 
 /// Where the machines are, for people.
 pub fn place(cluster: &Cluster) -> String {
@@ -28,36 +31,82 @@ pub fn place(cluster: &Cluster) -> String {
 }
 
 /// What `rave ps` tells of a target.
-pub fn rows(context: &Context, target: &Target, cluster: &Cluster) -> Vec<Row> {
-    let there = Kubectl::new(context, target, cluster, None).and_then(|api| api.machines());
-    let there = there.map_err(|failure| failure.reason());
-    let row = |machine: ImageName, found: std::result::Result<Option<Seen>, String>, drift: Vec<String>| Row {
+pub fn rows(context: &Context, store: &Store, target: &Target, cluster: &Cluster) -> Result<Vec<Row>> {
+    let row = |machine: &ImageName, found: std::result::Result<Option<Seen>, String>, drift: Vec<String>| Row {
         target: target.name.clone(),
-        machine,
+        machine: machine.clone(),
         host: place(cluster),
         found,
         drift,
     };
-    let mut rows = Vec::new();
+    let asked = Kubectl::new(context, target, cluster, None).and_then(|api| Ok((api.machines()?, api)));
+    let (there, api) = match asked {
+        Ok(asked) => asked,
+        Err(failure) => {
+            let reason = failure.reason();
+            return Ok(cluster.machines.iter().map(|machine| row(machine, Err(reason.clone()), Vec::new())).collect());
+        }
+    };
+    let of_target = |found: &&Found| found.target.as_deref() == Some(target.name.as_str());
+    let given = there.values().any(|found| of_target(&found)).then(|| ps::given(context, target)).flatten();
+    let given = given.map(|given| given.digest);
+    let (mut rows, mut common, mut known) = (Vec::new(), Vec::new(), 0);
     for machine in &cluster.machines {
-        rows.push(match &there {
-            Err(reason) => row(machine.clone(), Err(reason.clone()), Vec::new()),
-            Ok(there) => match there.get(machine.as_str()) {
-                None => row(machine.clone(), Ok(None), vec!["not deployed".to_owned()]),
-                Some(found) => row(machine.clone(), Ok(Some(seen(found))), drift(&target.name, found)),
-            },
+        let Some(found) = there.get(machine.as_str()) else {
+            rows.push(row(machine, Ok(None), vec!["not deployed".to_owned()]));
+            continue;
+        };
+        let told = found.applied.as_ref().filter(|_| of_target(&found));
+        let build = told.map(|told| api::built(context, store, told)).transpose()?.flatten();
+        let declared = told.zip(build.as_ref()).zip(given.as_ref()).and_then(|((told, manifest), given)| {
+            let parts = Parts { target: &target.name, cluster, manifest, image: &image_of(told)?, given };
+            Some((parts.machine(machine), parts.shared()))
         });
+        let mut drift = drift::of_machine(&target.name, found, declared.as_ref().map(|(machine, _)| machine));
+        if let Some(newer) = told.map(|told| newer(context, store, told)).transpose()?.flatten() {
+            drift.insert(0, newer);
+        }
+        known += usize::from(declared.is_some());
+        common.extend(declared.map(|(_, shared)| shared));
+        rows.push(row(machine, Ok(Some(seen(found))), drift));
     }
-    let of_target = |found: &Found| found.target.as_deref() == Some(target.name.as_str());
-    for (name, found) in there.iter().flatten().filter(|(_, found)| of_target(found)) {
+    // While machines run versions that have something else in common, there is nothing that it should be.
+    let all = cluster.machines.iter().filter_map(|machine| there.get(machine.as_str())).filter(of_target).count();
+    if let Some(shared) = common.first().filter(|first| known == all && common.iter().all(|other| other == *first))
+        && let Some(row) = rows.iter_mut().find(|row| matches!(row.found, Ok(Some(_))))
+    {
+        row.drift.extend(of_shared(context, &api, target, shared)?);
+    }
+    for (name, found) in there.iter().filter(|(_, found)| of_target(found)) {
         let Ok(machine) = name.parse::<ImageName>() else { continue };
         if !cluster.machines.contains(&machine) {
-            let mut drift = drift(&target.name, found);
+            let mut drift = drift::of_machine(&target.name, found, None);
             drift.insert(0, "no longer declared".to_owned());
-            rows.push(row(machine, Ok(Some(seen(found))), drift));
+            rows.push(row(&machine, Ok(Some(seen(found))), drift));
         }
     }
-    rows
+    Ok(rows)
+}
+
+/// That there is a newer build than the one that a machine is told to run.
+fn newer(context: &Context, store: &Store, told: &Value) -> Result<Option<String>> {
+    let image = told["metadata"]["annotations"][IMAGE].as_str().unwrap_or_default().parse::<ImageName>();
+    let Ok(image) = image else { return Ok(None) };
+    let newest = ps::newest(context, store, &image)?.filter(|newest| !api::runs(told, newest));
+    Ok(newest.map(|newest| ps::built(&newest)))
+}
+
+/// How what all machines have in common differs from what it should be. Who may not look at it is told so.
+fn of_shared(context: &Context, api: &Kubectl<'_>, target: &Target, told: &[Value]) -> Result<Vec<String>> {
+    let answer = match api.kubectl(&["get", VISIBLE, &all_of(target), "--output=json"], b"") {
+        Ok(answer) => answer,
+        Err(rollout::Error::Interrupted) => return Err(Failure::Interrupted),
+        Err(error) => {
+            context.ui.warn(format!("{}: what machines have in common is not known: {error}", target.name));
+            return Ok(Vec::new());
+        }
+    };
+    drift::of_shared(told, &answer).map_err(|error| Failure::error(format!("kubectl does not answer in JSON: {error}")))
 }
 
 fn seen(found: &Found) -> Seen {
@@ -83,19 +132,6 @@ fn seen(found: &Found) -> Seen {
         health: None,
         verdict,
     }
-}
-
-fn drift(target: &str, found: &Found) -> Vec<String> {
-    let mut drift = Vec::new();
-    match &found.target {
-        Some(other) if other != target => drift.push(format!("belongs to target `{other}`")),
-        Some(_) => {}
-        None => drift.push("no rave made it".to_owned()),
-    }
-    if !found.confirmed && found.target.is_some() {
-        drift.push("its deployment has not come to its end".to_owned());
-    }
-    drift
 }
 
 /// Does one of the verbs of `rave target`.
