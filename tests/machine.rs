@@ -42,3 +42,5 @@ mod secrets;
 mod site;
 #[path = "machine/up.rs"]
 mod up;
+#[path = "machine/webhooks.rs"]
+mod webhooks;
