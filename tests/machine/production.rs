@@ -10,6 +10,7 @@ use serde_json::Value;
 use crate::copy::copy;
 use crate::https;
 use crate::lab::{Fault, Lab, assert_well, shared, wait_for, with_verdict};
+use crate::metrics;
 use crate::scan;
 use crate::site::Site;
 use crate::webhooks::{self, github};
@@ -151,6 +152,7 @@ fn production_in_safe_mode_works_and_is_seen_when_it_does_not() {
     bans(&scene);
     certificate(&scene, &site);
     backup(&scene);
+    metrics::exist(&scene, &site);
     leak(&scene);
     load(&scene, &site);
     full(&scene);
