@@ -1,5 +1,6 @@
 //! The production image in both modes: what its users see from outside, and what breaks in it.
 
+use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
 use rave::disk;
@@ -16,6 +17,7 @@ use crate::site::Site;
 use crate::webhooks::{self, github};
 
 const MIB: u64 = 1 << 20;
+const OPERATION: &str = include_str!("../../docs/operation.md");
 
 /// A project of its own without any secrets yet.
 pub struct Scene {
@@ -152,6 +154,7 @@ fn production_in_safe_mode_works_and_is_seen_when_it_does_not() {
     bans(&scene);
     certificate(&scene, &site);
     backup(&scene);
+    restore(&scene, &site, &secret);
     metrics::exist(&scene, &site);
     leak(&scene);
     load(&scene, &site);
@@ -351,6 +354,38 @@ fn backup(scene: &Scene) {
     let metrics = scene.get(9187, "/metrics");
     let failed = metrics.lines().find(|line| line.starts_with("pg_stat_archiver_failed_count{"));
     assert!(failed.is_some_and(|line| line.ends_with("} 0")), "{failed:?}");
+}
+
+fn restore(scene: &Scene, site: &Site, secret: &str) {
+    println!("what the guide says brings back what was lost, and takes away what came after the backup");
+    let (_, chapter) = OPERATION.split_once("\n## Backups\n").unwrap();
+    let mut blocks = chapter.split("```sh\n").skip(1).map(|block| block.split_once("```").unwrap().0);
+    let path = format!("{}:/usr/bin:/bin", Path::new(env!("CARGO_BIN_EXE_rave")).parent().unwrap().display());
+    // Here the machine has another name, and there is no service of the shop.
+    let mut run = || -> String {
+        let lines = blocks.next().unwrap().lines().map(|line| line.replace(" ssh shop ", " ssh production "));
+        let lines = lines.map(|line| line.strip_suffix(" shop").unwrap_or(&line).to_owned());
+        let script = lines.collect::<Vec<_>>().join("\n");
+        let ended = scene.lab.tool("/bin/sh").env("PATH", &path).args(["-ec", &script]).command().output().unwrap();
+        assert!(ended.status.success() && script.lines().count() > 1, "{ended:?}");
+        String::from_utf8(ended.stderr).unwrap()
+    };
+    run();
+    scene.sql(
+        "delete from webhook.event where delivery = 'one'; \
+         insert into webhook.event (source, delivery, type) values ('default', 'later', 'push')",
+    );
+    let said = run();
+    let errors: Vec<&str> = said.lines().filter(|line| line.contains("ERROR:")).collect();
+    assert_eq!(
+        errors,
+        ["ERROR:  current user cannot be dropped", "ERROR:  role \"postgres\" already exists"],
+        "{said}"
+    );
+    let known = "select string_agg(delivery, ',') from webhook.event where delivery in ('one', 'later')";
+    assert_eq!(scene.sql(known), "one");
+    wait_for("it to be ready", || (site.get("/ready").status == 200).then_some(()));
+    wait_for("the dispatcher", || (github(site, secret, "after", "push", b"{}").status == 202).then_some(()));
 }
 
 fn leak(scene: &Scene) {
