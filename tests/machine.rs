@@ -24,6 +24,8 @@ mod junit;
 mod lab;
 #[path = "machine/library.rs"]
 mod library;
+#[path = "support/memory.rs"]
+mod memory;
 #[path = "machine/metrics.rs"]
 mod metrics;
 #[path = "machine/package.rs"]
