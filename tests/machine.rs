@@ -24,6 +24,10 @@ mod junit;
 mod lab;
 #[path = "machine/library.rs"]
 mod library;
+#[path = "support/memory.rs"]
+mod memory;
+#[path = "machine/metrics.rs"]
+mod metrics;
 #[path = "machine/package.rs"]
 mod package;
 #[path = "machine/persist.rs"]
@@ -42,3 +46,5 @@ mod secrets;
 mod site;
 #[path = "machine/up.rs"]
 mod up;
+#[path = "machine/webhooks.rs"]
+mod webhooks;

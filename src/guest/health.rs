@@ -15,7 +15,7 @@ use crate::probe::{Answer, Answered, Probe};
 use crate::secrets::generate;
 use crate::system::Baseline;
 
-pub use outcome::{Certificate, Outcome, StageOutcome, Trouble};
+pub use outcome::{Audit, Certificate, Outcome, StageOutcome, Trouble};
 
 /// The stages that a machine can ask itself.
 const STAGES: [Stage; 4] = [Stage::Services, Stage::Monitoring, Stage::Resources, Stage::Security];
@@ -30,6 +30,9 @@ const OWN: &str = "rave-health.service";
 const METRICS: &str = "health.prom";
 /// No description of an image and no outcome is longer, in bytes.
 const FILE: u64 = 4 << 20;
+
+/// What the module of the audit record has asked of the kernel.
+const AUDIT: [&str; 2] = ["/usr/sbin/auditctl", "-s"];
 
 /// Where systemd says what container this is, if it is one.
 const CONTAINER: &str = "/run/systemd/container";
@@ -74,7 +77,9 @@ pub fn look(settings: &Settings, now: SystemTime) -> Result<Outcome, Error> {
     let report = check::run(&target, &wanted, &mut |stage, probes| asking.answer(stage, probes), &mut again);
     let certificates =
         settings.certificates.iter().map(|path| Certificate { path: path.display().to_string(), end: end(path) });
-    let outcome = Outcome::new(&report, certificates.collect(), asking.failed(), seconds(now), started.elapsed());
+    let certificates = certificates.collect();
+    let (failed, audit) = (asking.failed(), asking.audit());
+    let outcome = Outcome::new(&report, certificates, failed, audit, seconds(now), started.elapsed());
     // Each in one step, so that nobody reads half of it.
     for directory in &settings.metrics {
         disk::write_atomic(directory.join(METRICS), outcome.metrics().as_bytes(), 0o644)?;
@@ -132,6 +137,14 @@ impl<F: FnMut(&[Probe]) -> Vec<Answered>> Asking<F> {
         }
         let silence = || Answered::unavailable("no answer");
         probes.iter().map(|probe| self.known.get(probe).cloned().unwrap_or_else(silence)).collect()
+    }
+
+    /// What the kernel says of its audit record, if that was asked.
+    fn audit(&self) -> Option<Audit> {
+        match &self.known.get(&Probe::Run { command: AUDIT.map(str::to_owned).into() })?.answer {
+            Answer::Run(ended) => Audit::read(&ended.stdout),
+            _ => None,
+        }
     }
 
     /// Units that have failed.

@@ -12,6 +12,8 @@ mod deb;
 mod deploy;
 #[path = "build/export.rs"]
 mod export;
+#[path = "../support/memory.rs"]
+mod memory;
 #[path = "build/registry.rs"]
 mod registry;
 
@@ -23,6 +25,7 @@ use std::sync::OnceLock;
 
 use copy::copy;
 use deb::Package;
+use memory::measured;
 use rave::disk;
 use rave::sandbox::Sandbox;
 use rave::tool::Tool;
@@ -135,20 +138,33 @@ fn good(mut command: Command) -> Output {
     output
 }
 
-/// The first build, shared by all tests of this file that only look at it.
-fn built() -> &'static Lab {
-    static BUILT: OnceLock<(Lab, Child)> = OnceLock::new();
-    let (lab, _) = BUILT.get_or_init(|| {
+/// The first build, which had nothing to begin with.
+struct First {
+    lab: Lab,
+    /// The most memory that it took, in bytes.
+    memory: u64,
+    /// What clears it away.
+    _shell: Child,
+}
+
+fn first() -> &'static First {
+    static FIRST: OnceLock<First> = OnceLock::new();
+    FIRST.get_or_init(|| {
         let lab = Lab::new();
         // Nothing drops what is static: a shell does, whose input ends with this process.
         let script = "cat; chmod -R u+w \"$0\"; rm -rf \"$0\"";
         let mut shell = Command::new("sh");
         shell.args(["-c", script]).arg(lab.root.path()).stdin(Stdio::piped()).stdout(Stdio::null());
         let shell = shell.spawn().unwrap();
-        lab.good(&["build", "minimal"]);
-        (lab, shell)
-    });
-    lab
+        let (output, memory) = measured(&mut lab.command(&["build", "minimal", "--mode", "safe"]));
+        assert!(output.status.success(), "{output:?}");
+        First { lab, memory, _shell: shell }
+    })
+}
+
+/// Its project and store, shared by all tests of this file that only look at them.
+fn built() -> &'static Lab {
+    &first().lab
 }
 
 /// An ordinary user with subordinate ids, for as long as the value lives.
@@ -218,6 +234,29 @@ fn another_user_place_umask_and_time_zone_give_the_same_bytes() {
     assert_eq!(one, digest(&home.join("out/disk.raw")));
     assert_eq!(String::from_utf8(one).unwrap(), once["disk"]["sha256"].as_str().unwrap());
     println!("built as {}", user.as_ref().map_or("the same user", |user| user.name));
+}
+
+#[test]
+fn a_safe_build_takes_little_memory_and_makes_little() {
+    let First { lab, memory, .. } = first();
+    println!("{} MiB", memory >> 20);
+    // With less nobody would have looked.
+    assert!((50 << 20..3 << 30).contains(memory), "{memory}");
+    let manifest = lab.manifest();
+    let size = |what: &Value| what["size"].as_u64().unwrap_or_else(|| panic!("{what}"));
+    let (root, initrd) = (size(&manifest["partitions"][1]["content"]), size(&manifest["initrd"]));
+    assert!(root <= 80_000_000 && initrd <= 6_000_000, "{root} {initrd}");
+}
+
+#[test]
+fn memory_is_that_of_all_processes_at_once() {
+    // Each keeps 64 MiB, for as long as the line does not end.
+    let keeps = "{ head -c 67108864 /dev/zero; sleep 1; } | tail -n 1 > /dev/null";
+    for (script, least) in [(keeps.to_owned(), 64_u64), (format!("{keeps} & {keeps}; wait"), 128)] {
+        let (output, memory) = measured(Command::new("sh").args(["-c", &script]));
+        assert!(output.status.success(), "{output:?}");
+        assert!((least << 20..(least + 32) << 20).contains(&memory), "{script}: {memory}");
+    }
 }
 
 #[test]

@@ -1,25 +1,27 @@
 //! The production image in both modes: what its users see from outside, and what breaks in it.
 
+use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
-use base64::Engine as _;
-use hmac::{Hmac, KeyInit as _, Mac as _};
 use rave::disk;
 use rave::secrets::generate;
 use reqwest::Method;
-use serde_json::{Value, json};
-use sha2::Sha256;
+use serde_json::Value;
 
 use crate::copy::copy;
 use crate::https;
 use crate::lab::{Fault, Lab, assert_well, shared, wait_for, with_verdict};
+use crate::memory::measured;
+use crate::metrics;
 use crate::scan;
-use crate::site::{Reply, Site};
+use crate::site::Site;
+use crate::webhooks::{self, github};
 
 const MIB: u64 = 1 << 20;
+const OPERATION: &str = include_str!("../../docs/operation.md");
 
 /// A project of its own without any secrets yet.
-struct Scene {
+pub struct Scene {
     lab: Lab,
 }
 
@@ -33,8 +35,11 @@ impl Scene {
                             writes: [/var/lib/note]\n      command: [/bin/sh, -c, 'cat >> /var/lib/note/events']\n    \
                             fails: { events: [doomed], command: [/bin/false] }\n    \
                             takes-time:\n      events: [long]\n      user: agent\n      writes: [/var/lib/note]\n      \
-                            command: [/bin/sh, -c, 'cat >> /var/lib/note/long; sleep 30']\n    counts: { events: [push], unit: counts.service }\n  \
-                            services.webhook: { attempts: 2, backoff.base: 1s }\n  \
+                            command: [/bin/sh, -c, 'cat >> /var/lib/note/long; sleep 30']\n    \
+                            waits:\n      events: [held]\n      user: agent\n      writes: [/var/lib/note]\n      timeout: 5m\n      \
+                            command: [/bin/sh, -c, 'until test -e /var/lib/note/gate; do sleep 0.2; done']\n    \
+                            counts: { events: [push], unit: counts.service }\n  \
+                            services.webhook: { attempts: 2, backoff.base: 1s, queue: 6 }\n  \
                             environment.files:\n    /etc/tmpfiles.d/note.conf: { text: \"d /var/lib/note 0700 agent agent -\\n\" }\n    \
                             /etc/systemd/system/counts.service: { text: \"[Service]\\nType=oneshot\\nExecStart=/bin/sh -c 'echo counted >> /run/counted'\\n\" }\n";
             let image = disk::read_to_string(project.join("images/production.yaml")).unwrap();
@@ -48,10 +53,13 @@ impl Scene {
             // The packages are made ready beside other work, by somebody else, who leaves no secrets here.
             let (other, home) = (lab.path().join("other"), lab.path().join("other-home"));
             copy(&project, &other);
-            for arguments in [&["secrets", "init", "production"][..], &["build", "production"]] {
+            for arguments in [&["secrets", "init", "production"][..], &["build", "production", "--mode", "safe"]] {
                 let mut rave = lab.command(arguments);
-                let ended = rave.env("RAVE_PROJECT", &other).env("HOME", &home).output().unwrap();
+                let (ended, memory) = measured(rave.env("RAVE_PROJECT", &other).env("HOME", &home));
                 assert!(ended.status.success(), "{arguments:?}: {ended:?}");
+                // Nothing where everything is in the store already.
+                println!("    {arguments:?} took {} MiB", memory >> 20);
+                assert!(memory < 3 << 30, "{memory}");
             }
         });
         Self { lab }
@@ -89,17 +97,27 @@ impl Scene {
         serde_json::from_slice(&disk::read(result.join("manifest.json")).unwrap()).unwrap()
     }
 
-    fn root(&self, script: &str) -> String {
+    pub fn root(&self, script: &str) -> String {
         self.lab.root("production", script)
     }
 
-    fn sql(&self, query: &str) -> String {
+    /// What a service on the machine's loopback interface answers to GET.
+    pub fn get(&self, port: u16, path: &str) -> String {
+        let answer = self.root(&format!(
+            "bash -ec 'exec 3<> /dev/tcp/127.0.0.1/{port}; printf \"GET %s HTTP/1.0\\r\\n\\r\\n\" \"$1\" >&3; cat <&3' \
+             get '{path}'"
+        ));
+        let whole = answer.split_once("\r\n\r\n").filter(|(head, _)| head.contains(" 200 "));
+        whole.unwrap_or_else(|| panic!("{path}: {answer}")).1.to_owned()
+    }
+
+    pub fn sql(&self, query: &str) -> String {
         let psql = "/usr/lib/postgresql/17/bin/psql -h /run/postgresql -U postgres -d webhook -XAtqc";
         self.root(&format!("{psql} \"{query}\""))
     }
 
     /// State and attempts of an event that has one handler.
-    fn delivery(&self, id: &str) -> String {
+    pub fn delivery(&self, id: &str) -> String {
         self.sql(&format!(
             "select d.state, d.attempts from webhook.delivery d join webhook.event e on e.id = d.event where e.delivery = '{id}'"
         ))
@@ -111,34 +129,6 @@ impl Scene {
         let numbers: Vec<f64> = told.lines().map(|line| line.parse().unwrap()).collect();
         numbers[1] / numbers[0]
     }
-}
-
-/// A body signed as GitHub does.
-fn github(site: &Site, secret: &str, delivery: &str, event: &str, body: &[u8]) -> Reply {
-    let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).unwrap();
-    mac.update(body);
-    let hex: String = mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
-    let signature = format!("sha256={hex}");
-    let headers = [
-        ("x-hub-signature-256", signature.as_str()),
-        ("x-github-delivery", delivery),
-        ("x-github-event", event),
-        ("content-type", "application/json"),
-    ];
-    site.ask(Method::POST, "/webhook", &headers, body)
-}
-
-/// A body signed by the Standard Webhooks specification, `age` seconds ago.
-fn standard(site: &Site, secret: &str, id: &str, age: u64, body: &[u8]) -> Reply {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
-    let time = (now - age).to_string();
-    let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).unwrap();
-    mac.update(format!("{id}.{time}.").as_bytes());
-    mac.update(body);
-    let signature = base64::prelude::BASE64_STANDARD.encode(mac.finalize().into_bytes());
-    let signature = format!("v1,{signature}");
-    let headers = [("webhook-id", id), ("webhook-timestamp", time.as_str()), ("webhook-signature", signature.as_str())];
-    site.ask(Method::POST, "/webhook", &headers, body)
 }
 
 #[test]
@@ -160,7 +150,7 @@ fn production_in_safe_mode_works_and_is_seen_when_it_does_not() {
 
     pages(&site);
     watched(&scene, &site);
-    webhooks(&scene, &site, &secret);
+    webhooks::work(&scene, &site, &secret);
     https::breaks(&scene.lab, &site, scene.secret("production", "tls-key-main").into());
     scan::finds(&scene.lab, "production");
     unmeasured(&scene);
@@ -168,6 +158,8 @@ fn production_in_safe_mode_works_and_is_seen_when_it_does_not() {
     bans(&scene);
     certificate(&scene, &site);
     backup(&scene);
+    restore(&scene, &site, &secret);
+    metrics::exist(&scene, &site);
     leak(&scene);
     load(&scene, &site);
     full(&scene);
@@ -241,48 +233,6 @@ fn watched(scene: &Scene, site: &Site) {
     assert!(metrics.contains("\nrave_health_troubles 0\n"), "{metrics}");
     wait_for("health", || (site.get("/healthz").status == 200).then_some(()));
     assert!(site.get("/").body.contains("asked from outside only"));
-}
-
-fn webhooks(scene: &Scene, site: &Site, secret: &str) {
-    println!("webhooks: only signed and fresh ones are taken, each once");
-    assert_eq!(site.get("/webhook").status, 405);
-    assert_eq!(site.ask(Method::POST, "/webhook", &[("x-github-event", "push")], b"{}").status, 401);
-    assert_eq!(github(site, "another secret of a forger", "forged", "push", b"{}").status, 401);
-    assert_eq!(standard(site, secret, "stale", 3600, b"{\"type\":\"push\"}").status, 401);
-    assert_eq!(github(site, secret, "large", "push", &vec![b' '; 2 << 20]).status, 413);
-    assert_eq!(standard(site, secret, "fresh", 0, b"{\"type\":\"push\"}").status, 202);
-    assert_eq!(github(site, secret, "one", "push", b"{\"n\":1}").status, 202);
-    let again = github(site, secret, "one", "push", b"{\"n\":1}").status;
-    assert!((200..=202).contains(&again), "{again}");
-    let known = "select count(*) filter (where type = 'push'), string_agg(delivery, ',') filter (where type <> 'push'), \
-                 string_agg(type, ',') filter (where type <> 'push' and body is null) from webhook.event";
-    // What the check has left can be told from the rest, and waits for nobody: it is in no handler's types.
-    let known = scene.sql(known);
-    assert!(known.starts_with("2|rave-check-") && known.ends_with("|rave.check") && !known.contains(','), "{known}");
-
-    println!("what a handler is doing when the dispatcher dies is done again");
-    assert_eq!(github(site, secret, "long", "long", b"{\"long\":1}").status, 202);
-    let begun = || scene.root("cat /var/lib/note/long 2> /dev/null || true").matches("{\"long\":1}").count();
-    wait_for("the handler", || (begun() == 1).then_some(()));
-    scene.root("systemctl kill --signal=KILL webhook.service");
-    wait_for("the handler again", || (begun() == 2).then_some(()));
-    wait_for("its end", || (scene.delivery("long") == "done|2").then_some(()));
-
-    println!("what was accepted reaches its handlers");
-    let handled = || scene.root("cat /var/lib/note/events 2> /dev/null || true");
-    wait_for("the handler", || handled().contains("{\"n\":1}").then_some(()));
-    wait_for("the unit", || scene.root("cat /run/counted 2> /dev/null || true").contains("counted").then_some(()));
-
-    println!("what no handler can do becomes a dead letter, which an operator sees and drops");
-    assert_eq!(github(site, secret, "two", "doomed", b"{}").status, 202);
-    let letters = || scene.root("sudo -u webhook rave guest dead-letters --json");
-    let letter = wait_for("a dead letter", || {
-        let all: Value = serde_json::from_str(&letters()).unwrap();
-        all.as_array().unwrap().first().cloned()
-    });
-    assert_eq!((&letter["delivery"], &letter["handler"]), (&json!("two"), &json!("fails")));
-    scene.root("sudo -u webhook rave guest dead-letters drop --all");
-    assert_eq!(letters().trim(), "[]");
 }
 
 fn database(scene: &Scene, site: &Site) {
@@ -407,9 +357,41 @@ fn backup(scene: &Scene) {
     );
 
     println!("what cannot be archived is counted, for the alert");
-    let failed = "bash -ec 'exec 3<> /dev/tcp/127.0.0.1/9187; printf \"GET /metrics HTTP/1.0\\r\\n\\r\\n\" >&3; \
-                  sed -n \"s/^pg_stat_archiver_failed_count{.*} //p\" <&3'";
-    assert_eq!(scene.root(failed), "0");
+    let metrics = scene.get(9187, "/metrics");
+    let failed = metrics.lines().find(|line| line.starts_with("pg_stat_archiver_failed_count{"));
+    assert!(failed.is_some_and(|line| line.ends_with("} 0")), "{failed:?}");
+}
+
+fn restore(scene: &Scene, site: &Site, secret: &str) {
+    println!("what the guide says brings back what was lost, and takes away what came after the backup");
+    let (_, chapter) = OPERATION.split_once("\n## Backups\n").unwrap();
+    let mut blocks = chapter.split("```sh\n").skip(1).map(|block| block.split_once("```").unwrap().0);
+    let path = format!("{}:/usr/bin:/bin", Path::new(env!("CARGO_BIN_EXE_rave")).parent().unwrap().display());
+    // Here the machine has another name, and there is no service of the shop.
+    let mut run = || -> String {
+        let lines = blocks.next().unwrap().lines().map(|line| line.replace(" ssh shop ", " ssh production "));
+        let lines = lines.map(|line| line.strip_suffix(" shop").unwrap_or(&line).to_owned());
+        let script = lines.collect::<Vec<_>>().join("\n");
+        let ended = scene.lab.tool("/bin/sh").env("PATH", &path).args(["-ec", &script]).command().output().unwrap();
+        assert!(ended.status.success() && script.lines().count() > 1, "{ended:?}");
+        String::from_utf8(ended.stderr).unwrap()
+    };
+    run();
+    scene.sql(
+        "delete from webhook.event where delivery = 'one'; \
+         insert into webhook.event (source, delivery, type) values ('default', 'later', 'push')",
+    );
+    let said = run();
+    let errors: Vec<&str> = said.lines().filter(|line| line.contains("ERROR:")).collect();
+    assert_eq!(
+        errors,
+        ["ERROR:  current user cannot be dropped", "ERROR:  role \"postgres\" already exists"],
+        "{said}"
+    );
+    let known = "select string_agg(delivery, ',') from webhook.event where delivery in ('one', 'later')";
+    assert_eq!(scene.sql(known), "one");
+    wait_for("it to be ready", || (site.get("/ready").status == 200).then_some(()));
+    wait_for("the dispatcher", || (github(site, secret, "after", "push", b"{}").status == 202).then_some(()));
 }
 
 fn leak(scene: &Scene) {

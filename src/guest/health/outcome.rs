@@ -37,6 +37,8 @@ pub struct Outcome {
     pub failed: Vec<String>,
     /// The certificates that are watched.
     pub certificates: Vec<Certificate>,
+    /// What the kernel says of its audit record, if the machine keeps one.
+    pub audit: Option<Audit>,
 }
 
 /// One stage.
@@ -75,6 +77,25 @@ pub struct Certificate {
     pub end: Option<u64>,
 }
 
+/// The kernel's audit record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Audit {
+    /// Events that were lost since the start.
+    pub lost: u64,
+    /// Events that wait for auditd.
+    pub backlog: u64,
+}
+
+impl Audit {
+    /// Reads what `auditctl -s` prints: a name and a number on each line.
+    pub fn read(status: &str) -> Option<Self> {
+        let value = |line: &str, name: &str| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok();
+        let number = |name: &str| status.lines().find_map(|line| value(line, name));
+        Some(Self { lost: number("lost")?, backlog: number("backlog")? })
+    }
+}
+
 impl Certificate {
     fn trouble(&self, now: u64) -> Option<Trouble> {
         let limit = now.saturating_add(u64::from(needed::FAIL_DAYS) * DAY);
@@ -95,6 +116,7 @@ impl Outcome {
         report: &Report,
         certificates: Vec<Certificate>,
         failed: Vec<String>,
+        audit: Option<Audit>,
         time: u64,
         took: Duration,
     ) -> Self {
@@ -119,6 +141,7 @@ impl Outcome {
             wrong,
             failed,
             certificates,
+            audit,
         }
     }
 
@@ -153,6 +176,11 @@ impl Outcome {
         family("unit_failed", "A unit that has failed.", &units.collect::<Vec<_>>());
         let about = "When a certificate ends, in seconds since 1970; 0 if unreadable.";
         family("certificate_end_seconds", about, &ends.collect::<Vec<_>>());
+        let audit = |of: fn(Audit) -> u64| self.audit.map(|audit| (String::new(), of(audit).to_string()));
+        let about = "Events that the kernel's audit record has lost since the start.";
+        family("audit_lost", about, audit(|audit| audit.lost).as_slice());
+        let about = "Events that wait to be taken into the audit record.";
+        family("audit_backlog", about, audit(|audit| audit.backlog).as_slice());
         family("troubles", "What is wrong with the machine, in number.", &plain(self.wrong.to_string()));
         let seconds = format!("{}.{:03}", self.ms / 1000, self.ms % 1000);
         family("duration_seconds", "How long the last look took.", &plain(seconds));

@@ -2,9 +2,14 @@ use std::time::Duration;
 
 use super::*;
 use crate::check::{CheckReport, Report, Verdict};
+use crate::probe::Ended;
 
 const NOW: u64 = 1_800_000_000;
 const DAY: u64 = 24 * 60 * 60;
+
+/// What auditctl prints.
+const STATUS: &str = "enabled 2\nfailure 1\npid 311\nrate_limit 0\nbacklog_limit 8192\nlost 3\nbacklog 4\n\
+                      backlog_wait_time 60000\nbacklog_wait_time_actual 0\nloginuid_immutable 0 unlocked\n";
 
 fn check(id: &str, verdict: Verdict) -> CheckReport {
     CheckReport {
@@ -30,7 +35,8 @@ fn report(checks: Vec<CheckReport>) -> Report {
 fn outcome(checks: Vec<CheckReport>, certificates: &[(&str, Option<u64>)]) -> Outcome {
     let certificates = certificates.iter().map(|(path, end)| Certificate { path: (*path).to_owned(), end: *end });
     let failed = vec!["a\"b.service".to_owned()];
-    Outcome::new(&report(checks), certificates.collect(), failed, NOW, Duration::from_millis(1234))
+    let audit = Audit::read(STATUS);
+    Outcome::new(&report(checks), certificates.collect(), failed, audit, NOW, Duration::from_millis(1234))
 }
 
 #[test]
@@ -76,6 +82,8 @@ fn the_outcome_becomes_metrics_and_comes_back_from_json() {
         "rave_health_check_trouble{check=\"certificate./c\",verdict=\"unhealthy\"} 1",
         "rave_health_failed_units 1",
         "rave_health_unit_failed{unit=\"a\\\"b.service\"} 1",
+        "rave_health_audit_lost 3",
+        "rave_health_audit_backlog 4",
         "rave_health_troubles 2",
         "rave_health_duration_seconds 1.234",
         &format!("rave_health_certificate_end_seconds{{path=\"/c\"}} {}", NOW + DAY),
@@ -85,6 +93,16 @@ fn the_outcome_becomes_metrics_and_comes_back_from_json() {
     }
     let json = serde_json::to_vec(&outcome).unwrap();
     assert_eq!(serde_json::from_slice::<Outcome>(&json).unwrap(), outcome);
+}
+
+#[test]
+fn the_audit_record_is_told_of_where_there_is_one() {
+    assert_eq!(Audit::read(STATUS), Some(Audit { lost: 3, backlog: 4 }));
+    for other in ["", "lost 3\n", "lost x\nbacklog 4\n", "lost -1\nbacklog 4\n", "lost3\nbacklog 4\n"] {
+        assert_eq!(Audit::read(other), None, "{other}");
+    }
+    let without = Outcome { audit: None, ..outcome(Vec::new(), &[]) };
+    assert!(!without.metrics().contains("\nrave_health_audit"), "{}", without.metrics());
 }
 
 #[test]
@@ -129,6 +147,11 @@ fn all_is_asked_at_once_and_a_stage_anew_when_it_is_repeated() {
     }
     assert_eq!(asking.answer(Stage::Services, &[Probe::HostClock])[0].answer, Answer::unavailable("no answer"));
     assert_eq!(asking.failed(), ["x.service"]);
+    assert_eq!(asking.audit(), None);
+    let ended = Ended { code: Some(0), stdout: STATUS.to_owned(), stderr: String::new() };
+    let probe = Probe::Run { command: ["/usr/sbin/auditctl", "-s"].map(str::to_owned).into() };
+    asking.known.insert(probe, Answered { answer: Answer::Run(ended), ms: 0 });
+    assert_eq!(asking.audit(), Some(Audit { lost: 3, backlog: 4 }));
     assert!(lots.len() == 2 && lots[0] > probes.len() && lots[1] == probes.len(), "{lots:?}");
 }
 

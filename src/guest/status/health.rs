@@ -77,6 +77,7 @@ mod tests {
             wrong: 1,
             failed: Vec::new(),
             certificates: Vec::new(),
+            audit: None,
         };
         let of = |healthy, time| Health::of(outcome(healthy, time), 10_000, 300);
         assert!(of(true, 9800).good);

@@ -110,6 +110,7 @@ fn health(good: bool, troubles: Vec<Trouble>) -> Health {
         wrong: u64::from(!good),
         failed: Vec::new(),
         certificates: Vec::new(),
+        audit: None,
     };
     let (age_seconds, troubles) = (Some(5), Some(outcome.wrong));
     Health { good, age_seconds, troubles, wrong: Vec::new(), outcome: Some(outcome) }

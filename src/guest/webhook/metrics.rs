@@ -46,6 +46,13 @@ impl Metrics {
         new
     }
 
+    /// Has everything of a handler begin with zero: of what is first seen with more, Prometheus knows no rate.
+    pub fn begin(&self, handler: &str) {
+        self.paused(handler, false);
+        ["done", "failed", "dead"].iter().for_each(|result| drop(self.deliveries(handler, result)));
+        drop(self.seconds.get_or_create(&vec![("handler", handler.to_owned())]));
+    }
+
     /// The counter of requests with one outcome. `kind` is a pattern of the configuration.
     pub fn events(&self, source: &str, kind: Option<&str>, result: &str) -> Counter {
         let kind = kind.unwrap_or("other").to_owned();
@@ -69,5 +76,27 @@ impl Metrics {
     /// Whether a handler is left alone.
     pub fn paused(&self, handler: &str, paused: bool) {
         self.open.get_or_create(&vec![("handler", handler.to_owned())]).set(paused.into());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_handler_is_measured_from_its_first_event_on() {
+        let mut registry = Registry::default();
+        Metrics::new(&mut registry).begin("deploy");
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+        for line in [
+            r#"webhook_deliveries_total{handler="deploy",result="done"} 0"#,
+            r#"webhook_deliveries_total{handler="deploy",result="failed"} 0"#,
+            r#"webhook_deliveries_total{handler="deploy",result="dead"} 0"#,
+            r#"webhook_handler_duration_seconds_count{handler="deploy"} 0"#,
+            r#"webhook_handler_paused{handler="deploy"} 0"#,
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line} in\n{text}");
+        }
     }
 }

@@ -71,8 +71,7 @@ pub fn run(config: &Path, credentials: Option<&Path>, journal: impl Write + Send
         let mut registry = Registry::default();
         let metrics = Metrics::new(&mut registry);
         for name in config.handlers.keys() {
-            metrics.paused(name.as_str(), false);
-            ["done", "failed", "dead"].iter().for_each(|result| drop(metrics.deliveries(name.as_str(), result)));
+            metrics.begin(name.as_str());
         }
         let (journal, running, stored) = (Journal::new(journal), Running::default(), Arc::new(Notify::new()));
         let keeper = Keeper {
