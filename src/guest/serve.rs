@@ -69,9 +69,9 @@ pub fn run<E: From<Error>>(work: impl Future<Output = Result<(), E>>) -> Result<
 }
 
 /// Serves until SIGTERM; requests under way then have ten seconds. Handlers find the peer's address as
-/// [`ConnectInfo<SocketAddr>`].
+/// [`ConnectInfo<SocketAddr>`]. Where systemd listens (`StandardInput=socket`), its socket is taken instead of `address`.
 pub async fn serve(address: SocketAddr, service: Service) -> Result<(), Error> {
-    let listener = TcpListener::bind(address).await.map_err(|source| Error::Listen(address, source))?;
+    let listener = listen(address).await.map_err(|source| Error::Listen(address, source))?;
     let mut stop = signal(SignalKind::terminate()).map_err(Error::Runtime)?;
     sd_notify::notify(&[sd_notify::NotifyState::Ready]).map_err(Error::Notify)?;
     let routes = with_metrics(service);
@@ -107,6 +107,17 @@ pub async fn serve(address: SocketAddr, service: Service) -> Result<(), Error> {
     // Who does not end in time is cut off.
     let _ = tokio::time::timeout(END, graceful.shutdown()).await;
     Ok(())
+}
+
+/// The socket that standard input is, if it is one that listens, and else one of our own.
+async fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let input = rustix::stdio::stdin();
+    if !rustix::net::sockopt::socket_acceptconn(input).unwrap_or(false) {
+        return TcpListener::bind(address).await;
+    }
+    let listener = std::net::TcpListener::from(input.try_clone_to_owned()?);
+    listener.set_nonblocking(true)?;
+    TcpListener::from_std(listener)
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]

@@ -57,8 +57,10 @@ pub const LONELY: [Fault; 2] = [
         seen_by: &["https.webhook.large.main/webhook", "https.webhook.method.main/webhook"],
     },
     Fault {
-        breaks: "systemctl stop webhook.service rave-dashboards.service rave-status.service",
-        mends: "systemctl start webhook.service rave-dashboards.service rave-status.service",
+        breaks: "systemctl stop rave-dashboards.socket rave-status.socket webhook.service rave-dashboards.service \
+                 rave-status.service",
+        mends: "systemctl start rave-dashboards.socket rave-status.socket webhook.service rave-dashboards.service \
+                rave-status.service",
         seen_by: &[
             "https.page.main/",
             "https.page.main/grafana/",

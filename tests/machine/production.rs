@@ -505,12 +505,12 @@ pub const GONE: [Fault; 6] = [
         seen_by: &["monitoring.alertmanager.ready"],
     },
     Fault {
-        breaks: "systemctl stop rave-dashboards.service",
+        breaks: "systemctl stop rave-dashboards.socket rave-dashboards.service",
         mends: "",
         seen_by: &["monitoring.dashboards.listed.project-health", "monitoring.dashboards.page"],
     },
     Fault {
-        breaks: "systemctl stop rave-status.service webhook.service",
+        breaks: "systemctl stop rave-status.socket rave-status.service webhook.service",
         mends: "",
         seen_by: &[
             "security.apparmor.webhook",
@@ -536,7 +536,7 @@ pub const GONE: [Fault; 6] = [
 
 /// What else sees that: whatever asks them, or asks Prometheus; their units and sockets. The journal and the count of processes
 /// that were out of memory remember what was broken before.
-const GONE_TOO: [&str; 16] = [
+const GONE_TOO: [&str; 18] = [
     "https",
     "monitoring.alertmanager",
     "monitoring.dashboards",
@@ -551,7 +551,9 @@ const GONE_TOO: [&str; 16] = [
     "services.unit.prometheus-alertmanager.socket",
     "services.unit.prometheus.service",
     "services.unit.rave-dashboards.service",
+    "services.unit.rave-dashboards.socket",
     "services.unit.rave-status.service",
+    "services.unit.rave-status.socket",
     "services.unit.webhook.service",
 ];
 
