@@ -116,7 +116,7 @@ impl Round<'_> {
     fn elsewhere(&self, place: &str) -> Result<Status> {
         let manifest = remote::manifest(self.arguments, self.context)?;
         self.expect(&manifest)?;
-        let remote = Remote::new(place, &manifest, &self.arguments.elsewhere, self.context)?;
+        let remote = Remote::new(place, &manifest, &self.arguments.elsewhere, self.context)?.scanned(&manifest);
         remote.greet()?;
         let key = self.key()?;
         let subject = Subject { name: remote.name(), inside: Inside::Ssh(&remote), manifest };
