@@ -80,7 +80,11 @@ pub fn target() -> Target {
         expect,
         journal: None,
         suites: Suite::ALL.to_vec(),
-        outside: Some(Outside { machine: Machine { memory: 2048, vcpus: 2 }, root_hash: Digest::of(b"root") }),
+        outside: Some(Outside {
+            machine: Machine { memory: 2048, vcpus: 2 },
+            root_hash: Digest::of(b"root"),
+            authorities: BTreeMap::new(),
+        }),
     }
 }
 
