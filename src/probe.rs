@@ -20,7 +20,7 @@ pub use answer::{
 };
 pub use place::{HttpUrl, JsonPath, Place, Service};
 pub use request::{Rate, Request, Scheme, SigningScheme};
-pub use seen::{BruteForce, Burst, Delivered, Ended, HttpReply, Ports, SshOffer, SshRefusal, TlsReport};
+pub use seen::{Alerted, BruteForce, Burst, Delivered, Ended, HttpReply, Ports, SshOffer, SshRefusal, TlsReport};
 pub use suite::{NotASuite, Suite};
 
 /// One question.
@@ -188,6 +188,14 @@ pub enum Probe {
         /// Whom to ask for what.
         url: HttpUrl,
     },
+    /// Give Alertmanager an alert by which nothing is wrong, and see by its own count what becomes of it;
+    /// [`Answer::Alerted`], or [`Answer::Silence`].
+    Alert {
+        /// Where it listens.
+        place: Place,
+        /// Messages about it after which nobody waits for more.
+        messages: u16,
+    },
     /// Connect to a service inside the machine and hear what it says; [`Answer::Connected`], or [`Answer::Silence`].
     Connect {
         /// Where.
@@ -302,6 +310,7 @@ impl Probe {
             | Self::HostKey { .. }
             | Self::Secrets { .. }
             | Self::Http { .. }
+            | Self::Alert { .. }
             | Self::Connect { .. }
             | Self::Certificate { .. }
             | Self::Deliver { .. }

@@ -38,6 +38,8 @@ mod processes;
 mod production;
 #[path = "machine/proofs.rs"]
 mod proofs;
+#[path = "machine/receiver.rs"]
+mod receiver;
 #[path = "machine/scan.rs"]
 mod scan;
 #[path = "machine/secrets.rs"]

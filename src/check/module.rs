@@ -4,9 +4,12 @@ use std::collections::BTreeMap;
 
 use super::table::{Check, Finding, Subject, list};
 use super::{Stage, Target, Verdict};
-use crate::probe::{Answer, Ended, HttpReply, HttpUrl, JsonPath, Probe};
+use crate::probe::{Alerted, Answer, Ended, HttpReply, HttpUrl, JsonPath, Probe};
 use crate::quantity;
 use crate::system::{ModuleProbe, Query};
+
+/// What each of them proves.
+const ABOUT: &str = "a module's own probe passes";
 
 /// How much of an output serves as evidence, in bytes.
 const EVIDENCE: usize = 400;
@@ -16,14 +19,18 @@ pub static MONITORING: [Check; 1] = [check("monitoring", |target| subjects(Stage
 
 /// The modules' part of a stage; the id of each is that of the stage, a dot, and the module's.
 pub const fn check(stage: &'static str, ask: fn(&Target) -> Vec<Subject>) -> Check {
-    Check { id: stage, about: "a module's own probe passes", unreachable: Verdict::Skipped, ask, judge }
+    Check { id: stage, about: ABOUT, unreachable: Verdict::Skipped, ask, judge }
 }
 
 /// The probes that modules contribute to a stage. One for a stage that does not exist is asked with the
 /// services: it must not get lost.
 pub fn subjects(stage: Stage, target: &Target) -> Vec<Subject> {
     let of_stage = |probe: &&ModuleProbe| probe.stage.parse().unwrap_or(Stage::Services) == stage;
-    let subject = |probe: &ModuleProbe| Subject::of(&probe.id, &probe.option, ask(&probe.query));
+    let subject = |probe: &ModuleProbe| Subject {
+        name: probe.id.clone(),
+        option: Some(probe.option.clone()),
+        probes: if probe.inapplicable.is_some() { Vec::new() } else { vec![ask(&probe.query)] },
+    };
     target.expect.probes.iter().filter(of_stage).map(subject).collect()
 }
 
@@ -31,6 +38,7 @@ fn ask(query: &Query) -> Probe {
     match query {
         Query::Command { command, .. } => Probe::Run { command: command.clone() },
         Query::Http { url, .. } | Query::HttpJson { url, .. } => Probe::Http { url: url.clone() },
+        Query::Alert { place, messages } => Probe::Alert { place: place.clone(), messages: *messages },
         Query::Connect { place, send, contains } => {
             Probe::Connect { place: place.clone(), send: send.clone(), listen: contains.is_some() }
         }
@@ -39,6 +47,9 @@ fn ask(query: &Query) -> Probe {
 
 fn judge(target: &Target, subject: &str, answers: &[&Answer]) -> Finding {
     let probe = target.expect.probes.iter().find(|probe| probe.id == subject);
+    if let Some(reason) = probe.and_then(|probe| probe.inapplicable.as_ref()) {
+        return Finding::new(Verdict::NotApplicable, ABOUT, reason);
+    }
     let (Some(probe), [answer]) = (probe, answers) else { return Finding::misfit() };
     match (&probe.query, answer) {
         (Query::Command { command, contains }, Answer::Run(ended)) => {
@@ -48,6 +59,7 @@ fn judge(target: &Target, subject: &str, answers: &[&Answer]) -> Finding {
             judge_http(url, *status, headers, contains.as_deref(), reply)
         }
         (Query::HttpJson { url, at, equals }, Answer::Http(reply)) => judge_json(url, at, equals, reply),
+        (Query::Alert { messages, .. }, Answer::Alerted(told)) => judge_alert(*messages, told),
         (Query::Connect { place, contains, .. }, Answer::Connected { said }) => match contains {
             None => Finding::new(Verdict::Healthy, format!("{place} accepts connections"), "accepted"),
             Some(text) => {
@@ -58,11 +70,26 @@ fn judge(target: &Target, subject: &str, answers: &[&Answer]) -> Finding {
         (Query::Http { url, .. } | Query::HttpJson { url, .. }, Answer::Silence { reason }) => {
             Finding::new(Verdict::Unhealthy, format!("{url} answers"), reason)
         }
+        (Query::Alert { place, .. }, Answer::Silence { reason }) => {
+            Finding::new(Verdict::Unhealthy, format!("{place} takes a test alert"), reason)
+        }
         (Query::Connect { place, .. }, Answer::Silence { reason }) => {
             Finding::new(Verdict::Unhealthy, format!("{place} accepts connections"), reason)
         }
         _ => Finding::misfit(),
     }
+}
+
+/// An attempt that fails is repeated by Alertmanager.
+fn judge_alert(messages: u16, told: &Alerted) -> Finding {
+    let expected = format!("messages of a test alert that the receiver takes: {messages}");
+    let verdict = match (told.taken >= u64::from(messages), told.failed) {
+        (true, 0) => Verdict::Healthy,
+        (true, _) => Verdict::Warning,
+        (false, _) => Verdict::Unhealthy,
+    };
+    let observed = format!("{} taken, {} attempts failed", told.taken, told.failed);
+    Finding::new(verdict, expected, observed).because(format!("nonce {}", told.nonce))
 }
 
 fn judge_command(command: &str, contains: Option<&str>, ended: &Ended) -> Finding {

@@ -23,6 +23,7 @@ pub struct Wanted {
 /// What is said of a check that is left out.
 const ON_REQUEST: &str = "left out on request";
 const FROM_OUTSIDE: &str = "asked from outside only";
+const TELLS: &str = "asked from outside only: it tells the receiver of alerts";
 const UNCHANGED: &str =
     "asked from outside only: what it looks for is in files that cannot change while the machine runs";
 
@@ -50,6 +51,8 @@ impl Wanted {
             Some(ON_REQUEST)
         } else if asks(|probe| probe.side() == Side::Outside) {
             Some(FROM_OUTSIDE)
+        } else if asks(|probe| matches!(probe, Probe::Alert { .. })) {
+            Some(TELLS)
         } else if asks(|probe| *probe == Probe::Scan) {
             Some(UNCHANGED)
         } else {

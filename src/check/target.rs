@@ -1,9 +1,11 @@
 //! What a machine is held against.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
-use crate::name::{ImageName, Version};
+use crate::name::{GuestPath, ImageName, Version};
 use crate::probe::Suite;
 use crate::system::{Baseline, Expect, Machine, Mode};
 
@@ -36,6 +38,10 @@ pub struct Outside {
     pub machine: Machine,
     /// Root hash of the dm-verity tree.
     pub root_hash: Digest,
+    /// The authorities behind the certificates of its sites, DER in base64, by the file of each certificate. Of others it is
+    /// not known.
+    #[serde(default)]
+    pub authorities: BTreeMap<GuestPath, Vec<String>>,
 }
 
 impl Target {

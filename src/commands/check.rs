@@ -25,7 +25,7 @@ use crate::qemu::vm::Vm;
 
 use super::building::Manner;
 use super::running::{self, Wish, machines};
-use super::secrets::signing;
+use super::secrets::{authorities, signing};
 use super::{Context, Failure, Result, Status, build, locking, run as run_command, store};
 
 use asking::{Asking, Inside, Subject};
@@ -116,7 +116,7 @@ impl Round<'_> {
     fn elsewhere(&self, place: &str) -> Result<Status> {
         let manifest = remote::manifest(self.arguments, self.context)?;
         self.expect(&manifest)?;
-        let remote = Remote::new(place, &manifest, &self.arguments.elsewhere, self.context)?;
+        let remote = Remote::new(place, &manifest, &self.arguments.elsewhere, self.context)?.scanned(&manifest);
         remote.greet()?;
         let key = self.key()?;
         let subject = Subject { name: remote.name(), inside: Inside::Ssh(&remote), manifest };
@@ -227,7 +227,7 @@ fn check(
     programs: &Programs,
     limits: Limits,
 ) -> Result<Report> {
-    let target = target(&subject.manifest, programs.suites());
+    let mut target = target(&subject.manifest, programs.suites());
     let until = Instant::now() + limits.all;
     // Suites keep a machine busy, so they come when all else is answered.
     let is_suite = |probe: &Probe| matches!(probe, Probe::Suite { .. });
@@ -235,6 +235,10 @@ fn check(
         let probes = wanted.probes(stage, &target).into_iter();
         probes.filter(|probe| !is_suite(probe)).collect::<Vec<_>>()
     });
+    let is_certificate = |probe: &Probe| matches!(probe, Probe::Certificate { .. });
+    if let Some(outside) = target.outside.as_mut().filter(|_| lots.iter().flatten().any(is_certificate)) {
+        outside.authorities = authorities(context, &subject.manifest)?;
+    }
     let mut suites = Suites::new(context, subject, programs, limits, until);
     let (plug, peer) = subject.beside(&lots);
     let outside = subject.outside(limits, until, peer)?;
@@ -305,7 +309,11 @@ fn target(manifest: &Manifest, suites: Vec<Suite>) -> Target {
         expect: manifest.expect.clone(),
         journal: None,
         suites,
-        outside: Some(Outside { machine: manifest.machine.clone(), root_hash: manifest.root_hash }),
+        outside: Some(Outside {
+            machine: manifest.machine.clone(),
+            root_hash: manifest.root_hash,
+            authorities: BTreeMap::new(),
+        }),
     }
 }
 

@@ -38,14 +38,15 @@ pub const SHARED_ADDRESS: &str = "rave.shared-address";
 /// How long a machine may take to start and to shut down, in seconds.
 const START: u32 = 900;
 const STOP: u32 = 120;
-/// What a look every few minutes leaves out: what uses up the clients' share of requests, leaves events behind, or costs
-/// the machine much. After a deployment all of it is asked.
-pub const SELDOM: [&str; 8] = [
+/// What a look every few minutes leaves out: what uses up the clients' share of requests, leaves events behind, tells
+/// somebody, or costs the machine much. After a deployment all of it is asked.
+pub const SELDOM: [&str; 9] = [
     "https.burst",
     "https.slow",
     "https.malformed",
     "https.large-header",
     "https.webhook",
+    "monitoring.alertmanager.delivery",
     "security.bans",
     "security.keys",
     "security.passwords",

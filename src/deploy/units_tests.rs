@@ -84,6 +84,14 @@ fn software_emulation_needs_no_device_and_makes_code() {
     assert!(!service.contains("LoadCredentialEncrypted"));
 }
 
+/// Whoever is told of alerts is no more told of each look than the machine's own looks tell.
+#[test]
+fn a_look_every_few_minutes_sends_no_test_alert() {
+    let module = include_str!("../../modules/services/alertmanager.yaml");
+    let id = module.lines().filter_map(|line| line.trim().strip_prefix("id: ")).last().unwrap();
+    assert!(module.contains("alert: ") && SELDOM.contains(&format!("monitoring.{id}").as_str()), "{id}");
+}
+
 #[test]
 fn nothing_is_expanded_in_a_word() {
     assert_eq!(quoted("-m"), "-m");

@@ -4,6 +4,7 @@
 //! process 1 sees it, so files are looked up below `/proc/1/root` and sockets and mounts in `/proc/1`. Programs are
 //! started sparingly: under software emulation each costs a good part of a second.
 
+mod alert;
 mod dm;
 mod https;
 mod kernel;
@@ -200,6 +201,7 @@ impl Machine {
             Probe::HostKey { path } => self.host_key(path)?,
             Probe::Secrets { names } => secrets::files(self, names)?,
             Probe::Http { url } => services::http(self, url),
+            Probe::Alert { place, messages } => alert::alert(self, place, *messages)?,
             Probe::Connect { place, send, listen } => services::connect(self, place, send.as_deref(), *listen),
             Probe::Certificate { path } => https::certificate(self, path)?,
             Probe::Deliver { port, name, path, secret, scheme } => {

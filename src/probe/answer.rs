@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::request::Scheme;
-use super::seen::{BruteForce, Burst, Delivered, Ended, HttpReply, Ports, SshOffer, SshRefusal, TlsReport};
+use super::seen::{Alerted, BruteForce, Burst, Delivered, Ended, HttpReply, Ports, SshOffer, SshRefusal, TlsReport};
 
 /// An answer, and how long it took to find.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -151,6 +151,8 @@ pub enum Answer {
     },
     /// What a service answered.
     Http(HttpReply),
+    /// What became of a test alert.
+    Alerted(Alerted),
     /// A service inside the machine accepted a connection.
     Connected {
         /// Beginning of what it said.

@@ -28,6 +28,17 @@ pub struct HttpReply {
     pub truncated: bool,
 }
 
+/// What became of a test alert, by the count of Alertmanager, which does not tell one alert from another.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Alerted {
+    /// The label by which the alert can be told from others.
+    pub nonce: String,
+    /// Messages that webhooks have taken since.
+    pub taken: u64,
+    /// Attempts at one that have failed since.
+    pub failed: u64,
+}
+
 /// What an SSH server says before anybody logs in (RFC 4253, 4.2 and 7.1).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SshOffer {

@@ -5,11 +5,12 @@
 
 pub mod brute;
 
+mod connect;
 mod https;
 mod offer;
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, ToSocketAddrs as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -39,7 +40,7 @@ pub struct Patience {
     pub pause: Duration,
     /// How long the machine may take to accept a connection and to say what it offers.
     pub offer: Duration,
-    /// How long a login and its command may take, or a request over HTTPS, or a burst of them, or a scan.
+    /// How long a login and its command may take, or a request over HTTPS, or a burst of them, or a scan from beside.
     pub login: Duration,
     /// How long one probe may take with all attempts and pauses; nothing: as long as its kind needs.
     pub whole: Option<Duration>,
@@ -72,11 +73,20 @@ pub struct Outside {
     ports: BTreeMap<u16, u16>,
     web: Option<String>,
     /// Who scans, or what is said instead.
-    peer: Result<Arc<Peer>, Answer>,
+    scanner: Result<Scanner, Answer>,
     /// The address of this host that may come to be kept out, or what is said instead.
     stranger: Result<IpAddr, Answer>,
     /// The address of this host that connections come from, if it matters.
     from: Option<IpAddr>,
+}
+
+/// Who scans a machine.
+#[derive(Debug, Clone)]
+enum Scanner {
+    /// A host beside it in its network.
+    Beside(Arc<Peer>),
+    /// This host, by connections.
+    Here,
 }
 
 /// What one list of probes may still cost.
@@ -100,11 +110,10 @@ impl Outside {
     pub fn new(host: &str, port: u16, key: &Path, ssh: Tool, patience: Patience) -> disk::Result<Self> {
         let (host, key) = (host.to_owned(), key.to_owned());
         let (until, known, ports) = (None, Arc::new(disk::temp_dir()?), BTreeMap::new());
-        let reason = "only a machine that rave runs is scanned: it needs a place beside it in its network".to_owned();
-        let peer = Err(Answer::Inapplicable { reason });
+        let scanner = Err(inapplicable("nobody is there to scan the machine"));
         let reason = "only with a machine that rave runs: elsewhere its users would be kept out".to_owned();
         let (stranger, from) = (Err(Answer::Inapplicable { reason }), None);
-        Ok(Self { host, port, key, ssh, patience, until, known, ports, web: None, peer, stranger, from })
+        Ok(Self { host, port, key, ssh, patience, until, known, ports, web: None, scanner, stranger, from })
     }
 
     /// Further ports of the machine, and where each is reached, on the same host or on `web`.
@@ -116,7 +125,15 @@ impl Outside {
     /// Who scans the machine; or why nobody can.
     #[must_use]
     pub fn beside(self, peer: Result<Peer, String>) -> Self {
-        Self { peer: peer.map(Arc::new).map_err(Answer::unavailable), ..self }
+        let scanner = peer.map(|peer| Scanner::Beside(Arc::new(peer))).map_err(Answer::unavailable);
+        Self { scanner, ..self }
+    }
+
+    /// The machine is scanned from here, at the address of its SSH server, unless there is a reason not to.
+    #[must_use]
+    pub fn connected(self, apart: Option<String>) -> Self {
+        let scanner = apart.map_or(Ok(Scanner::Here), |reason| Err(inapplicable(reason)));
+        Self { scanner, ..self }
     }
 
     /// From which address a stranger tries logins; or why there is none.
@@ -199,13 +216,30 @@ impl Outside {
     }
 
     fn scan(&self, family: Family, transport: Transport, ports: &[u16], known: Option<u16>) -> Answer {
-        let peer = match &self.peer {
-            Ok(peer) => peer,
-            Err(answer) => return answer.clone(),
-        };
         let until = Instant::now() + self.patience.login;
         let left = || self.left(until.saturating_duration_since(Instant::now()));
-        peer.scan(family, transport, ports, known, &left)
+        match &self.scanner {
+            Ok(Scanner::Beside(peer)) => peer.scan(family, transport, ports, known, &left),
+            Ok(Scanner::Here) if transport == Transport::Tcp => self.connections(family, ports),
+            Ok(Scanner::Here) => inapplicable("UDP ports are asked only from beside a machine that rave runs"),
+            Err(answer) => answer.clone(),
+        }
+    }
+
+    /// Connects to ports at the first address of that family. It takes as long as there is.
+    fn connections(&self, family: Family, ports: &[u16]) -> Answer {
+        let mut found = match (self.host.as_str(), self.port).to_socket_addrs() {
+            Ok(found) => found,
+            Err(error) => return Answer::unavailable(format!("{} has no address: {error}", self.host)),
+        };
+        let Some(certain) = found.find(|place| place.is_ipv4() == (family == Family::Ipv4)) else {
+            return inapplicable(format!("{} has no address of this protocol", self.host));
+        };
+        if certain.ip().to_canonical().is_loopback() {
+            return inapplicable(format!("{} is this host, which may pass on some ports only", certain.ip()));
+        }
+        let request = connect::Request { certain, ports, patience: self.patience.offer };
+        connect::scan(request, &|| self.left(Duration::MAX))
     }
 
     fn patiently(&self, probe: &Probe, down: &mut Option<String>) -> Answer {
@@ -334,6 +368,10 @@ impl Outside {
         });
         key.map(|key| key.trim().to_owned()).map_err(|error| format!("the host key is not valid: {error}"))
     }
+}
+
+fn inapplicable(reason: impl Into<String>) -> Answer {
+    Answer::Inapplicable { reason: reason.into() }
 }
 
 /// What came of a login.

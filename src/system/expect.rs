@@ -157,6 +157,9 @@ pub struct ModuleProbe {
     pub id: String,
     /// What is asked, and which answer is a good one.
     pub query: Query,
+    /// Why it is not asked of this image, if it is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inapplicable: Option<String>,
     /// The option that asked for it.
     pub option: OptionPath,
 }
@@ -191,6 +194,13 @@ pub enum Query {
         at: JsonPath,
         /// The value, in any spelling of the same duration or size.
         equals: String,
+    },
+    /// Alertmanager must have a test alert told.
+    Alert {
+        /// Where it listens.
+        place: Place,
+        /// Messages about it that must be taken: one for each address of the receiver.
+        messages: u16,
     },
     /// A connection must be accepted.
     Connect {

@@ -187,6 +187,30 @@ fn the_modes_of_production_are_those_of_the_table() {
     }
 }
 
+/// Of a receiver that has an address, and only while that is wanted.
+#[test]
+fn test_alerts_have_a_way_of_their_own_to_the_receiver() {
+    let world = World::new();
+    let told = "receiver: me, receivers.me.webhooks: [\"http://10.0.0.9/a\"]";
+    for (name, config, has) in [
+        ("nobody", "{}".to_owned(), false),
+        ("silent", "{ receiver: me, receivers.me.webhooks: [] }".to_owned(), false),
+        ("told", format!("{{ {told} }}"), true),
+        ("spared", format!("{{ {told}, test: false }}"), false),
+    ] {
+        world.write(
+            &format!("project/images/{name}.yaml"),
+            format!("name: {name}\nversion: 1.0.0\nextends: production\nconfig:\n  services.alertmanager: {config}\n"),
+        );
+        let file = world.run(&["eval", name, "--file", "/etc/prometheus/alertmanager.yml"]);
+        let text = file.clean();
+        let route = "  routes:\n    # Each test alert is told at once, and given up soon.\n    - receiver: me\n      \
+                     matchers: ['alertname=\"RaveTest\"']\n      group_by: [nonce]\n      group_wait: 0s\n      \
+                     group_interval: 10s\nreceivers:\n";
+        assert!(text.contains(route) == has && text.contains("RaveTest") == has, "{name}: {text}");
+    }
+}
+
 #[test]
 fn postgresql_compiles_queries_where_that_is_asked_for() {
     let world = World::new();

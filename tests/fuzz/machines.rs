@@ -11,8 +11,8 @@ use rave::images::compare::first_difference;
 use rave::modules::evaluate;
 use rave::name::GuestPath;
 use rave::probe::{
-    Answer, Answered, Ended, FileSystem, HttpReply, HttpUrl, JournalEntry, JsonPath, Mount, Place, Pressure, Probe,
-    Resources, Scan, SecretFile, Service, Socket, SshOffer, SshRefusal, Suite, Unit, Verity,
+    Alerted, Answer, Answered, Ended, FileSystem, HttpReply, HttpUrl, JournalEntry, JsonPath, Mount, Place, Pressure,
+    Probe, Resources, Scan, SecretFile, Service, Socket, SshOffer, SshRefusal, Suite, Unit, Verity,
 };
 use rave::qemu::machine::{Choice, Profile};
 use rave::qemu::state::State;
@@ -35,7 +35,11 @@ fn target(system: &System) -> Target {
         expect: system.expect.clone(),
         journal: None,
         suites: Vec::new(),
-        outside: Some(Outside { machine: system.machine.clone(), root_hash: Digest::of(b"root") }),
+        outside: Some(Outside {
+            machine: system.machine.clone(),
+            root_hash: Digest::of(b"root"),
+            authorities: BTreeMap::new(),
+        }),
     }
 }
 
@@ -119,6 +123,7 @@ fn answers() -> Vec<Answer> {
         Answer::SshOffer(offer),
         Answer::SshLogin { host_key: "ssh-ed25519 AAAA".to_owned(), ended: ended.clone() },
         Answer::SshRefusal(SshRefusal { refused: true, methods: strings(&["publickey"]), said: "no".to_owned() }),
+        Answer::Alerted(Alerted { nonce: "17".to_owned(), taken: 1, failed: 0 }),
         Answer::SystemState { state: "running".to_owned(), jobs: 0 },
         Answer::Units { units: BTreeMap::from([("nginx.service".to_owned(), unit)]) },
         Answer::Journal {

@@ -3,8 +3,9 @@
 use std::time::{Duration, SystemTime};
 
 use rave::secrets::{Secret, generate};
+use serde_json::Value;
 
-use crate::lab::{Fault, Lab, wait_for, with_verdict};
+use crate::lab::{Fault, Lab, checks, wait_for, with_verdict};
 use crate::site::Site;
 
 /// A server that is set up in other ways than the image says, with a certificate that is wrong in all ways.
@@ -76,19 +77,43 @@ pub const LONELY: [Fault; 2] = [
     },
 ];
 
+/// A machine that lies: it shows the certificate of a stranger, and says that it was given that.
+const LIES: Fault = Fault {
+    breaks: "sed -e 's|ssl_certificate /.*|ssl_certificate /var/cache/nginx/wrong.pem;|' /etc/nginx/nginx.conf > /run/nginx.conf; \
+             mount --bind /run/nginx.conf /etc/nginx/nginx.conf; \
+             mount --bind /var/cache/nginx/wrong.pem /run/secrets/tls-certificate-main; \
+             systemctl restart nginx.service; rave guest wait 127.0.0.1:3002",
+    mends: "umount /run/secrets/tls-certificate-main /etc/nginx/nginx.conf; systemctl restart nginx.service; \
+            rave guest wait 127.0.0.1:3002",
+    seen_by: &["https.certificate.chain.main"],
+};
+
 /// Breaks the site of the production image, whose private key is `key`, and mends it again.
 pub fn breaks(lab: &Lab, site: &Site, key: Secret) {
     let root = |script: &str| lab.root("production", script);
     println!("what a server does in another way than the image says is seen from outside, each by its own check");
     let past = SystemTime::now() - Duration::from_secs(395 * 24 * 60 * 60);
     let stranger = generate::authority("stranger", past).unwrap();
-    let wrong = generate::server_certificate(&["localhost".to_owned()], &key, &stranger, past).unwrap();
-    root(&format!("umask 022; cat > /var/cache/nginx/wrong.pem <<'END'\n{wrong}END\ntouch /run/nginx.conf"));
+    let write = |hosts: &[&str], time| {
+        let hosts: Vec<String> = hosts.iter().map(|host| (*host).to_owned()).collect();
+        let wrong = generate::server_certificate(&hosts, &key, &stranger, time).unwrap();
+        root(&format!("umask 022; cat > /var/cache/nginx/wrong.pem <<'END'\n{wrong}END\ntouch /run/nginx.conf"));
+    };
+    write(&["localhost"], past);
     for faults in [&WRONG, &LONELY] {
         lab.broken(&["production", "--stage", "https"], faults);
         root(&faults.iter().map(|fault| fault.mends).collect::<Vec<_>>().join("; "));
         wait_for("the site", || (site.flood("/ready", 1, 1) == [200]).then_some(()));
     }
+    println!("a machine that vouches for a stranger itself is not believed");
+    write(&["production", "localhost", "127.0.0.1"], SystemTime::now());
+    lab.broken(&["production", "--only", "https.certificate"], &[LIES]);
+    root(LIES.mends);
+    wait_for("the site", || (site.flood("/ready", 1, 1) == [200]).then_some(()));
+    let (status, report) = lab.check(&["production", "--only", "https.certificate"]);
+    let told = checks(&report).into_iter().find(|check| check["id"] == LIES.seen_by[0]).unwrap();
+    assert_eq!((status, &told["verdict"]), (Some(0), &Value::from("healthy")), "{report}");
+    assert_eq!(told["expected"], "a chain to the authority beside the project's certificate");
     let (status, report) = lab.check(&["production", "--only", "https.webhook"]);
     assert_eq!((status, with_verdict(&report, "unhealthy").len()), (Some(0), 0), "{report}");
     // Another address of this host is kept out on purpose, and may be again for what was read late.

@@ -10,9 +10,10 @@ use serde_json::Value;
 
 use crate::copy::copy;
 use crate::https;
-use crate::lab::{Fault, Lab, assert_well, shared, wait_for, with_verdict};
+use crate::lab::{Fault, Lab, assert_well, checks, shared, wait_for, with_verdict};
 use crate::memory::measured;
 use crate::metrics;
+use crate::receiver::{PORT, Receiver};
 use crate::scan;
 use crate::site::Site;
 use crate::webhooks::{self, github};
@@ -23,6 +24,8 @@ const OPERATION: &str = include_str!("../../docs/operation.md");
 /// A project of its own without any secrets yet.
 pub struct Scene {
     lab: Lab,
+    /// Who is told of alerts.
+    receiver: Option<Receiver>,
 }
 
 impl Scene {
@@ -43,11 +46,18 @@ impl Scene {
                             environment.files:\n    /etc/tmpfiles.d/note.conf: { text: \"d /var/lib/note 0700 agent agent -\\n\" }\n    \
                             /etc/systemd/system/counts.service: { text: \"[Service]\\nType=oneshot\\nExecStart=/bin/sh -c 'echo counted >> /run/counted'\\n\" }\n";
             let image = disk::read_to_string(project.join("images/production.yaml")).unwrap();
+            let receiver = format!(
+                "  services.alertmanager: {{ receiver: host, receivers.host.webhooks: [\"http://10.0.2.2:{PORT}/alerts\"] }}\n"
+            );
             // A test logs in more often than an administrator.
             let image =
                 image.replace("base.firewall.ssh.rate: 12\n", "base.firewall.ssh: { rate: 6000, burst: 100 }\n");
-            disk::write(project.join("images/production.yaml"), format!("{image}{handlers}").as_bytes(), 0o644)
-                .unwrap();
+            disk::write(
+                project.join("images/production.yaml"),
+                format!("{image}{handlers}{receiver}").as_bytes(),
+                0o644,
+            )
+            .unwrap();
             lab.use_project(project.clone());
             lab.good(&["lock", "production"]);
             // The packages are made ready beside other work, by somebody else, who leaves no secrets here.
@@ -62,7 +72,7 @@ impl Scene {
                 assert!(memory < 3 << 30, "{memory}");
             }
         });
-        Self { lab }
+        Self { lab, receiver: Some(Receiver::open()) }
     }
 
     fn secret(&self, file: &str, name: &str) -> String {
@@ -133,7 +143,7 @@ impl Scene {
 
 #[test]
 fn production_in_safe_mode_works_and_is_seen_when_it_does_not() {
-    let scene = Scene::new();
+    let mut scene = Scene::new();
     println!("from no secrets to a machine in which every check is well");
     scene.up("safe");
     let (manifest, site) = (scene.manifest(), scene.site());
@@ -150,6 +160,7 @@ fn production_in_safe_mode_works_and_is_seen_when_it_does_not() {
 
     pages(&site);
     watched(&scene, &site);
+    alerted(&mut scene);
     webhooks::work(&scene, &site, &secret);
     https::breaks(&scene.lab, &site, scene.secret("production", "tls-key-main").into());
     scan::finds(&scene.lab, "production");
@@ -233,6 +244,40 @@ fn watched(scene: &Scene, site: &Site) {
     assert!(metrics.contains("\nrave_health_troubles 0\n"), "{metrics}");
     wait_for("health", || (site.get("/healthz").status == 200).then_some(()));
     assert!(site.get("/").body.contains("asked from outside only"));
+}
+
+/// What tells that nobody is told of alerts.
+pub const UNTOLD: [&str; 1] = ["monitoring.alertmanager.delivery"];
+
+fn alerted(scene: &mut Scene) {
+    println!(
+        "each check sends the receiver of alerts one by which nothing is wrong, and the machine itself sends none"
+    );
+    let look = |scene: &Scene| scene.lab.check(&["production", "--only", UNTOLD[0], "--at-once"]);
+    let known = |scene: &Scene| scene.receiver.as_ref().unwrap().tests("firing").len();
+    let before = known(scene);
+    // That of the first check.
+    assert!(before > 0);
+    scene.root("systemctl start rave-health.service");
+    assert_eq!(known(scene), before);
+    let (status, report) = look(scene);
+    assert_eq!((status, with_verdict(&report, "healthy")), (Some(0), UNTOLD.into()), "{report:#}");
+    let nonce = checks(&report)[0]["evidence"].as_str().unwrap().strip_prefix("nonce ").unwrap();
+    let receiver = scene.receiver.as_ref().unwrap();
+    let told = receiver.tests("firing").split_off(before);
+    assert_eq!(told.len(), 1, "{told:#?}");
+    assert_eq!(told[0]["labels"], json!({ "alertname": "RaveTest", "severity": "none", "nonce": nonce }));
+    assert_eq!(told[0]["annotations"], json!({ "summary": "A test by rave check: nothing is wrong" }));
+    wait_for("its end", || {
+        receiver.tests("resolved").iter().any(|test| test["labels"]["nonce"] == nonce).then_some(())
+    });
+
+    println!("a receiver that is gone is missed");
+    scene.receiver = None;
+    let (status, report) = look(scene);
+    assert_eq!((status, with_verdict(&report, "unhealthy")), (Some(1), UNTOLD.into()), "{report:#}");
+    scene.receiver = Some(Receiver::open());
+    assert_eq!(look(scene).0, Some(0));
 }
 
 fn database(scene: &Scene, site: &Site) {

@@ -48,7 +48,8 @@ fn seen() -> BTreeSet<&'static str> {
     ];
     let alone = [&clouds::FAULT, &library::FIRING, &library::LOST, &production::PATIENT];
     let listed = tables.into_iter().flatten().chain(alone).flat_map(|fault| fault.seen_by);
-    let others = [&faults::SEEN[..], &production::FULL, &secrets::READABLE, &up::CLOSED, &debug::SEEN];
+    let others =
+        [&faults::SEEN[..], &production::FULL, &production::UNTOLD, &secrets::READABLE, &up::CLOSED, &debug::SEEN];
     listed.chain(others.into_iter().flatten()).copied().collect()
 }
 

@@ -23,8 +23,9 @@ const DAY: i64 = 86_400;
 const WARN: i64 = 30;
 const FAIL: i64 = 7;
 
-/// As with the key of an SSH host, what is shown outside is held against what is inside: the authority that the owner
-/// of the machine's secrets has put beside its certificate, and no other.
+/// Against the authority that the project knows, if it does. Else, as with the key of an SSH host, what is shown outside is
+/// held against what is inside: the authority that the owner of the machine's secrets has put beside its certificate, and
+/// no other.
 pub const CHAIN: Check = Check {
     id: "https.certificate.chain",
     about: "the certificate is signed by the machine's authority",
@@ -71,8 +72,13 @@ fn chain(texts: &[String]) -> Option<Vec<CertificateDer<'static>>> {
     texts.iter().map(read).collect::<Option<Vec<_>>>().filter(|chain| !chain.is_empty())
 }
 
-fn judge_chain(_: &Target, _: &str, answers: &[&Answer]) -> Finding {
-    let expected = "a chain to the authority beside the machine's certificate";
+fn judge_chain(target: &Target, subject: &str, answers: &[&Answer]) -> Finding {
+    let Some((site, _)) = site(target, subject) else { return Finding::misfit() };
+    let known = target.outside.as_ref().and_then(|outside| outside.authorities.get(&site.certificate));
+    let expected = match known {
+        Some(_) => "a chain to the authority beside the project's certificate",
+        None => "a chain to the authority beside the machine's certificate",
+    };
     let (shown, given, now) = match answers {
         [Answer::Tls(report), Answer::Certificate { chain }, Answer::Clock { unix_seconds, .. }] => {
             (&report.chain, chain, *unix_seconds)
@@ -80,19 +86,22 @@ fn judge_chain(_: &Target, _: &str, answers: &[&Answer]) -> Finding {
         [Answer::Silence { reason }, ..] => return Finding::new(Verdict::Skipped, expected, reason),
         _ => return Finding::misfit(),
     };
-    let (Some(shown), Some(given)) = (chain(shown), chain(given)) else {
+    let beside = known.map_or(given.get(1..), |known| Some(known.as_slice())).filter(|beside| !beside.is_empty());
+    let Some(beside) = beside else {
+        return Finding::new(Verdict::Unhealthy, expected, "no authority stands beside it");
+    };
+    let (Some(shown), Some(authorities)) = (chain(shown), chain(beside)) else {
         return Finding::new(Verdict::Unhealthy, expected, "no certificate that can be read");
     };
-    let observed = match verify(&shown, &given, now) {
+    let observed = match verify(&shown, &authorities, now) {
         Ok(()) => return Finding::new(Verdict::Healthy, expected, format!("verified, {} certificates", shown.len())),
         Err(reason) => reason,
     };
     Finding::new(Verdict::Unhealthy, expected, observed)
 }
 
-fn verify(shown: &[CertificateDer<'_>], given: &[CertificateDer<'_>], now: i64) -> Result<(), String> {
+fn verify(shown: &[CertificateDer<'_>], authorities: &[CertificateDer<'_>], now: i64) -> Result<(), String> {
     let mut roots = RootCertStore::empty();
-    let authorities = given.get(1..).filter(|rest| !rest.is_empty()).ok_or("no authority stands beside it")?;
     for authority in authorities {
         roots.add(authority.clone().into_owned()).map_err(|error| error.to_string())?;
     }

@@ -165,6 +165,18 @@ fn an_image_takes_part_in_the_stages_it_names() {
 }
 
 #[test]
+fn what_a_module_has_no_use_for_is_not_asked_and_says_why() {
+    let mut target = target();
+    let probe = target.expect.probes.iter_mut().find(|probe| probe.id == "alertmanager.delivery").unwrap();
+    probe.inapplicable = Some("no receiver is configured".to_owned());
+    let wanted = Wanted::default();
+    assert!(!wanted.probes(Stage::Monitoring, &target).iter().any(|probe| matches!(probe, Probe::Alert { .. })));
+    let report = check(&target, &wanted, &healthy(&target));
+    assert_eq!(left_out(&report), [("no receiver is configured", vec!["monitoring.alertmanager.delivery"])]);
+    assert!(report.healthy);
+}
+
+#[test]
 fn a_site_that_is_gone_or_speaks_something_else_is_seen_once() {
     let target = target();
     let gone = [Answer::Unreachable { reason: "refused".to_owned() }, Answer::Silence { reason: "no TLS".to_owned() }];
@@ -304,6 +316,7 @@ fn a_machine_that_looks_at_itself_claims_nothing_that_only_others_know() {
     let (own, wanted) = own();
     let report = check(&own, &wanted, &healthy(&own));
     let unknown = [
+        "monitoring.alertmanager.delivery",
         "resources.memory.size",
         "resources.processors",
         "security.bans",

@@ -50,7 +50,7 @@ fn module(world: &mut World, stage: &str, change: impl Fn(&mut Ended)) {
 fn service(world: &mut World, word: &str, change: impl Fn(&mut Answer)) {
     let asked = |probe: &Probe| match probe {
         Probe::Http { url } => url.to_string().contains(word),
-        Probe::Connect { place, .. } => place.to_string().contains(word),
+        Probe::Connect { place, .. } | Probe::Alert { place, .. } => place.to_string().contains(word),
         _ => false,
     };
     change(world.iter_mut().find_map(|(probe, answer)| asked(probe).then_some(answer)).unwrap());
@@ -334,5 +334,13 @@ pub const PAIRS: &[Pair] = &[
         service(world, "redis", |answer| *answer = Answer::Connected { said: "-NOAUTH".to_owned() })
     }),
     ("services.web.port", Unhealthy, |world| service(world, "5432", silence)),
+    ("monitoring.alertmanager.delivery", Unhealthy, |world| service(world, "9093", silence)),
+    ("monitoring.alertmanager.delivery", Unhealthy, spoil!(Answer::Alerted(told) => told.taken = 0)),
+    (
+        "monitoring.alertmanager.delivery",
+        Unhealthy,
+        spoil!(Answer::Alerted(told) => (told.taken, told.failed) = (1, 3)),
+    ),
+    ("monitoring.alertmanager.delivery", Warning, spoil!(Answer::Alerted(told) => told.failed = 1)),
     ("security.nftables.security", Unhealthy, |world| module(world, "security", |ended| ended.code = Some(1))),
 ];

@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 
 use super::certificates::{AUTHORITY, OTHER_NAME, SERVER, STRANGER};
 use super::pairs::Pair;
-use super::world::{World, option};
-use crate::check::Verdict::{Skipped, Unhealthy, Warning};
+use super::world::{World, healthy, option, target};
+use super::{check, verdicts};
+use crate::check::Verdict::{Healthy, Skipped, Unhealthy, Warning};
+use crate::check::Wanted;
 use crate::probe::*;
 use crate::system::{Https, Webhook};
 
@@ -275,3 +277,26 @@ pub const PAIRS: &[Pair] = &[
     ("https.burst.web", Unhealthy, |world| burst(world, Burst { served: 600, ms: 900, limited: true })),
     ("https.burst.web", Skipped, |world| burst(world, Burst { served: 40, ms: 20_000, limited: false })),
 ];
+
+/// A machine that lies gives the authority of a stranger beside its certificate.
+#[test]
+fn what_a_project_knows_counts_more_than_what_a_machine_says() {
+    let of = |authority: &str, given: &[&str]| {
+        let mut target = target();
+        let known = [(sites()["web"].certificate.clone(), vec![authority.to_owned()])];
+        target.outside.as_mut().unwrap().authorities = known.into();
+        let mut world = healthy(&target);
+        heard(&mut world, |answer| {
+            if let Answer::Certificate { chain } = answer {
+                *chain = given.iter().map(|text| (*text).to_owned()).collect();
+            }
+        });
+        let report = check(&target, &Wanted::default(), &world);
+        verdicts(&report)["https.certificate.chain.web"]
+    };
+    assert_eq!(of(AUTHORITY, &[SERVER, AUTHORITY]), Healthy);
+    assert_eq!(of(AUTHORITY, &[SERVER]), Healthy);
+    // What the machine gives would do, and is not what the project has.
+    assert_eq!(of(OTHER_NAME, &[SERVER, AUTHORITY]), Unhealthy);
+    assert_eq!(of("no base64", &[SERVER, AUTHORITY]), Unhealthy);
+}

@@ -33,6 +33,7 @@ pub fn target() -> Target {
             command: strings(&["/usr/sbin/nft", "list", "ruleset", stage]),
             contains: contains.map(str::to_owned),
         },
+        inapplicable: None,
         option: option("services.nftables.enable"),
     };
     let ssh = Ssh {
@@ -70,7 +71,7 @@ pub fn target() -> Target {
     };
     // The id of a module's probe names one probe.
     let commands = expect.probes.into_iter().map(unique);
-    let expect = Expect { probes: commands.chain(service_probes()).collect(), ..expect };
+    let expect = Expect { probes: commands.chain(service_probes()).chain([delivery()]).collect(), ..expect };
     Target {
         image: "minimal".parse().unwrap(),
         version: "1.0".parse().unwrap(),
@@ -79,7 +80,11 @@ pub fn target() -> Target {
         expect,
         journal: None,
         suites: Suite::ALL.to_vec(),
-        outside: Some(Outside { machine: Machine { memory: 2048, vcpus: 2 }, root_hash: Digest::of(b"root") }),
+        outside: Some(Outside {
+            machine: Machine { memory: 2048, vcpus: 2 },
+            root_hash: Digest::of(b"root"),
+            authorities: BTreeMap::new(),
+        }),
     }
 }
 
@@ -124,9 +129,21 @@ fn service_probes() -> Vec<ModuleProbe> {
         stage: "services".to_owned(),
         id: format!("web.{id}"),
         query,
+        inapplicable: None,
         option: option("services.web.enable"),
     };
     queries.map(probe).into()
+}
+
+/// A test alert, of which a receiver with two addresses is told.
+pub fn delivery() -> ModuleProbe {
+    ModuleProbe {
+        stage: "monitoring".to_owned(),
+        id: "alertmanager.delivery".to_owned(),
+        query: Query::Alert { place: "127.0.0.1:9093".parse().unwrap(), messages: 2 },
+        inapplicable: None,
+        option: option("services.alertmanager.enable"),
+    }
 }
 
 fn unique(probe: ModuleProbe) -> ModuleProbe {
@@ -202,6 +219,9 @@ fn answer(probe: &Probe, target: &Target) -> Answer {
             body: "welcome".to_owned(),
             truncated: false,
         }),
+        Probe::Alert { messages, .. } => {
+            Answer::Alerted(Alerted { nonce: "17".to_owned(), taken: (*messages).into(), failed: 0 })
+        }
         Probe::Connect { listen, .. } => {
             Answer::Connected { said: if *listen { "+PONG\r\n".to_owned() } else { String::new() } }
         }

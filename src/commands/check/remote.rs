@@ -35,6 +35,8 @@ pub struct Remote {
     known: Option<tempfile::TempDir>,
     /// Host and port of its site, if that is reached elsewhere.
     web: Option<(String, u16)>,
+    /// Why a scan of its host would say nothing of it, if it would not.
+    apart: Option<String>,
 }
 
 /// The manifest that a machine elsewhere is held against.
@@ -70,7 +72,16 @@ impl Remote {
         let ssh = Tool::of_user("ssh", &context.environment.identities.environment);
         let key = arguments.ssh_key.as_deref().map(disk::canonical).transpose()?;
         let web = arguments.https.as_deref().map(|url| web(url, manifest)).transpose()?;
-        Ok(Self { place, ssh, key, known, web })
+        let apart = Some("a deployment is not scanned: its ports may be passed on by others, or held back".to_owned());
+        Ok(Self { place, ssh, key, known, web, apart })
+    }
+
+    /// The same machine, to be scanned where its SSH server is at a port that the image opens.
+    pub fn scanned(self, manifest: &Manifest) -> Self {
+        let port = self.place.port;
+        let is_own = manifest.expect.open.contains_key(&format!("tcp/{port}"));
+        let other = || format!("port {port} is none of the image's: somebody passes ports on to the machine");
+        Self { apart: (!is_own).then(other), ..self }
     }
 
     /// The machine, for people.
@@ -155,7 +166,8 @@ impl Remote {
         let outside = Outside::new(&self.place.host, self.place.port, &key, self.ssh.clone(), patience)?;
         let port = |site| self.web.as_ref().filter(|_| sites.len() == 1).map_or(site, |(_, port)| *port);
         let ports = sites.iter().map(|site| (*site, port(*site))).collect();
-        Ok((outside.reached(ports, self.web.as_ref().map(|(host, _)| host.clone())), self.key.is_some()))
+        let outside = outside.reached(ports, self.web.as_ref().map(|(host, _)| host.clone()));
+        Ok((outside.connected(self.apart.clone()), self.key.is_some()))
     }
 }
 

@@ -1,5 +1,6 @@
 //! `rave secrets`: SOPS files with age, from the first identity to the editor.
 
+mod authorities;
 mod check;
 mod diff;
 mod edit;
@@ -26,6 +27,7 @@ use crate::secrets::prompt::Prompt;
 
 use super::{Context, Failure, Result, Status};
 
+pub use authorities::authorities;
 pub use prove::prove;
 pub use seal::complete;
 

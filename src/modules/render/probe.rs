@@ -10,10 +10,11 @@ use crate::system::{ModuleProbe, Query};
 use super::{By, Render};
 
 /// The ways to ask, and what each takes besides.
-const WAYS: [(&str, &[&str]); 5] = [
+const WAYS: [(&str, &[&str]); 6] = [
     ("command", &["contains"]),
     ("http", &["status", "headers", "contains"]),
     ("http_json", &["at", "equals"]),
+    ("alert", &["messages"]),
     ("tcp", &["send", "contains"]),
     ("unix", &["send", "contains"]),
 ];
@@ -24,7 +25,10 @@ impl Render<'_> {
         let errors = &mut self.errors;
         let mut text = |key: &str| Some((fields::text(node.get(key)?, &format!("`{key}`"), errors)?, node.get(key)?));
         let (Some((stage, stage_node)), Some((id, id_node))) = (text("stage"), text("id")) else { return };
-        let Some(query) = self.query(node, &id) else { return };
+        let inapplicable = text_of(node, "inapplicable", errors).filter(|reason| !reason.is_empty());
+        // What is not asked needs no answer.
+        let least = u8::from(inapplicable.is_none());
+        let Some(query) = self.query(node, &id, least) else { return };
         if !self.is_stage(&stage, &stage_node.origin) {
             return;
         }
@@ -33,10 +37,11 @@ impl Render<'_> {
             self.errors.push(error.label(&first, "and here"));
             return;
         }
-        self.expect.probes.push(ModuleProbe { stage, id, query, option: by.option.clone() });
+        self.expect.probes.push(ModuleProbe { stage, id, query, inapplicable, option: by.option.clone() });
     }
 
-    fn query(&mut self, node: &Node, id: &str) -> Option<Query> {
+    /// What is asked; of a test alert at least so many messages.
+    fn query(&mut self, node: &Node, id: &str, least: u8) -> Option<Query> {
         let given: Vec<_> = WAYS.into_iter().filter(|(way, _)| node.get(way).is_some()).collect();
         let [(way, takes)] = given[..] else {
             let ways = WAYS.map(|(way, _)| way);
@@ -79,6 +84,13 @@ impl Render<'_> {
                     return None;
                 };
                 Some(Query::HttpJson { url, at: fields::name(at, "`at`", &mut self.errors)?, equals })
+            }
+            "alert" => {
+                let place = fields::name(value, "`alert`", &mut self.errors)?;
+                if node.get("messages").is_none() {
+                    self.refuse(&value.origin, "`alert` needs `messages`");
+                }
+                Some(Query::Alert { place, messages: self.number(node, "messages", least)? })
             }
             _ => Some(Query::Connect { place: fields::name(value, way, &mut self.errors)?, send, contains }),
         }

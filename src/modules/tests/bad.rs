@@ -261,7 +261,10 @@ fn contributions_are_checked() {
         ("state: [{ path: /var/a }, { path: /var/a }]", "/var/a is the state of two services"),
         ("active: [ssh]", "\"ssh\" is not the name of a unit"),
         ("files: { '/{{ key }}': { each: '{{ host_name }}', text: '' } }", "`each` must be a map or a list"),
-        ("probes: [{ stage: ssh, id: p }]", "probe `p` asks nothing (give one of command, http, http_json, tcp, unix)"),
+        (
+            "probes: [{ stage: ssh, id: p }]",
+            "probe `p` asks nothing (give one of command, http, http_json, alert, tcp, unix)",
+        ),
         ("probes: [{ stage: ssh, id: p, command: [a], unix: /b }]", "probe `p` asks in two ways"),
         ("probes: [{ stage: ssh, id: p, command: [a], at: b }]", "`at` says nothing of a probe by command"),
         ("probes: [{ stage: ssh, id: p, http: 'http://10.0.0.1/' }]", "is not inside the machine"),
@@ -271,6 +274,12 @@ fn contributions_are_checked() {
         ),
         ("probes: [{ stage: ssh, id: p, http_json: 'http://127.0.0.1/' }]", "`http_json` needs `at` and `equals`"),
         ("probes: [{ stage: ssh, id: p, tcp: '127.0.0.1' }]", "is not a socket"),
+        ("probes: [{ stage: ssh, id: p, alert: '127.0.0.1:1' }]", "`alert` needs `messages`"),
+        (
+            "probes: [{ stage: ssh, id: p, alert: '127.0.0.1:1', messages: 0, inapplicable: '' }]",
+            "`messages` must be a whole number from 1, not 0",
+        ),
+        ("probes: [{ stage: ssh, id: p, alert: '10.0.0.1:1', messages: 1 }]", "is not inside the machine"),
         ("units: { foo.service: { service: { User: webb } } }", "user `webb`, which is not declared"),
         (
             "units: { foo.service: { service: { ExecStart: /a }, enable: true } }",

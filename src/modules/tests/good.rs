@@ -377,6 +377,8 @@ fn probes_ask_in_every_way() {
          - { stage: monitoring, id: b, http_json: 'http://unix:/run/s:/x', at: 'data.\"k.l\".0', equals: '{{ keep }}' }\n\
          - { stage: services, id: c, tcp: '127.0.0.1:6379', send: 'PING', contains: PONG }\n\
          - { stage: services, id: d, unix: /run/s }\n\
+         - { stage: monitoring, id: e, alert: '127.0.0.1:9093', messages: 2, inapplicable: '' }\n\
+         - { stage: monitoring, id: f, alert: '127.0.0.1:9093', messages: 0, inapplicable: nobody }\n\
          --- images/x.yaml\nname: x\nversion: 1.0\nimports: [a]\n",
     );
     let queries: Vec<&Query> = evaluation.system.expect.probes.iter().map(|probe| &probe.query).collect();
@@ -388,6 +390,10 @@ fn probes_ask_in_every_way() {
     let (place, send) = ("127.0.0.1:6379".parse().unwrap(), Some("PING".to_owned()));
     assert_eq!(*queries[2], Query::Connect { place, send, contains: Some("PONG".to_owned()) });
     assert_eq!(*queries[3], Query::Connect { place: "/run/s".parse().unwrap(), send: None, contains: None });
+    let alert = |messages| Query::Alert { place: "127.0.0.1:9093".parse().unwrap(), messages };
+    assert_eq!(queries[4..], [&alert(2), &alert(0)]);
+    let reasons = evaluation.system.expect.probes.iter().map(|probe| probe.inapplicable.as_deref());
+    assert_eq!(reasons.collect::<Vec<_>>(), [None, None, None, None, None, Some("nobody")]);
 }
 
 #[test]

@@ -54,6 +54,30 @@ fn all_attempts_at_one_probe_share_its_time() {
 }
 
 #[test]
+fn a_scan_from_here_says_why_it_tells_nothing() {
+    let key = tempfile::NamedTempFile::new().unwrap();
+    let of = |host: &str| Outside::new(host, 1, key.path(), Tool::new("false"), HASTY).unwrap();
+    let tcp = |family| Probe::TcpPorts { family, known: None };
+    let probes = [
+        tcp(Family::Ipv4),
+        tcp(Family::Ipv6),
+        Probe::UdpPorts { family: Family::Ipv4, ports: [7].into(), known: None },
+    ];
+    let told = |outside: Outside| {
+        let reasons = outside.answer(&probes).into_iter().map(|answered| match answered.answer {
+            Answer::Inapplicable { reason } => reason,
+            other => panic!("{other:?}"),
+        });
+        reasons.collect::<Vec<_>>()
+    };
+    let udp = "UDP ports are asked only from beside a machine that rave runs";
+    let (one, six) =
+        ("127.0.0.1 is this host, which may pass on some ports only", "127.0.0.1 has no address of this protocol");
+    assert_eq!(told(of("127.0.0.1").connected(None)), [one, six, udp]);
+    assert_eq!(told(of("192.0.2.1").connected(Some("it is elsewhere".to_owned()))), ["it is elsewhere"; 3]);
+}
+
+#[test]
 fn only_a_denied_login_is_a_refusal() {
     let verdict = |code, stderr: &str| super::verdict(&ended(code), stderr, "root", "127.0.0.1");
     let refused = Login::Refused { methods: vec!["publickey".to_owned(), "password".to_owned()] };

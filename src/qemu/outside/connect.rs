@@ -1,0 +1,132 @@
+//! A scan by connections, as anybody can make them from here: of a machine that rave does not run, and so has no place
+//! beside.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use rustix::io::Errno;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::net::TcpStream;
+use tokio::runtime::Builder;
+use tokio::task::JoinSet;
+
+use crate::probe::{Answer, Ports};
+
+/// Connections under way at once, at most, and the descriptors that are left to others.
+const WIDTH: u64 = 2000;
+const SPARE: u64 = 256;
+/// How long a port may take to answer. What was lost on the way is sent again after a second (RFC 6298, 2.1).
+const PATIENCE: Duration = Duration::from_millis(1500);
+
+/// What to ask.
+#[derive(Debug, Clone, Copy)]
+pub struct Request<'a> {
+    /// The machine's address, and a port of it that answers: of one that does not, silence says nothing.
+    pub certain: SocketAddr,
+    /// The ports.
+    pub ports: &'a [u16],
+    /// How long the port may take that answers: a firewall may let few connections through to it.
+    pub patience: Duration,
+}
+
+/// Why a scan has no result.
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    #[error("no port can be asked from here")]
+    Here(#[from] io::Error),
+    #[error("{0} does not answer")]
+    Silent(SocketAddr),
+    #[error("{0} does not answer any more, after {1} ports")]
+    Lost(SocketAddr, u32),
+}
+
+/// What a port says to who connects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Said {
+    Open,
+    Closed,
+    Nothing,
+}
+
+/// Scans, until nothing is left of the time.
+pub fn scan(request: Request<'_>, left: &dyn Fn() -> Duration) -> Answer {
+    let runtime = Builder::new_current_thread().enable_all().build().map_err(Error::from);
+    match runtime.and_then(|runtime| runtime.block_on(all(request, left))) {
+        Ok(ports) => Answer::Ports(ports),
+        Err(error @ Error::Silent(_)) => Answer::Unreachable { reason: error.to_string() },
+        Err(Error::Here(error)) => Answer::unavailable(format!("no port can be asked from here: {error}")),
+        Err(error) => Answer::unavailable(error),
+    }
+}
+
+async fn all(request: Request<'_>, left: &dyn Fn() -> Duration) -> Result<Ports, Error> {
+    let Request { certain, ports, patience } = request;
+    let first = ask(certain, patience.min(left())).await?;
+    if first == Said::Nothing {
+        return Err(Error::Silent(certain));
+    }
+    let address = certain.ip();
+    let mut found = Ports { address, asked: 0, open: BTreeSet::new(), closed: BTreeSet::new() };
+    let width = width();
+    let mut asked = JoinSet::new();
+    // It was asked, and asking it often is what a firewall may take amiss.
+    let mut rest = ports.iter().copied().filter(|port| *port != certain.port());
+    if ports.contains(&certain.port()) {
+        note(&mut found, certain.port(), first);
+    }
+    while !left().is_zero() {
+        while asked.len() < width
+            && let Some(port) = rest.next()
+        {
+            let place = SocketAddr::new(address, port);
+            asked.spawn(async move { (port, ask(place, PATIENCE).await) });
+        }
+        let Some(answered) = asked.join_next().await else { break };
+        let (port, said) = answered.map_err(io::Error::other)?;
+        note(&mut found, port, said?);
+    }
+    // Whoever is kept out meanwhile finds all others silent, too.
+    if !left().is_zero() && ask(certain, patience.min(left())).await? == Said::Nothing {
+        return Err(Error::Lost(certain, found.asked));
+    }
+    Ok(found)
+}
+
+fn note(found: &mut Ports, port: u16, said: Said) {
+    found.asked = found.asked.saturating_add(1);
+    match said {
+        Said::Open => drop(found.open.insert(port)),
+        Said::Closed => drop(found.closed.insert(port)),
+        Said::Nothing => {}
+    }
+}
+
+/// Refusals are also told by ICMP (ip(7), tcp(7)). Any other error is one of this host.
+async fn ask(place: SocketAddr, time: Duration) -> io::Result<Said> {
+    let Ok(connected) = tokio::time::timeout(time, TcpStream::connect(place)).await else { return Ok(Said::Nothing) };
+    let Err(error) = connected else { return Ok(Said::Open) };
+    match Errno::from_io_error(&error) {
+        Some(Errno::CONNREFUSED | Errno::CONNRESET | Errno::HOSTUNREACH | Errno::NETUNREACH | Errno::ACCESS) => {
+            Ok(Said::Closed)
+        }
+        Some(Errno::TIMEDOUT) => Ok(Said::Nothing),
+        _ => Err(error),
+    }
+}
+
+/// How many connections may be under way. The limit of descriptors is raised as far as that takes, and as it may be.
+fn width() -> usize {
+    let wanted = WIDTH + SPARE;
+    let limit = getrlimit(Resource::Nofile);
+    let most = limit.maximum.map_or(wanted, |maximum| maximum.min(wanted));
+    let current = limit.current.unwrap_or(wanted);
+    let is_raised = current < most && setrlimit(Resource::Nofile, Rlimit { current: Some(most), ..limit }).is_ok();
+    let current = if is_raised { most } else { current };
+    usize::try_from(current.saturating_sub(SPARE).clamp(1, WIDTH)).unwrap_or(1)
+}
+
+#[cfg(test)]
+#[path = "connect_tests.rs"]
+mod tests;
