@@ -16,6 +16,8 @@ mod cuts;
 mod debug;
 #[path = "machine/faults.rs"]
 mod faults;
+#[path = "machine/host.rs"]
+mod host;
 #[path = "machine/https.rs"]
 mod https;
 #[path = "machine/junit.rs"]

@@ -73,7 +73,8 @@ pub fn look(settings: &Settings, now: SystemTime) -> Result<Outcome, Error> {
     }
     let wanted = Wanted { stages: STAGES.into(), skip, inside: true, ..Wanted::default() };
     let mut asking = Asking::new(&target, &wanted, |probes| answer(probes, None));
-    let mut again = |report: &StageReport| report.may_settle() && settle::pause(started);
+    let mut asked = BTreeSet::new();
+    let mut again = |report: &StageReport| report.may_settle() && settle::pause(asked.insert(report.stage), started);
     let report = check::run(&target, &wanted, &mut |stage, probes| asking.answer(stage, probes), &mut again);
     let certificates =
         settings.certificates.iter().map(|path| Certificate { path: path.display().to_string(), end: end(path) });

@@ -3,6 +3,8 @@
 
 #![allow(clippy::disallowed_methods, clippy::print_stdout, reason = "tests play the user, who has no rooms")]
 
+#[path = "build/container.rs"]
+mod container;
 #[path = "../support/copy.rs"]
 mod copy;
 #[path = "../support/deb.rs"]
@@ -35,8 +37,8 @@ use tempfile::TempDir;
 const RAVE: &str = env!("CARGO_BIN_EXE_rave");
 
 /// Programs that judge what rave makes; they join rave's own tools, so that the host needs none of them.
-const JUDGES: [&str; 8] =
-    ["cryptsetup-bin", "gdisk", "dosfstools", "mtools", "docker-registry", "skopeo", "zstd", "cpio"];
+const JUDGES: [&str; 10] =
+    ["cryptsetup-bin", "gdisk", "dosfstools", "mtools", "docker-registry", "skopeo", "podman", "crun", "zstd", "cpio"];
 
 /// A project of its own, with fresh locks, and a store.
 struct Lab {

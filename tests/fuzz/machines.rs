@@ -354,8 +354,8 @@ pub fn parsers() -> Vec<Parser> {
 #[test]
 fn the_judge_understands_what_is_damaged() {
     let target = target(&system());
-    let answered =
-        |probes: &[Probe]| probes.iter().map(|_| Answered { answer: answers()[11].clone(), ms: 1 }).collect();
+    let resources = answers().into_iter().find(|answer| matches!(answer, Answer::Resources(_))).unwrap();
+    let answered = |probes: &[Probe]| probes.iter().map(|_| Answered { answer: resources.clone(), ms: 1 }).collect();
     let report = check::run(&target, &Wanted::default(), &mut |_, probes: &[Probe]| answered(probes), &mut |_| false);
     let judged =
         report.stages.iter().flat_map(|stage| &stage.checks).filter(|check| check.observed.contains("MiB")).count();

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 use rave::disk;
 use rave::secrets::generate;
 use reqwest::Method;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::copy::copy;
 use crate::https;

@@ -1,4 +1,4 @@
-//! How long a look waits for a machine that has just started.
+//! How long a look waits for a machine that is busy or has just started.
 
 use std::time::{Duration, Instant};
 
@@ -12,17 +12,19 @@ const OUTPUT: usize = 4096;
 /// A look does not wait longer than this in all: it comes every few minutes.
 const LONGEST: Duration = Duration::from_secs(90);
 
-/// Waits a little if the machine is young and the look did not begin long ago; false: there is no use in asking again.
-pub fn pause(started: Instant) -> bool {
-    let young = started.elapsed() < LONGEST && is_young();
-    if young {
+/// Waits a little before a stage in which something may settle is asked again: the first time always, for one answer that
+/// comes late is no news of a busy machine; more often only of a young one, in a look that did not begin long ago. False:
+/// there is no use in asking again.
+pub fn pause(first: bool, started: Instant) -> bool {
+    let waits = first || (started.elapsed() < LONGEST && is_young());
+    if waits {
         std::thread::sleep(StageReport::PAUSE);
     }
-    young
+    waits
 }
 
 /// Whether the start is not over, or has been for a short time. Of a machine that does not tell it is not known.
-fn is_young() -> bool {
+pub fn is_young() -> bool {
     let asked = Tool::new("systemctl").args(["show", "--value", "--property=FinishTimestampMonotonic"]);
     let finish =
         asked.bounded(TIME, OUTPUT).ok().and_then(|told| String::from_utf8_lossy(&told.stdout).trim().parse().ok());

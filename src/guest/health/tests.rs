@@ -1,8 +1,11 @@
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
 use std::time::Duration;
 
 use super::*;
 use crate::check::{CheckReport, Report, Verdict};
 use crate::probe::Ended;
+use crate::system::{ModuleProbe, Query};
 
 const NOW: u64 = 1_800_000_000;
 const DAY: u64 = 24 * 60 * 60;
@@ -153,6 +156,41 @@ fn all_is_asked_at_once_and_a_stage_anew_when_it_is_repeated() {
     asking.known.insert(probe, Answered { answer: Answer::Run(ended), ms: 0 });
     assert_eq!(asking.audit(), Some(Audit { lost: 3, backlog: 4 }));
     assert!(lots.len() == 2 && lots[0] > probes.len() && lots[1] == probes.len(), "{lots:?}");
+}
+
+#[test]
+fn what_answers_late_is_asked_again_before_it_is_news() {
+    let folder = tempfile::tempdir().unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let query = Query::Http {
+        url: format!("http://{}/", listener.local_addr().unwrap()).parse().unwrap(),
+        status: 200,
+        headers: BTreeMap::new(),
+        contains: None,
+    };
+    let mut baseline = empty();
+    let id = "late".to_owned();
+    let option = "services.late".parse().unwrap();
+    baseline.expect.probes.push(ModuleProbe { stage: "monitoring".to_owned(), id, query, inapplicable: None, option });
+    let path = folder.path().join("check.json");
+    disk::write(&path, &serde_json::to_vec(&baseline).unwrap(), 0o644).unwrap();
+    let others = [Stage::Services, Stage::Resources, Stage::Security].map(|stage| stage.name().to_owned());
+    let settings = Settings { baseline: path, skip: others.into(), ..Settings::default() };
+    let serving = std::thread::spawn(move || {
+        for status in [503, 200, 503, 503] {
+            let mut stream = listener.accept().unwrap().0;
+            let mut request = [0; 4096];
+            assert!(stream.read(&mut request).unwrap() > 0);
+            stream.write_all(format!("HTTP/1.1 {status} x\r\nContent-Length: 0\r\n\r\n").as_bytes()).unwrap();
+        }
+    });
+    let wrong = |outcome: Outcome| outcome.troubles.into_iter().map(|trouble| trouble.id).collect::<Vec<_>>();
+    assert_eq!(wrong(look(&settings, SystemTime::now()).unwrap()), Vec::<String>::new());
+    // What runs this test may be young, too; then it asks more often.
+    if !settle::is_young() {
+        assert_eq!(wrong(look(&settings, SystemTime::now()).unwrap()), ["monitoring.late"]);
+        serving.join().unwrap();
+    }
 }
 
 #[test]

@@ -1,0 +1,230 @@
+//! A host that runs a machine as a service of its own systemd: `rave deploy` to a target of kind `qemu`. The host is made
+//! of the root file system of the minimal image, in namespaces of its own.
+
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+
+use rave::disk;
+use rave::tool::Tool;
+use serde_json::Value;
+
+use crate::copy::copy;
+use crate::lab::{Ended, Lab, shared, wait_for};
+
+const NAME: &str = "hosted";
+const SERVICE: &str = "rave-hosted.service";
+
+/// A process tree that begins with systemd, with a branch of control groups that goes with it, and a network with nothing
+/// but a loopback interface. Arguments: the root of the host, where control groups are mounted, and the directories of this
+/// host that it sees.
+const WORLD: &str = r#"
+set -eu
+root=$1 groups=$2
+shift 2
+mount -t cgroup2 cgroup2 "$groups"
+branch="$groups/rave-host-$$"
+mkdir "$branch"
+status=0
+sh -euc 'echo $$ >"$1/cgroup.procs"; shift
+  exec unshare --cgroup --mount --pid --net --uts --ipc --fork --kill-child "$@"' sh "$branch" \
+  sh -euc '
+    root=$1
+    mount --bind "$root" "$root"
+    mount -t proc proc "$root/proc"
+    mount -t sysfs sysfs "$root/sys"
+    mount -t cgroup2 cgroup2 "$root/sys/fs/cgroup"
+    for place in dev run tmp; do mount -t tmpfs -o mode=755 tmpfs "$root/$place"; done
+    chmod 1777 "$root/tmp"
+    for place in "$@"; do
+      [ "$place" = "$root" ] || { mkdir -p "$root$place"; mount --bind "$place" "$root$place"; }
+    done
+    for device in null zero full random urandom tty; do
+      : >"$root/dev/$device"
+      mount --bind "/dev/$device" "$root/dev/$device"
+    done
+    mkdir "$root/dev/pts" "$root/dev/shm" "$root/run/old"
+    mount -t devpts -o newinstance,ptmxmode=0666,mode=620 devpts "$root/dev/pts"
+    ln -s pts/ptmx "$root/dev/ptmx"
+    mount -t tmpfs tmpfs "$root/dev/shm"
+    cd "$root"
+    pivot_root . run/old
+    umount -l /run/old
+    mount --make-rshared /
+    exec env -i container=rave PATH=/usr/sbin:/usr/bin /usr/lib/systemd/systemd
+  ' sh "$root" "$@" || status=$?
+find "$branch" -depth -type d -exec rmdir {} +
+exit $status
+"#;
+
+struct Host<'a> {
+    lab: &'a Lab,
+    world: Child,
+    systemd: String,
+}
+
+/// The only child of a process.
+fn child(of: &str) -> Option<String> {
+    let children = disk::read_to_string(format!("/proc/{of}/task/{of}/children")).ok()?;
+    let mut children = children.split_whitespace();
+    children.next().filter(|_| children.next().is_none()).map(str::to_owned)
+}
+
+impl<'a> Host<'a> {
+    /// Unpacks the root file system of the image.
+    fn root(lab: &Lab) -> PathBuf {
+        let (exported, root) = (lab.path().join("exported"), lab.path().join("host"));
+        lab.good(&["export", "minimal", "--format", "oci", "--output", exported.to_str().unwrap()]);
+        let archive = disk::open(exported.join("minimal_1.0.0.oci.tar")).unwrap();
+        let mut largest = (0, Vec::new());
+        for entry in tar::Archive::new(archive).entries().unwrap() {
+            let mut entry = entry.unwrap();
+            if entry.size() > largest.0 {
+                largest = (entry.size(), Vec::new());
+                entry.read_to_end(&mut largest.1).unwrap();
+            }
+        }
+        let mut layer = tar::Archive::new(zstd::Decoder::new(largest.1.as_slice()).unwrap());
+        layer.set_preserve_permissions(true);
+        layer.set_preserve_ownerships(true);
+        layer.unpack(&root).unwrap();
+        disk::copy(env!("CARGO_BIN_EXE_rave"), root.join("usr/bin/rave")).unwrap();
+        // Else each start is one of another host.
+        disk::write_atomic(root.join("etc/machine-id"), b"64a3f2a54f2c4d0c9d2e5d1b6e7f8091\n", 0o444).unwrap();
+        root
+    }
+
+    fn start(lab: &'a Lab, root: &Path) -> Self {
+        let groups = lab.path().join("groups");
+        disk::create_dir_all(&groups).unwrap();
+        let tool = Tool::new("unshare").args(["--mount", "sh", "-c", WORLD, "sh"]).arg(root).arg(groups);
+        let log = disk::create(lab.path().join("host.log")).unwrap();
+        let world = tool.arg(lab.path()).arg(shared("")).command().stdin(Stdio::null()).stdout(log).spawn().unwrap();
+        let first = world.id().to_string();
+        let systemd = wait_for("systemd of the host", || {
+            let systemd = child(&child(&first)?)?;
+            disk::read_to_string(format!("/proc/{systemd}/comm"))
+                .is_ok_and(|name| name == "systemd\n")
+                .then_some(systemd)
+        });
+        let host = Self { lab, world, systemd };
+        wait_for("the host", || {
+            let state = host.ask(&["systemctl", "is-system-running", "--wait"]).stdout;
+            assert_ne!(state, "degraded\n", "{:?}", host.ask(&["systemctl", "--failed", "--no-legend"]));
+            (state == "running\n").then_some(())
+        });
+        host
+    }
+
+    /// Runs a program on the host.
+    fn ask(&self, command: &[&str]) -> Ended {
+        let enter =
+            ["--target", self.systemd.as_str(), "--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--"];
+        let tool = self.lab.tool("nsenter").args(enter).args(["/usr/bin/env", "-C", "/"]).args(command);
+        Ended::from(tool.command().stdin(Stdio::null()).output().unwrap())
+    }
+
+    /// The same, and it must end with status 0.
+    fn good(&self, command: &[&str]) -> String {
+        let begin = std::time::Instant::now();
+        let ended = self.ask(command);
+        println!("    {:5.1} s  on the host: {}", begin.elapsed().as_secs_f32(), command.join(" "));
+        assert_eq!(ended.status, Some(0), "{command:?}: {ended:?}");
+        ended.stdout.trim().to_owned()
+    }
+
+    /// What `rave ps` says of the machine.
+    fn row(&self) -> Value {
+        let told: Value = serde_json::from_str(&self.good(&["rave", "ps", "--json"])).unwrap();
+        assert_eq!(told.as_array().unwrap().len(), 1, "{told}");
+        told[0].clone()
+    }
+
+    fn property(&self, name: &str) -> String {
+        let told = self.ask(&["systemctl", "show", "--value", "--property", name, SERVICE]);
+        assert_eq!(told.status, Some(0), "{told:?}");
+        told.stdout.trim().to_owned()
+    }
+
+    /// Waits until the service runs, and looks at the machine as the timer does.
+    fn well_again(&self) {
+        wait_for("the machine", || (self.property("ActiveState") == "active").then_some(()));
+        self.good(&["systemctl", "start", "rave-hosted-health.service"]);
+        let row = self.row();
+        assert_eq!(
+            (&row["deployed"]["verdict"], &row["drift"]),
+            (&"healthy".into(), &Value::Array(Vec::new())),
+            "{row:#}"
+        );
+    }
+
+    /// Has the host shut down.
+    fn shut_down(mut self) {
+        self.good(&["systemctl", "poweroff", "--no-block"]);
+        // The kernel ends whoever powers off a process tree in a namespace by SIGINT.
+        assert_eq!(self.world.wait().unwrap().code(), Some(130));
+    }
+}
+
+impl Drop for Host<'_> {
+    fn drop(&mut self) {
+        if self.world.try_wait().is_ok_and(|ended| ended.is_none()) {
+            // Its other processes end with it, and the shell puts the branch away.
+            let _ = Tool::new("kill").args(["-KILL", self.systemd.as_str()]).output();
+            let _ = self.world.wait();
+        }
+    }
+}
+
+#[test]
+fn a_host_runs_a_machine_as_its_service() {
+    if !rustix::process::geteuid().is_root() {
+        // Mounts and control groups are root's.
+        return;
+    }
+    let lab = Lab::alone(|lab| {
+        let project = lab.path().join("project");
+        copy(&shared("project"), &project);
+        let target = format!("kind: qemu\nmachines: {{ {NAME}: {{ accelerator: tcg, health: 1d }} }}\n");
+        disk::create_dir_all(project.join("targets")).unwrap();
+        disk::write_atomic(project.join("targets/here.yaml"), target.as_bytes(), 0o644).unwrap();
+        lab.use_project(project);
+    });
+    let root = Host::root(&lab);
+    let host = Host::start(&lab, &root);
+
+    println!("a deployment ends when the machine is well");
+    host.good(&["rave", "deploy", "minimal", "--to", "here"]);
+    let row = host.row();
+    assert_eq!(
+        (&row["deployed"]["confirmed"], &row["deployed"]["verdict"]),
+        (&true.into(), &"healthy".into()),
+        "{row:#}"
+    );
+    let journal = host.good(&["journalctl", "-a", "-u", SERVICE]);
+    assert!(journal.contains("EFI stub: Loaded initrd"), "the console is in the journal: {journal}");
+    assert_ne!(host.property("UID"), "0");
+
+    println!("a machine whose QEMU is killed starts again");
+    host.good(&["systemctl", "kill", "--kill-whom=main", "--signal=KILL", SERVICE]);
+    wait_for("a restart", || (host.property("NRestarts") == "1").then_some(()));
+    host.well_again();
+
+    println!("with its host it shuts down, and starts");
+    host.shut_down();
+    let host = Host::start(&lab, &root);
+    let journal = host.good(&["journalctl", "-a", "-u", SERVICE]);
+    assert_eq!(journal.matches("reboot: Power down").count(), 1, "{journal}");
+    host.well_again();
+
+    println!("what is removed leaves nothing");
+    host.good(&["rave", "target", "remove", "here", "--purge"]);
+    assert_eq!(host.property("LoadState"), "not-found");
+    for place in ["etc/rave/machines", "var/lib/rave", "var/lib/private/rave-vm", "var/lib/rave-check"] {
+        let left = disk::list(root.join(place)).unwrap_or_default();
+        let left: Vec<_> =
+            left.iter().flat_map(|path| disk::list(path).unwrap_or_else(|_| vec![path.clone()])).collect();
+        assert!(left.is_empty(), "{left:?}");
+    }
+    host.shut_down();
+}
