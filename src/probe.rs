@@ -96,7 +96,8 @@ pub enum Probe {
         /// Requests that are let through at once, and a minute.
         limit: Rate,
     },
-    /// Send a SYN to each of all 65,535 TCP ports, from a host beside the machine in its network; [`Answer::Ports`].
+    /// Send a SYN to each of all 65,535 TCP ports, from a host beside the machine in its network, or connect to each from
+    /// here if rave does not run the machine; [`Answer::Ports`].
     TcpPorts {
         /// Over which protocol.
         family: Family,

@@ -204,9 +204,11 @@ fn test_alerts_have_a_way_of_their_own_to_the_receiver() {
         );
         let file = world.run(&["eval", name, "--file", "/etc/prometheus/alertmanager.yml"]);
         let text = file.clean();
-        let route = "  routes:\n    # Each test alert is told at once, and given up soon.\n    - receiver: me\n      \
+        let route = "  routes:\n    # Each test alert is told at once.\n    - receiver: me.test\n      \
                      matchers: ['alertname=\"RaveTest\"']\n      group_by: [nonce]\n      group_wait: 0s\n      \
                      group_interval: 10s\nreceivers:\n";
+        let told = "\n  - name: me.test\n    webhook_configs:\n      - url: \"http://10.0.0.9/a\"\n        send_resolved: false\n";
+        assert_eq!(text.contains(told), has, "{name}: {text}");
         assert!(text.contains(route) == has && text.contains("RaveTest") == has, "{name}: {text}");
     }
 }

@@ -88,7 +88,16 @@ fn a_hardware_clock_tells_a_time_that_it_can() {
     let world = World::new();
     world.lock("minimal", &[]);
     let before = world.files();
-    for time in ["yesterday", "1979-12-31", "2080-01-01", "2001-02-30", "2001-09-09,driftfix=slew", "-1"] {
+    for time in [
+        "yesterday",
+        "1979-12-31",
+        "2080-01-01",
+        "2001-02-30",
+        "2001-09-09,driftfix=slew",
+        "2001-09-09T01:00+05:00",
+        "2001-09-09 01:00-05",
+        "-1",
+    ] {
         let ran = world.run(&["run", "minimal", &format!("--rtc={time}")]);
         ran.refused(1, &["--rtc", "expected a time from 1980 to 2079, such as 2001-09-09T01:46:40"]);
     }

@@ -15,6 +15,12 @@ use crate::lab::{Ended, Lab, shared, wait_for};
 const NAME: &str = "hosted";
 const SERVICE: &str = "rave-hosted.service";
 
+/// What makes a version one that is not well: a unit that fails.
+const BROKEN: &str = "  environment.files:
+    /etc/systemd/system/broken.service: { text: \"[Service]\\nExecStart=/bin/false\\n\" }
+    /etc/systemd/system/multi-user.target.wants/broken.service: { link: ../broken.service }
+";
+
 /// A process tree that begins with systemd, with a branch of control groups that goes with it, and a network with nothing
 /// but a loopback interface. Arguments: the root of the host, where control groups are mounted, and the directories of this
 /// host that it sees.
@@ -25,7 +31,6 @@ shift 2
 mount -t cgroup2 cgroup2 "$groups"
 branch="$groups/rave-host-$$"
 mkdir "$branch"
-status=0
 sh -euc 'echo $$ >"$1/cgroup.procs"; shift
   exec unshare --cgroup --mount --pid --net --uts --ipc --fork --kill-child "$@"' sh "$branch" \
   sh -euc '
@@ -52,7 +57,12 @@ sh -euc 'echo $$ >"$1/cgroup.procs"; shift
     umount -l /run/old
     mount --make-rshared /
     exec env -i container=rave PATH=/usr/sbin:/usr/bin /usr/lib/systemd/systemd
-  ' sh "$root" "$@" || status=$?
+  ' sh "$root" "$@" &
+world=$!
+# Its processes do not hear who interrupts the test.
+trap 'kill -KILL "$world"' INT TERM
+while kill -0 "$world" 2>&-; do wait "$world" && status=0 || status=$?; done
+until grep -q "^populated 0" "$branch/cgroup.events"; do sleep 0.1; done
 find "$branch" -depth -type d -exec rmdir {} +
 exit $status
 "#;
@@ -101,13 +111,13 @@ impl<'a> Host<'a> {
         let log = disk::create(lab.path().join("host.log")).unwrap();
         let world = tool.arg(lab.path()).arg(shared("")).command().stdin(Stdio::null()).stdout(log).spawn().unwrap();
         let first = world.id().to_string();
-        let systemd = wait_for("systemd of the host", || {
+        let mut host = Self { lab, world, systemd: String::new() };
+        host.systemd = wait_for("systemd of the host", || {
             let systemd = child(&child(&first)?)?;
             disk::read_to_string(format!("/proc/{systemd}/comm"))
                 .is_ok_and(|name| name == "systemd\n")
                 .then_some(systemd)
         });
-        let host = Self { lab, world, systemd };
         wait_for("the host", || {
             let state = host.ask(&["systemctl", "is-system-running", "--wait"]).stdout;
             assert_ne!(state, "degraded\n", "{:?}", host.ask(&["systemctl", "--failed", "--no-legend"]));
@@ -169,8 +179,10 @@ impl<'a> Host<'a> {
 impl Drop for Host<'_> {
     fn drop(&mut self) {
         if self.world.try_wait().is_ok_and(|ended| ended.is_none()) {
-            // Its other processes end with it, and the shell puts the branch away.
-            let _ = Tool::new("kill").args(["-KILL", self.systemd.as_str()]).output();
+            // All others end with the one that has made the namespaces, and the shell puts the branch away.
+            if let Some(unshare) = child(&self.world.id().to_string()) {
+                let _ = Tool::new("kill").args(["-KILL", unshare.as_str()]).output();
+            }
             let _ = self.world.wait();
         }
     }
@@ -210,11 +222,26 @@ fn a_host_runs_a_machine_as_its_service() {
     wait_for("a restart", || (host.property("NRestarts") == "1").then_some(()));
     host.well_again();
 
+    println!("a version that is not well gives way to the one before, and it is said why");
+    let text = disk::read_to_string(lab.path().join("project/images/minimal.yaml")).unwrap();
+    let (before, config) = text.split_once("\nconfig:\n").unwrap();
+    let worse = format!("{}\nconfig:\n{BROKEN}{config}", before.replace("version: 1.0.0", "version: 1.0.1"));
+    disk::write_atomic(lab.path().join("project/images/minimal.yaml"), worse.as_bytes(), 0o644).unwrap();
+    let refused = host.ask(&["rave", "deploy", "minimal", "--to", "here"]);
+    assert_eq!(refused.status, Some(1), "{refused:?}");
+    assert!(refused.stderr.contains("services.failures"), "{refused:?}");
+    let deployed = &host.row()["deployed"];
+    assert_eq!((&deployed["version"], &deployed["verdict"]), (&"1.0.0".into(), &"healthy".into()), "{deployed:#}");
+    assert!(deployed["refused"].to_string().contains("1.0.1"), "{deployed:#}");
+    disk::write_atomic(lab.path().join("project/images/minimal.yaml"), text.as_bytes(), 0o644).unwrap();
+    host.good(&["rave", "build", "minimal"]);
+
     println!("with its host it shuts down, and starts");
+    let ended = |host: &Host| host.good(&["journalctl", "-a", "-u", SERVICE]).matches("reboot: Power down").count();
+    let before = ended(&host);
     host.shut_down();
     let host = Host::start(&lab, &root);
-    let journal = host.good(&["journalctl", "-a", "-u", SERVICE]);
-    assert_eq!(journal.matches("reboot: Power down").count(), 1, "{journal}");
+    assert_eq!(ended(&host), before + 1);
     host.well_again();
 
     println!("what is removed leaves nothing");

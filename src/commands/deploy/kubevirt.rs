@@ -109,7 +109,8 @@ pub fn run(arguments: &cli::Deploy, context: &Context, target: &Target, cluster:
                 Ok((json!({"machine": task.machine, "release": title, "outcome": outcome}), is_well))
             },
         )?;
-        if is_well {
+        // Those that were not asked for may run another version, which needs what there is.
+        if is_well && tasks.len() == cluster.machines.len() {
             rollout.settle(&common, others).map_err(failed)?;
         }
         Ok((told, is_well))

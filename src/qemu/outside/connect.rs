@@ -38,6 +38,8 @@ enum Error {
     Here(#[from] io::Error),
     #[error("{0} does not answer")]
     Silent(SocketAddr),
+    #[error("this host has no way to {0}")]
+    NoWay(SocketAddr),
     #[error("{0} does not answer any more, after {1} ports")]
     Lost(SocketAddr, u32),
 }
@@ -48,6 +50,8 @@ enum Said {
     Open,
     Closed,
     Nothing,
+    /// Nothing, for this host does not know where to send the question.
+    NoWay,
 }
 
 /// Scans, until nothing is left of the time.
@@ -55,6 +59,7 @@ pub fn scan(request: Request<'_>, left: &dyn Fn() -> Duration) -> Answer {
     let runtime = Builder::new_current_thread().enable_all().build().map_err(Error::from);
     match runtime.and_then(|runtime| runtime.block_on(all(request, left))) {
         Ok(ports) => Answer::Ports(ports),
+        Err(error @ Error::NoWay(_)) => Answer::Inapplicable { reason: error.to_string() },
         Err(error @ Error::Silent(_)) => Answer::Unreachable { reason: error.to_string() },
         Err(Error::Here(error)) => Answer::unavailable(format!("no port can be asked from here: {error}")),
         Err(error) => Answer::unavailable(error),
@@ -64,11 +69,12 @@ pub fn scan(request: Request<'_>, left: &dyn Fn() -> Duration) -> Answer {
 async fn all(request: Request<'_>, left: &dyn Fn() -> Duration) -> Result<Ports, Error> {
     let Request { certain, ports, patience } = request;
     let first = ask(certain, patience.min(left())).await?;
-    if first == Said::Nothing {
-        return Err(Error::Silent(certain));
+    match first {
+        Said::Open => {}
+        Said::Closed | Said::Nothing => return Err(Error::Silent(certain)),
+        Said::NoWay => return Err(Error::NoWay(certain)),
     }
-    let address = certain.ip();
-    let mut found = Ports { address, asked: 0, open: BTreeSet::new(), closed: BTreeSet::new() };
+    let mut found = Ports { address: certain.ip(), asked: 0, open: BTreeSet::new(), closed: BTreeSet::new() };
     let width = width();
     let mut asked = JoinSet::new();
     // It was asked, and asking it often is what a firewall may take amiss.
@@ -80,7 +86,8 @@ async fn all(request: Request<'_>, left: &dyn Fn() -> Duration) -> Result<Ports,
         while asked.len() < width
             && let Some(port) = rest.next()
         {
-            let place = SocketAddr::new(address, port);
+            let mut place = certain;
+            place.set_port(port);
             asked.spawn(async move { (port, ask(place, PATIENCE).await) });
         }
         let Some(answered) = asked.join_next().await else { break };
@@ -88,7 +95,7 @@ async fn all(request: Request<'_>, left: &dyn Fn() -> Duration) -> Result<Ports,
         note(&mut found, port, said?);
     }
     // Whoever is kept out meanwhile finds all others silent, too.
-    if !left().is_zero() && ask(certain, patience.min(left())).await? == Said::Nothing {
+    if !left().is_zero() && ask(certain, patience.min(left())).await? != Said::Open {
         return Err(Error::Lost(certain, found.asked));
     }
     Ok(found)
@@ -99,7 +106,7 @@ fn note(found: &mut Ports, port: u16, said: Said) {
     match said {
         Said::Open => drop(found.open.insert(port)),
         Said::Closed => drop(found.closed.insert(port)),
-        Said::Nothing => {}
+        Said::Nothing | Said::NoWay => {}
     }
 }
 
@@ -107,12 +114,15 @@ fn note(found: &mut Ports, port: u16, said: Said) {
 async fn ask(place: SocketAddr, time: Duration) -> io::Result<Said> {
     let Ok(connected) = tokio::time::timeout(time, TcpStream::connect(place)).await else { return Ok(Said::Nothing) };
     let Err(error) = connected else { return Ok(Said::Open) };
-    match Errno::from_io_error(&error) {
-        Some(Errno::CONNREFUSED | Errno::CONNRESET | Errno::HOSTUNREACH | Errno::NETUNREACH | Errno::ACCESS) => {
-            Ok(Said::Closed)
-        }
-        Some(Errno::TIMEDOUT) => Ok(Said::Nothing),
-        _ => Err(error),
+    Errno::from_io_error(&error).and_then(meaning).ok_or(error)
+}
+
+fn meaning(error: Errno) -> Option<Said> {
+    match error {
+        Errno::CONNREFUSED | Errno::CONNRESET | Errno::HOSTUNREACH | Errno::ACCESS => Some(Said::Closed),
+        Errno::TIMEDOUT => Some(Said::Nothing),
+        Errno::NETUNREACH => Some(Said::NoWay),
+        _ => None,
     }
 }
 

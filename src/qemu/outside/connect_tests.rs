@@ -71,10 +71,21 @@ fn of_a_machine_that_does_not_answer_silence_says_nothing() {
     let answer = scan(request(address, &[1, 2]), &minute);
     assert_eq!(answer, Answer::Unreachable { reason: format!("{address} does not answer") });
     drop(waiting);
+    // A port that is closed is none that is certain: somebody on the way may refuse all of them.
+    let closed = listener(4).local_addr().unwrap();
+    let answer = scan(request(closed, &[1, 2]), &minute);
+    assert_eq!(answer, Answer::Unreachable { reason: format!("{closed} does not answer") });
     // One that falls silent on the way.
     let certain = listener(4);
     let address = certain.local_addr().unwrap();
     rustix::net::listen(&certain, 0).unwrap();
     let answer = scan(request(address, &[1, 2]), &minute);
     assert_eq!(answer, Answer::unavailable(format!("{address} does not answer any more, after 2 ports")));
+}
+
+#[test]
+fn what_this_host_cannot_ask_is_no_answer_of_the_machine() {
+    assert_eq!([Errno::CONNREFUSED, Errno::HOSTUNREACH].map(meaning), [Some(Said::Closed); 2]);
+    assert_eq!([Errno::TIMEDOUT, Errno::NETUNREACH].map(meaning), [Some(Said::Nothing), Some(Said::NoWay)]);
+    assert_eq!([Errno::MFILE, Errno::INVAL].map(meaning), [None; 2]);
 }

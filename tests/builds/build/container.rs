@@ -11,6 +11,8 @@ const GUIDE: &str = include_str!("../../../docs/export.md");
 /// tree, the export, a folder to work in, and what is run there.
 const WORLD: &str = r#"
 set -eu
+# Who is interrupted puts the branch away, too.
+trap : INT TERM
 tree=$1 export=$2 work=$3
 mount -t cgroup2 cgroup2 "$work/groups"
 branch="$work/groups/rave-test-$$"
