@@ -20,6 +20,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub struct Seen {
     /// How often the guest reset itself.
     pub resets: u32,
+    /// Whether the machine was reset from outside, and not by the guest since.
+    pub pressed: bool,
     /// Whether the guest's kernel reported a panic (pvpanic).
     pub panicked: bool,
     /// Whether QEMU stopped the guest and has not resumed it.
@@ -33,9 +35,13 @@ impl Seen {
     fn note(&mut self, event: &Value) {
         let data = |name: &str| event.get("data").and_then(|data| data.get(name));
         match event.get("event").and_then(Value::as_str) {
-            Some("RESET") if data("guest").and_then(Value::as_bool) == Some(true) => {
-                self.resets = self.resets.saturating_add(1);
-            }
+            // SeaBIOS, started by a reset, resets once more to have a clean memory.
+            Some("RESET") => match data("guest").and_then(Value::as_bool) {
+                Some(true) if self.pressed => self.pressed = false,
+                Some(true) => self.resets = self.resets.saturating_add(1),
+                Some(false) => self.pressed = true,
+                None => {}
+            },
             Some("GUEST_PANICKED") => self.panicked = true,
             Some("STOP") => self.stopped = true,
             Some("RESUME") => self.stopped = false,
@@ -120,6 +126,9 @@ mod tests {
         for event in [
             json!({"event": "RESET", "data": {"guest": true, "reason": "guest-reset"}}),
             json!({"event": "RESET", "data": {"guest": false, "reason": "host-qmp-system-reset"}}),
+            json!({"event": "RESET", "data": {"guest": true, "reason": "guest-reset"}}),
+            json!({"event": "RESET", "data": {"guest": true, "reason": "guest-reset"}}),
+            json!({"event": "RESET", "data": {"guest": false, "reason": "host-qmp-system-reset"}}),
             json!({"event": "STOP"}),
             json!({"event": "RESUME"}),
             json!({"event": "GUEST_PANICKED", "data": {"action": "run"}}),
@@ -128,7 +137,7 @@ mod tests {
             seen.note(&event);
         }
         let shutdown = Some("guest-shutdown".to_owned());
-        assert_eq!(seen, Seen { resets: 1, panicked: true, stopped: false, shutdown });
+        assert_eq!(seen, Seen { resets: 2, pressed: true, panicked: true, stopped: false, shutdown });
     }
 
     #[test]

@@ -578,7 +578,7 @@ pub const GONE: [Fault; 6] = [
 
 /// What else sees that: whatever asks them, or asks Prometheus; their units and sockets. The journal and the count of processes
 /// that were out of memory remember what was broken before.
-const GONE_TOO: [&str; 18] = [
+const GONE_TOO: [&str; 19] = [
     "https",
     "monitoring.alertmanager",
     "monitoring.dashboards",
@@ -587,6 +587,8 @@ const GONE_TOO: [&str; 18] = [
     "security.fail2ban",
     "security.sockets",
     "services.journal",
+    // nginx -t opens the pid file, whose directory goes with the service.
+    "services.nginx.configuration",
     "services.unit.fail2ban.service",
     "services.unit.nginx.service",
     "services.unit.prometheus-alertmanager.service",
