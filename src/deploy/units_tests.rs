@@ -88,7 +88,7 @@ fn software_emulation_needs_no_device_and_makes_code() {
 #[test]
 fn a_look_every_few_minutes_sends_no_test_alert() {
     let module = include_str!("../../modules/services/alertmanager.yaml");
-    let id = module.lines().filter_map(|line| line.trim().strip_prefix("id: ")).last().unwrap();
+    let id = module.lines().filter_map(|line| line.trim().strip_prefix("id: ")).next_back().unwrap();
     assert!(module.contains("alert: ") && SELDOM.contains(&format!("monitoring.{id}").as_str()), "{id}");
 }
 

@@ -132,7 +132,10 @@ impl Outside {
     /// The machine is scanned from here, at the address of its SSH server, unless there is a reason not to.
     #[must_use]
     pub fn connected(self, apart: Option<String>) -> Self {
-        let scanner = apart.map_or(Ok(Scanner::Here), |reason| Err(inapplicable(reason)));
+        let scanner = match apart {
+            None => Ok(Scanner::Here),
+            Some(reason) => Err(inapplicable(reason)),
+        };
         Self { scanner, ..self }
     }
 

@@ -81,9 +81,9 @@ fn who_is_told_to_wait_waits_and_asks_again_as_long_as_there_is_time() {
     let now = SystemTime::now();
     let (authority, key) = (generate::authority("test", now).unwrap(), generate::tls_key().unwrap());
     let chain = generate::server_certificate(&["web.example".to_owned()], &key, &authority, now).unwrap();
-    let serve = |connections, statuses: &[u16]| {
+    let serve = |connections, statuses: Vec<u16>| {
         let config = fixture::config(&chain, key.expose_text().unwrap(), "web.example", &[&TLS13]);
-        let mut statuses = statuses.to_vec().into_iter();
+        let mut statuses = statuses.into_iter();
         fixture::serve(config, connections, move |_| {
             format!("HTTP/1.1 {} x\r\nContent-Length: 2\r\n\r\nno", statuses.next().unwrap())
         })
@@ -91,18 +91,18 @@ fn who_is_told_to_wait_waits_and_asks_again_as_long_as_there_is_time() {
     let request = Request::post("web.example", "/webhook");
     let schemes: BTreeSet<Scheme> = [Scheme::Gitlab, Scheme::Standard].into();
 
-    let (port, serving) = serve(2, &[401, 429, 401]);
+    let (port, serving) = serve(2, vec![401, 429, 401]);
     let answer = forged(&machine(root.path()), port, &request, &schemes).unwrap();
     assert_eq!(answer, Answer::Forged { statuses: [(Scheme::Gitlab, 401), (Scheme::Standard, 401)].into() });
     let heard = serving.join().unwrap();
     assert!(heard.len() == 3 && heard[0] != heard[1] && heard[1] == heard[2], "{heard:?}");
 
-    let (port, serving) = serve(2, &[429, 202, 200]);
+    let (port, serving) = serve(2, vec![429, 202, 200]);
     let answer = deliver(&machine(root.path()), port, &request, "hook", SigningScheme::Github).unwrap();
     assert_eq!(answer, Answer::Delivered(Delivered { new: 202, again: 200, stale: None }));
     assert_eq!(serving.join().unwrap().len(), 3);
 
-    let (port, serving) = serve(1, &[429]);
+    let (port, serving) = serve(1, vec![429]);
     let hasty = Machine { limit: Some(2 * WAIT), ..machine(root.path()) };
     let answer = forged(&hasty, port, &request, &[Scheme::Gitlab].into()).unwrap();
     assert_eq!(answer, Answer::Forged { statuses: [(Scheme::Gitlab, 429)].into() });
