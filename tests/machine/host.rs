@@ -216,10 +216,6 @@ fn a_host_runs_a_machine_as_its_service() {
     let journal = host.good(&["journalctl", "-a", "-u", SERVICE]);
     assert!(journal.contains("EFI stub: Loaded initrd"), "the console is in the journal: {journal}");
     assert_ne!(host.property("UID"), "0");
-    // What the mode gives the machine, 512 MiB and a processor for QEMU, and 256 MiB for what it has translated.
-    assert_eq!(["MemoryMax", "CPUQuotaPerSecUSec"].map(|name| host.property(name)), ["2952790016", "3s"]);
-    let key = || host.good(&["cat", "/run/rave/hosted/host-key"]);
-    let first = key();
 
     println!("a machine whose QEMU is killed starts again");
     host.good(&["systemctl", "kill", "--kill-whom=main", "--signal=KILL", SERVICE]);
@@ -237,21 +233,8 @@ fn a_host_runs_a_machine_as_its_service() {
     let deployed = &host.row()["deployed"];
     assert_eq!((&deployed["version"], &deployed["verdict"]), (&"1.0.0".into(), &"healthy".into()), "{deployed:#}");
     assert!(deployed["refused"].to_string().contains("1.0.1"), "{deployed:#}");
-
-    println!("one that is well takes its place, and goes on with what the machine had kept");
-    let better = text.replace("version: 1.0.0", "version: 1.0.2");
-    disk::write_atomic(lab.path().join("project/images/minimal.yaml"), better.as_bytes(), 0o644).unwrap();
-    host.good(&["rave", "deploy", "minimal", "--to", "here"]);
-    let deployed = &host.row()["deployed"];
-    assert_eq!((&deployed["version"], &deployed["verdict"]), (&"1.0.2".into(), &"healthy".into()), "{deployed:#}");
-    assert_eq!(key(), first);
-
-    println!("it is stopped, started and asked");
-    host.good(&["rave", "target", "stop", "here"]);
-    assert_eq!(["ActiveState", "Result"].map(|name| host.property(name)), ["inactive", "success"]);
-    host.good(&["rave", "target", "start", "here"]);
-    host.good(&["rave", "target", "check", "here"]);
-    assert!(host.good(&["rave", "target", "logs", "here", "--lines", "50"]).contains("Started rave-hosted.service"));
+    disk::write_atomic(lab.path().join("project/images/minimal.yaml"), text.as_bytes(), 0o644).unwrap();
+    host.good(&["rave", "build", "minimal"]);
 
     println!("with its host it shuts down, and starts");
     let ended = |host: &Host| host.good(&["journalctl", "-a", "-u", SERVICE]).matches("reboot: Power down").count();
