@@ -2,6 +2,8 @@
 //! mirror or a warm store, and minutes: each boot is used for as many questions as it can answer.
 #![allow(clippy::print_stdout, reason = "a scenario of minutes tells where it is")]
 
+#[path = "support/apart.rs"]
+mod apart;
 #[path = "machine/boot.rs"]
 mod boot;
 #[path = "machine/clouds.rs"]

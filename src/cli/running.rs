@@ -85,7 +85,7 @@ pub struct Run {
 /// A time that a hardware clock can tell: it has two digits for the year.
 fn clock(text: &str) -> Result<DateTime, String> {
     // An offset would be passed over.
-    let is_utc = text.rsplit(['T', ' ']).next().is_some_and(|end| end == text || !end.contains(['+', '-']));
+    let is_utc = text.split_once(['T', 't', ' ']).is_none_or(|(_, time)| !time.contains(['+', '-']));
     let time = text.parse::<DateTime>().ok().filter(|time| is_utc && (1980..2080).contains(&time.year()));
     time.ok_or_else(|| "expected a time from 1980 to 2079, such as 2001-09-09T01:46:40 or 2033-05-18".to_owned())
 }

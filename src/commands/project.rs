@@ -35,8 +35,13 @@ impl Named {
 
     /// Where the image's secrets are, encrypted for its machines.
     pub fn sealed(&self) -> PathBuf {
-        self.directory.join(format!("{}.secrets", self.name))
+        sealed(&self.directory, &self.name)
     }
+}
+
+/// Where the secrets of the image of this name are, in the directory of its lock.
+pub fn sealed(directory: &Path, name: &str) -> PathBuf {
+    directory.join(format!("{name}.secrets"))
 }
 
 /// Reads the project at `root` and finds `image` in it: a name, or a path to a YAML file.

@@ -3,6 +3,8 @@
 
 #![allow(clippy::disallowed_methods, clippy::print_stdout, reason = "tests play the user, who has no rooms")]
 
+#[path = "../support/apart.rs"]
+mod apart;
 #[path = "build/container.rs"]
 mod container;
 #[path = "../support/copy.rs"]

@@ -177,33 +177,30 @@ impl Lab {
     /// Breaks a machine in all these ways; the checks that must see it turn, and no others. `arguments` name the
     /// machine first. Returns the report.
     pub fn broken(&self, arguments: &[&str], faults: &[Fault]) -> Value {
-        let machine = arguments.first().expect("a machine");
-        self.root(machine, &faults.iter().map(|fault| fault.breaks).collect::<Vec<_>>().join("; "));
-        // The machine is young yet, and nobody need wait for what is broken to settle.
-        let (status, report) = self.check(&[arguments, &["--at-once"]].concat());
-        let expected: BTreeSet<&str> = faults.iter().flat_map(|fault| fault.seen_by).copied().collect();
-        assert_eq!(with_verdict(&report, "unhealthy"), expected);
+        let (status, report) = self.seen(arguments, faults, &[]);
         assert_eq!((status, &report["healthy"]), (Some(1), &Value::Bool(false)));
         report
     }
 
     /// Breaks a machine in all these ways; see [`Lab::sees`].
-    pub fn seen(&self, arguments: &[&str], faults: &[Fault], related: &[&str]) {
+    pub fn seen(&self, arguments: &[&str], faults: &[Fault], related: &[&str]) -> (Option<i32>, Value) {
         let machine = arguments.first().expect("a machine");
         self.root(machine, &faults.iter().map(|fault| fault.breaks).collect::<Vec<_>>().join("; "));
-        self.sees(arguments, faults, related);
+        self.sees(arguments, faults, related)
     }
 
     /// Checks a machine that is broken in all these ways. The checks that must see it are unhealthy, and of all others that
     /// are asked at most `related` ones: ids, or their beginnings up to a dot, of what the same faults break sooner or later,
-    /// or of what was broken before. `arguments` name the machine first.
-    pub fn sees(&self, arguments: &[&str], faults: &[Fault], related: &[&str]) {
-        let report = self.check(&[arguments, &["--at-once"]].concat()).1;
+    /// or of what was broken before. `arguments` name the machine first. Returns the exit status and the report.
+    pub fn sees(&self, arguments: &[&str], faults: &[Fault], related: &[&str]) -> (Option<i32>, Value) {
+        // The machine is young yet, and nobody need wait for what is broken to settle.
+        let (status, report) = self.check(&[arguments, &["--at-once"]].concat());
         let found = with_verdict(&report, "unhealthy");
         let expected: BTreeSet<&str> = faults.iter().flat_map(|fault| fault.seen_by).copied().collect();
         let others = found.iter().filter(|id| !related.iter().any(|related| is_or_is_below(id, related)));
         let all: BTreeSet<&str> = others.chain(expected.intersection(&found)).copied().collect();
         assert_eq!(all, expected, "{report:#}");
+        (status, report)
     }
 
     /// Mends what was broken; returns the report, in which all is well again.

@@ -25,7 +25,7 @@ const SECRETS: &str = "/run/secrets/";
 /// project's sealed secrets, if those are what the image holds; nothing where there are none, or no identity opens them
 /// without asking.
 pub fn authorities(context: &Context, manifest: &Manifest) -> Result<BTreeMap<GuestPath, Vec<String>>> {
-    let path = context.project.join(project::FOLDERS[0]).join(format!("{}.secrets", manifest.image));
+    let path = project::sealed(&context.project.join(project::FOLDERS[0]), manifest.image.as_str());
     let held = manifest.file(deploy::SEALED).and_then(|(_, record)| record.sha256);
     if manifest.expect.https.is_empty() || held.is_none() || !disk::exists(&path) {
         return Ok(BTreeMap::new());

@@ -36,6 +36,11 @@ impl Azure {
         call.option("--auth-mode", "login")
     }
 
+    fn listed(&self, prefix: &str) -> Call {
+        let list = self.blob(&["list"]).option("--container-name", &self.container).option("--prefix", prefix);
+        list.option("--query", "[].name").option("--output", "tsv")
+    }
+
     fn delete(&self, blob: &str) -> Call {
         self.blob(&["delete"]).option("--container-name", &self.container).option("--name", blob)
     }
@@ -106,16 +111,12 @@ impl Calls for Azure {
 
     fn leftovers(&self, release: &Release) -> Vec<Removal> {
         let blob = Self::name(release);
-        let find = self.blob(&["list"]).option("--container-name", &self.container).option("--prefix", &blob);
-        vec![Removal { find: find.option("--query", "[].name").option("--output", "tsv"), call: self.delete(&blob) }]
+        vec![Removal { find: self.listed(&blob), call: self.delete(&blob) }]
     }
 
     fn uploads(&self, image: &ImageName) -> Option<Removal> {
-        let prefix = format!("{PREFIX}{image}-");
-        let find = self.blob(&["list"]).option("--container-name", &self.container).option("--prefix", prefix);
         let call = self.blob(&["delete"]).option("--container-name", &self.container).words(["--name"]);
-        let call = call.slot("", Slot::Found, "");
-        Some(Removal { find: find.option("--query", "[].name").option("--output", "tsv"), call })
+        Some(Removal { find: self.listed(&format!("{PREFIX}{image}-")), call: call.slot("", Slot::Found, "") })
     }
 
     fn launch(&self, wanted: &Wanted<'_>) -> Vec<Step> {

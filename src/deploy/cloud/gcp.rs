@@ -27,6 +27,10 @@ impl Gcp {
         format!("gs://{}/{}.tar.gz", self.bucket, release.name())
     }
 
+    fn listed(&self, objects: &str) -> Call {
+        self.call(&["storage", "objects", "list", objects]).option("--format", "value(name)")
+    }
+
     /// The state of an image.
     fn state(&self, release: &Release) -> Call {
         let filter = format!("name={}", release.name());
@@ -79,15 +83,14 @@ impl Calls for Gcp {
     }
 
     fn leftovers(&self, release: &Release) -> Vec<Removal> {
-        let find = self.call(&["storage", "objects", "list", &format!("{}*", self.object(release))]);
-        let call = self.call(&["storage", "rm", &self.object(release)]);
-        vec![Removal { find: find.option("--format", "value(name)"), call }]
+        let object = self.object(release);
+        vec![Removal { find: self.listed(&format!("{object}*")), call: self.call(&["storage", "rm", &object]) }]
     }
 
     fn uploads(&self, image: &ImageName) -> Option<Removal> {
-        let find = self.call(&["storage", "objects", "list", &format!("gs://{}/{PREFIX}{image}-*", self.bucket)]);
+        let find = self.listed(&format!("gs://{}/{PREFIX}{image}-*", self.bucket));
         let call = self.call(&["storage", "rm"]).slot(&format!("gs://{}/", self.bucket), Slot::Found, "");
-        Some(Removal { find: find.option("--format", "value(name)"), call })
+        Some(Removal { find, call })
     }
 
     fn launch(&self, wanted: &Wanted<'_>) -> Vec<Step> {

@@ -1,3 +1,5 @@
+use std::collections::VecDeque;
+use std::thread::JoinHandle;
 use std::time::SystemTime;
 
 use rustls::version::TLS13;
@@ -6,24 +8,35 @@ use super::*;
 use crate::client::fixture;
 use crate::secrets::generate;
 
+/// A machine with the secret `hook`.
+fn hooked() -> tempfile::TempDir {
+    let root = tempfile::tempdir().unwrap();
+    std::fs::create_dir_all(root.path().join("run/secrets")).unwrap();
+    std::fs::write(root.path().join("run/secrets/hook"), "a secret of some length\n").unwrap();
+    root
+}
+
+/// Serves web.example with these statuses, one after the other; see [`fixture::serve`].
+fn serve(connections: usize, statuses: &[u16]) -> (u16, JoinHandle<Vec<String>>) {
+    let now = SystemTime::now();
+    let (authority, key) = (generate::authority("test", now).unwrap(), generate::tls_key().unwrap());
+    let chain = generate::server_certificate(&["web.example".to_owned()], &key, &authority, now).unwrap();
+    let config = fixture::config(&chain, key.expose_text().unwrap(), "web.example", &[&TLS13]);
+    let mut statuses = VecDeque::from(statuses.to_vec());
+    fixture::serve(config, connections, move |_| {
+        format!("HTTP/1.1 {} x\r\nContent-Length: 2\r\n\r\nno", statuses.pop_front().unwrap())
+    })
+}
+
 fn machine(root: &std::path::Path) -> Machine {
     Machine { proc: "/proc".into(), sys: "/sys".into(), root: root.into(), limit: None }
 }
 
 #[test]
 fn events_are_signed_and_delivered_twice_and_once_stale() {
-    let root = tempfile::tempdir().unwrap();
-    std::fs::create_dir_all(root.path().join("run/secrets")).unwrap();
-    std::fs::write(root.path().join("run/secrets/hook"), "a secret of some length\n").unwrap();
-    let now = SystemTime::now();
-    let (authority, key) = (generate::authority("test", now).unwrap(), generate::tls_key().unwrap());
-    let chain = generate::server_certificate(&["web.example".to_owned()], &key, &authority, now).unwrap();
+    let root = hooked();
     for (scheme, stale) in [(SigningScheme::Standard, Some(401)), (SigningScheme::Github, None)] {
-        let mut statuses = [202, 200, 401].into_iter();
-        let config = fixture::config(&chain, key.expose_text().unwrap(), "web.example", &[&TLS13]);
-        let (port, serving) = fixture::serve(config, 1, move |_| {
-            format!("HTTP/1.1 {} x\r\nContent-Length: 2\r\n\r\nno", statuses.next().unwrap())
-        });
+        let (port, serving) = serve(1, &[202, 200, 401]);
         let request = Request::post("web.example", "/webhook");
         let answer = deliver(&machine(root.path()), port, &request, "hook", scheme).unwrap();
         assert_eq!(answer, Answer::Delivered(Delivered { new: 202, again: 200, stale }));
@@ -50,14 +63,7 @@ fn events_are_signed_and_delivered_twice_and_once_stale() {
 #[test]
 fn events_are_forged_by_each_scheme_alone_and_now() {
     let root = tempfile::tempdir().unwrap();
-    let now = SystemTime::now();
-    let (authority, key) = (generate::authority("test", now).unwrap(), generate::tls_key().unwrap());
-    let chain = generate::server_certificate(&["web.example".to_owned()], &key, &authority, now).unwrap();
-    let config = fixture::config(&chain, key.expose_text().unwrap(), "web.example", &[&TLS13]);
-    let mut statuses = [401, 202].into_iter();
-    let (port, serving) = fixture::serve(config, 1, move |_| {
-        format!("HTTP/1.1 {} x\r\nContent-Length: 2\r\n\r\nno", statuses.next().unwrap())
-    });
+    let (port, serving) = serve(1, &[401, 202]);
     let request = Request::post("web.example", "/webhook");
     let schemes = [Scheme::Gitlab, Scheme::Standard].into();
     let answer = forged(&machine(root.path()), port, &request, &schemes).unwrap();
@@ -75,34 +81,22 @@ fn events_are_forged_by_each_scheme_alone_and_now() {
 
 #[test]
 fn who_is_told_to_wait_waits_and_asks_again_as_long_as_there_is_time() {
-    let root = tempfile::tempdir().unwrap();
-    std::fs::create_dir_all(root.path().join("run/secrets")).unwrap();
-    std::fs::write(root.path().join("run/secrets/hook"), "a secret of some length\n").unwrap();
-    let now = SystemTime::now();
-    let (authority, key) = (generate::authority("test", now).unwrap(), generate::tls_key().unwrap());
-    let chain = generate::server_certificate(&["web.example".to_owned()], &key, &authority, now).unwrap();
-    let serve = |connections, statuses: Vec<u16>| {
-        let config = fixture::config(&chain, key.expose_text().unwrap(), "web.example", &[&TLS13]);
-        let mut statuses = statuses.into_iter();
-        fixture::serve(config, connections, move |_| {
-            format!("HTTP/1.1 {} x\r\nContent-Length: 2\r\n\r\nno", statuses.next().unwrap())
-        })
-    };
+    let root = hooked();
     let request = Request::post("web.example", "/webhook");
     let schemes: BTreeSet<Scheme> = [Scheme::Gitlab, Scheme::Standard].into();
 
-    let (port, serving) = serve(2, vec![401, 429, 401]);
+    let (port, serving) = serve(2, &[401, 429, 401]);
     let answer = forged(&machine(root.path()), port, &request, &schemes).unwrap();
     assert_eq!(answer, Answer::Forged { statuses: [(Scheme::Gitlab, 401), (Scheme::Standard, 401)].into() });
     let heard = serving.join().unwrap();
     assert!(heard.len() == 3 && heard[0] != heard[1] && heard[1] == heard[2], "{heard:?}");
 
-    let (port, serving) = serve(2, vec![429, 202, 200]);
+    let (port, serving) = serve(2, &[429, 202, 200]);
     let answer = deliver(&machine(root.path()), port, &request, "hook", SigningScheme::Github).unwrap();
     assert_eq!(answer, Answer::Delivered(Delivered { new: 202, again: 200, stale: None }));
     assert_eq!(serving.join().unwrap().len(), 3);
 
-    let (port, serving) = serve(1, vec![429]);
+    let (port, serving) = serve(1, &[429]);
     let hasty = Machine { limit: Some(2 * WAIT), ..machine(root.path()) };
     let answer = forged(&hasty, port, &request, &[Scheme::Gitlab].into()).unwrap();
     assert_eq!(answer, Answer::Forged { statuses: [(Scheme::Gitlab, 429)].into() });

@@ -1,43 +1,29 @@
 //! A container of the OCI export: Debian's podman runs it with the options that the guide gives.
 
 use rave::disk;
-use rave::tool::Tool;
 
+use super::apart::apart;
 use super::built;
 
 const GUIDE: &str = include_str!("../../../docs/export.md");
 
-/// The tools tree as root, a process tree that ends with its first process, and a branch of control groups. Arguments: the
-/// tree, the export, a folder to work in, and what is run there.
+/// The tools tree as root. Arguments: the tree, the export, a folder to work in, and what is run there.
 const WORLD: &str = r#"
-set -eu
-# Who is interrupted puts the branch away, too.
-trap : INT TERM
-tree=$1 export=$2 work=$3
-mount -t cgroup2 cgroup2 "$work/groups"
-branch="$work/groups/rave-test-$$"
-mkdir "$branch"
-status=0
-sh -euc 'echo $$ >"$1/cgroup.procs"; shift; exec unshare --cgroup --mount --pid --fork --kill-child "$@"' sh "$branch" \
-  sh -euc '
-    root=$3/root
-    mount --bind "$1" "$root"
-    mount -o remount,bind,ro "$root"
-    mount -t proc proc "$root/proc"
-    mount -t sysfs sysfs "$root/sys"
-    mount -t cgroup2 cgroup2 "$root/sys/fs/cgroup"
-    mount --rbind /dev "$root/dev"
-    for place in etc/containers run tmp var; do mount -t tmpfs tmpfs "$root/$place"; done
-    echo "{\"default\": [{\"type\": \"insecureAcceptAnything\"}]}" >"$root/etc/containers/policy.json"
-    mkdir "$root/run/export" "$root/var/old" "$root/var/storage" "$root/var/tmp"
-    mount --bind "$2" "$root/run/export"
-    mount --bind "$3/storage" "$root/var/storage"
-    cd "$root"
-    pivot_root . var/old
-    exec /usr/bin/busybox chroot . /bin/sh -euc "/usr/bin/busybox umount -l /var/old; $4"
-  ' sh "$tree" "$export" "$work" "$4" || status=$?
-find "$branch" -depth -type d -exec rmdir {} +
-exit $status
+root=$3/root
+mount --bind "$1" "$root"
+mount -o remount,bind,ro "$root"
+mount -t proc proc "$root/proc"
+mount -t sysfs sysfs "$root/sys"
+mount -t cgroup2 cgroup2 "$root/sys/fs/cgroup"
+mount --rbind /dev "$root/dev"
+for place in etc/containers run tmp var; do mount -t tmpfs tmpfs "$root/$place"; done
+echo '{"default": [{"type": "insecureAcceptAnything"}]}' >"$root/etc/containers/policy.json"
+mkdir "$root/run/export" "$root/var/old" "$root/var/storage" "$root/var/tmp"
+mount --bind "$2" "$root/run/export"
+mount --bind "$3/storage" "$root/var/storage"
+cd "$root"
+pivot_root . var/old
+exec /usr/bin/busybox chroot . /bin/sh -euc "/usr/bin/busybox umount -l /var/old; $4"
 "#;
 
 /// Settings of podman for a world without other containers, and of a container for one who may not raise limits.
@@ -98,8 +84,7 @@ fn a_container_of_the_export_runs_under_podman() {
     for folder in ["groups", "root", "storage"] {
         disk::create_dir_all(work.join(folder)).unwrap();
     }
-    let run = Tool::new("unshare").args(["--mount", "sh", "-c", WORLD, "sh"]);
-    let run = run.arg(lab.piece("tools")).arg(lab.path("project/contained")).arg(&work);
+    let run = apart(&work.join("groups"), WORLD).arg(lab.piece("tools")).arg(lab.path("project/contained")).arg(&work);
     let said = run.arg(TRIAL.replace("OPTIONS", &options.join(" "))).output().unwrap();
     let said = String::from_utf8(said).unwrap();
     let lines: Vec<&str> = said.lines().collect();

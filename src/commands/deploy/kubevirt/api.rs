@@ -178,10 +178,14 @@ pub fn runs(machine: &Value, manifest: &Manifest) -> bool {
     machine["metadata"]["annotations"][ROOT_HASH] == manifest.root_hash.to_string()
 }
 
+/// The image that a machine is told to run.
+pub fn image(machine: &Value) -> Option<ImageName> {
+    machine["metadata"]["annotations"][IMAGE].as_str()?.parse().ok()
+}
+
 /// The build that a machine is told to run, if it is one of the last that were made here.
 pub fn built(context: &Context, store: &Store, machine: &Value) -> Result<Option<Manifest>> {
-    let image = machine["metadata"]["annotations"][IMAGE].as_str().unwrap_or_default().parse::<ImageName>();
-    let Ok(image) = image else { return Ok(None) };
+    let Some(image) = image(machine) else { return Ok(None) };
     let Ok((_, named)) = project::read(&context.project, image.as_str()) else { return Ok(None) };
     let builds = Generations::of(store, &named, &image);
     // One of another rave, whose manifest this one cannot read, is none that it could hold a machine against.

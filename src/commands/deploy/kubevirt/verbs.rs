@@ -90,8 +90,7 @@ pub fn rows(context: &Context, store: &Store, target: &Target, cluster: &Cluster
 
 /// That there is a newer build than the one that a machine is told to run.
 fn newer(context: &Context, store: &Store, told: &Value) -> Result<Option<String>> {
-    let image = told["metadata"]["annotations"][IMAGE].as_str().unwrap_or_default().parse::<ImageName>();
-    let Ok(image) = image else { return Ok(None) };
+    let Some(image) = api::image(told) else { return Ok(None) };
     let newest = ps::newest(context, store, &image)?.filter(|newest| !api::runs(told, newest));
     Ok(newest.map(|newest| ps::built(&newest)))
 }
