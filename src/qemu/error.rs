@@ -117,9 +117,11 @@ pub enum Error {
         /// The end of its console.
         console: String,
     },
-    /// The guest's kernel panicked.
-    #[error("the kernel of machine {name} panicked\n{console}")]
+    /// The guest's kernel or firmware gave up.
+    #[error("the {who} of machine {name} panicked\n{console}")]
     Panicked {
+        /// `kernel` or `firmware`.
+        who: &'static str,
         /// The machine.
         name: ImageName,
         /// The end of its console.

@@ -19,8 +19,12 @@ use crate::qemu::qmp::Qmp;
 const LOOP: u32 = 3;
 /// How often the signs are looked at, besides when QEMU reports something.
 const TICK: Duration = Duration::from_millis(500);
-/// What Linux writes when it gives up.
-const PANIC: &[u8] = b"Kernel panic - not syncing";
+/// Who gives up, and what is on the console then: of Linux, of what unpacks it, of UEFI firmware.
+const PANICS: [(&str, &[u8]); 3] = [
+    ("kernel", b"Kernel panic - not syncing"),
+    ("kernel", b"-- System halted"),
+    ("firmware", b"!!!! X64 Exception Type"),
+];
 
 /// Stands for a run state when an accelerator shows no sign of life.
 pub const SILENT: &str = "a silent console";
@@ -113,10 +117,10 @@ impl Waiting<'_> {
             if seen.resets >= LOOP {
                 return Err(Error::RebootLoop { name: name(), resets: seen.resets, console: self.console()? });
             }
-            if seen.panicked || self.says_panic()? {
+            if let Some(who) = self.says_panic()?.or(seen.panicked.then_some("kernel")) {
                 // What is still being written belongs to the evidence.
                 tokio::time::sleep(TICK).await;
-                return Err(Error::Panicked { name: name(), console: self.console()? });
+                return Err(Error::Panicked { who, name: name(), console: self.console()? });
             }
             if seen.stopped {
                 let status = qmp.status().await?.to_owned();
@@ -133,10 +137,12 @@ impl Waiting<'_> {
         }
     }
 
-    fn says_panic(&self) -> Result<bool> {
+    /// Who has given up, if the console says so.
+    fn says_panic(&self) -> Result<Option<&'static str>> {
         let fresh = console::length(self.directory)?.saturating_sub(self.skip);
         let tail = disk::tail(console::log(self.directory), fresh.min(64 * 1024))?;
-        Ok(tail.windows(PANIC.len()).any(|window| window == PANIC))
+        let said = |said: &[u8]| tail.windows(said.len()).any(|window| window == said);
+        Ok(PANICS.iter().find(|(_, clue)| said(clue)).map(|(who, _)| *who))
     }
 
     fn is_silent(&self) -> Result<bool> {

@@ -75,6 +75,13 @@ fn a_panic_is_known_from_the_device_and_from_the_console() {
     let log = "[    1.0] Kernel panic - not syncing: VFS: Unable to mount root fs\n";
     let error = wait_for("", "running", log, LONG).unwrap_err();
     assert!(matches!(&error, Error::Panicked { console, .. } if console.contains("Unable to mount")), "{error:?}");
+    for (log, who) in [
+        ("Decoding failed\n\n -- System halted", "kernel"),
+        ("!!!! X64 Exception Type - 0D(#GP - General Protection)  CPU Apic ID - 00000000 !!!!\n", "firmware"),
+    ] {
+        let error = wait_for("", "running", log, LONG).unwrap_err();
+        assert!(error.to_string().starts_with(&format!("the {who} of machine")), "{error}");
+    }
 }
 
 #[test]

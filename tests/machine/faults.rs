@@ -165,15 +165,27 @@ fn wrong_hardware_clock(lab: &Lab) {
 }
 
 fn corrupted(lab: &Lab) {
-    println!("with another byte in its hash tree a machine does not start, and says why");
-    lab.good(&["vm", "fault", NAME, "flipped-byte", "--in", "verity"]);
+    println!("a byte beyond the end of a partition is none");
     let far = lab.rave(&["vm", "fault", NAME, "flipped-byte", "--at", "99999999999"]);
     assert!(far.status == Some(1) && far.stderr.contains("and none at 99999999999"), "{far:?}");
-    lab.good(&["vm", "fault", NAME, "power-cut"]);
-    let ended = lab.rave(&[&RUN[..], &["--timeout", "240"]].concat());
-    assert_eq!(ended.status, Some(2), "{ended:?}");
-    assert!(ended.stderr.contains("machine faulty reboots in a loop"), "{ended:?}");
-    assert!(ended.stderr.contains("verity") && ended.stderr.contains("is corrupted"), "{ended:?}");
-    lab.good(&["vm", "rm", NAME]);
+    lab.good(&["vm", "rm", "--force", NAME]);
+
+    let firmware = &RUN[..RUN.len() - 1];
+    for (partition, run, said) in [
+        ("verity", &RUN[..], &["machine faulty reboots in a loop", "verity", "is corrupted"][..]),
+        ("root", &RUN, &["machine faulty reboots in a loop", "verity", "is corrupted"]),
+        ("esp", firmware, &[" of machine faulty panicked"]),
+    ] {
+        println!("with another byte in {partition} a machine does not start, and says why");
+        let mut starting = lab.command(run).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        wait_for("QEMU", || lab.state(NAME)?["process"]["pid"].as_u64());
+        lab.good(&["vm", "fault", NAME, "flipped-byte", "--in", partition]);
+        lab.good(&["vm", "fault", NAME, "power-cut"]);
+        assert!(!starting.wait().unwrap().success());
+        let ended = lab.rave(&[run, &["--timeout", "240"]].concat());
+        assert_eq!(ended.status, Some(2), "{ended:?}");
+        assert!(said.iter().all(|said| ended.stderr.contains(said)), "{ended:?}");
+        lab.good(&["vm", "rm", "--force", NAME]);
+    }
     assert_eq!(lab.left(), Vec::<std::path::PathBuf>::new());
 }
