@@ -211,7 +211,7 @@ pub fn end(report: &Report, strict: bool) -> Result<Status> {
 fn wanted(arguments: &cli::Check) -> Result<Wanted> {
     let parse = |text: &String| text.parse::<Stage>().map_err(|e| Failure::request(e.to_string()));
     let stages = arguments.stage.iter().map(parse).collect::<Result<_>>()?;
-    Ok(Wanted { stages, only: arguments.only.clone(), skip: arguments.skip.clone(), inside: false })
+    Ok(Wanted { stages, only: arguments.only.clone(), skip: arguments.skip.clone(), ..Wanted::default() })
 }
 
 /// Checks all of a machine that rave runs.

@@ -148,20 +148,8 @@ pub fn seed(files: &SeedFiles, context: &Context, asked: &Asked) -> Result<Vec<u
 fn seed_of(files: &SeedFiles, context: &Context, asked: &Asked, target: &Target) -> Result<Seed> {
     let read = |path: &Option<std::path::PathBuf>| path.as_deref().map(file).transpose();
     let (user, vendor, network) = (read(&files.user_data)?, read(&files.vendor_data)?, read(&files.network_config)?);
-    let rules = rules(context, asked)?;
-    let mut found = Vec::new();
-    for (name, bytes) in [&user, &vendor].into_iter().flatten() {
-        let told = validate::user_data(name, bytes, &rules, target, Some(Cloud::NoCloud));
-        found.extend(told.map_err(Failure::error)?);
-    }
-    if let Some((name, bytes)) = &network {
-        found.extend(validate::network_config(name, bytes, &rules).map_err(Failure::error)?);
-    }
-    let (wrong, doubtful): (Vec<_>, Vec<_>) = found.into_iter().partition(|told| told.severity == Severity::Error);
-    context.ui.diagnostics(&doubtful);
-    if !wrong.is_empty() {
-        return Err(Failure::Input(wrong));
-    }
+    let data: Vec<&(String, Vec<u8>)> = [&user, &vendor].into_iter().flatten().collect();
+    valid(context, asked, target, Cloud::NoCloud, &data, network.as_ref())?;
     let bytes = |named: Option<(String, Vec<u8>)>| named.map(|(_, bytes)| bytes);
     let (user_data, vendor_data, network_config) =
         (bytes(user).unwrap_or_else(|| b"#cloud-config\n".to_vec()), bytes(vendor), bytes(network));
@@ -280,17 +268,39 @@ fn identity(path: &Path) -> Result<zeroize::Zeroizing<String>> {
     Ok(zeroize::Zeroizing::new(text.to_owned()))
 }
 
-/// Holds the user-data of a rehearsal against the image: warnings are told, errors end it.
+/// Holds what cloud-init is told, user-data and the like and a network configuration, against the image: warnings are told,
+/// errors end it.
 ///
 /// # Errors
-/// User-data that does not fit, and an image without cloud-init or its schema.
-pub fn expect(context: &Context, asked: &Asked, user_data: Option<&Path>, cloud: Cloud) -> Result<()> {
+/// What does not fit, and an image without cloud-init or its schema.
+pub fn expect(context: &Context, asked: &Asked, cloud: Cloud, data: &[&Path], network: Option<&Path>) -> Result<()> {
     let target = target(&asked.system)?;
     takes_part(&target, Some(cloud))?;
-    let Some(path) = user_data else { return Ok(()) };
-    let (name, bytes) = file(path)?;
+    if data.is_empty() && network.is_none() {
+        return Ok(());
+    }
+    let data = data.iter().map(|path| file(path)).collect::<Result<Vec<_>>>()?;
+    let network = network.map(file).transpose()?;
+    valid(context, asked, &target, cloud, &data.iter().collect::<Vec<_>>(), network.as_ref())
+}
+
+/// Refuses user-data and a network configuration, by their names, that do not fit, and tells what is doubtful.
+fn valid(
+    context: &Context,
+    asked: &Asked,
+    target: &Target,
+    cloud: Cloud,
+    data: &[&(String, Vec<u8>)],
+    network: Option<&(String, Vec<u8>)>,
+) -> Result<()> {
     let rules = rules(context, asked)?;
-    let found = validate::user_data(&name, &bytes, &rules, &target, Some(cloud)).map_err(Failure::error)?;
+    let mut found = Vec::new();
+    for (name, bytes) in data {
+        found.extend(validate::user_data(name, bytes, &rules, target, Some(cloud)).map_err(Failure::error)?);
+    }
+    if let Some((name, bytes)) = network {
+        found.extend(validate::network_config(name, bytes, &rules).map_err(Failure::error)?);
+    }
     let (wrong, doubtful): (Vec<_>, Vec<_>) = found.into_iter().partition(|told| told.severity == Severity::Error);
     context.ui.diagnostics(&doubtful);
     if wrong.is_empty() { Ok(()) } else { Err(Failure::Input(wrong)) }

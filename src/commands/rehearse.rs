@@ -1,7 +1,7 @@
 //! `rave run --cloud`: a machine finds itself in a cloud, as far as QEMU and rave have one, and is checked.
 
 use std::net::SocketAddrV4;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -37,6 +37,8 @@ pub struct Play {
     provider: Provider,
     instance: Option<String>,
     user_data: Zeroizing<Vec<u8>>,
+    vendor_data: Option<Vec<u8>>,
+    network_config: Option<Vec<u8>>,
     public_keys: Vec<String>,
     fault: Option<Fault>,
 }
@@ -58,8 +60,19 @@ pub fn prepare(wanted: &cli::Rehearse) -> Result<Option<Play>> {
     if fault.is_some() && provider.network.is_none() {
         return Err(Failure::request(format!("{cloud} has no service that could fail")));
     }
+    let seeded = |path: &Option<PathBuf>, what| path.as_deref().map(|path| seeded(path, what, cloud)).transpose();
+    let vendor_data = seeded(&wanted.vendor_data, "vendor-data")?;
+    let network_config = seeded(&wanted.network_config, "a network configuration")?;
     let instance = wanted.cloud_instance.clone();
-    Ok(Some(Play { cloud, provider, instance, user_data, public_keys, fault }))
+    Ok(Some(Play { cloud, provider, instance, user_data, vendor_data, network_config, public_keys, fault }))
+}
+
+/// Reads what only a seed holds besides user-data.
+fn seeded(path: &Path, what: &str, cloud: Cloud) -> Result<Vec<u8>> {
+    if cloud != Cloud::NoCloud {
+        return Err(Failure::request(format!("{cloud} is not given {what} here; nocloud is, on its seed")));
+    }
+    Ok(user_data(path, cloud)?.to_vec())
 }
 
 /// Reads user-data, as much as the cloud takes.
@@ -121,7 +134,7 @@ impl Play {
         };
         if let Some(rehearsal) = &mut machine.rehearsal {
             if self.provider.seed {
-                rehearsal.seed = Some(disk_of(&instance)?);
+                rehearsal.seed = Some(self.disk_of(&instance)?);
             }
             if self.provider.network.is_some() {
                 let mut key = [0; 32];
@@ -161,6 +174,26 @@ impl Play {
             }
         }
         check::end(&report, false)
+    }
+
+    /// What is on the disk that a provider gives its machine.
+    fn disk_of(&self, instance: &Instance) -> Result<Vec<u8>> {
+        if instance.cloud == Cloud::Azure {
+            let environment = azure::provisioning(instance);
+            return iso::image("rd_rdfe_stable", &[("ovf-env.xml", &environment)]).map_err(Failure::error);
+        }
+        if instance.cloud == Cloud::ConfigDrive {
+            let files = openstack::drive(instance);
+            let files: Vec<(&str, &[u8])> =
+                files.iter().map(|(path, bytes)| (path.as_str(), bytes.as_slice())).collect();
+            return iso::image(openstack::LABEL, &files).map_err(Failure::error);
+        }
+        let mut meta_data = seed::meta_data(&instance.uuid, Some(&instance.name)).map_err(Failure::error)?;
+        let keys = serde_json::to_string(&instance.public_keys)?;
+        meta_data.extend(format!("public-keys: {keys}\n").bytes());
+        let user_data = instance.user_data.clone();
+        let (vendor_data, network_config) = (self.vendor_data.clone(), self.network_config.clone());
+        seed::image(&seed::Seed { meta_data, user_data, vendor_data, network_config }).map_err(Failure::error)
     }
 
     fn check(&self, context: &Context, vm: &Vm) -> Result<Report> {
@@ -220,22 +253,4 @@ impl Service for Played {
             Reply::Nothing => Said::Nothing,
         }
     }
-}
-
-/// What is on the disk that a provider gives its machine.
-fn disk_of(instance: &Instance) -> Result<Vec<u8>> {
-    if instance.cloud == Cloud::Azure {
-        let environment = azure::provisioning(instance);
-        return iso::image("rd_rdfe_stable", &[("ovf-env.xml", &environment)]).map_err(Failure::error);
-    }
-    if instance.cloud == Cloud::ConfigDrive {
-        let files = openstack::drive(instance);
-        let files: Vec<(&str, &[u8])> = files.iter().map(|(path, bytes)| (path.as_str(), bytes.as_slice())).collect();
-        return iso::image(openstack::LABEL, &files).map_err(Failure::error);
-    }
-    let mut meta_data = seed::meta_data(&instance.uuid, Some(&instance.name)).map_err(Failure::error)?;
-    let keys = serde_json::to_string(&instance.public_keys)?;
-    meta_data.extend(format!("public-keys: {keys}\n").bytes());
-    let user_data = instance.user_data.clone();
-    seed::image(&seed::Seed { meta_data, user_data, vendor_data: None, network_config: None }).map_err(Failure::error)
 }

@@ -1,6 +1,6 @@
 //! `rave run`: boots an image or a disk.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
@@ -94,7 +94,10 @@ fn bootable(arguments: &cli::Run, context: &Context) -> Result<(Store, Bootable)
     let set = if arguments.debug { vec![DEBUG.map(str::to_owned).into()] } else { Vec::new() };
     let asked = locking::evaluate(context, &arguments.target, &set, arguments.mode)?;
     if let Some(cloud) = arguments.rehearse.cloud {
-        cloud_init::expect(context, &asked, arguments.rehearse.user_data.as_deref(), cloud)?;
+        let told = &arguments.rehearse;
+        let data: Vec<&Path> =
+            [&told.user_data, &told.vendor_data].into_iter().flatten().map(PathBuf::as_path).collect();
+        cloud_init::expect(context, &asked, cloud, &data, told.network_config.as_deref())?;
     }
     let prepared = build::prepare(context, asked, Manner::default())?;
     let store = store::open(context)?;

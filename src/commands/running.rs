@@ -9,7 +9,7 @@ use jiff::civil::DateTime;
 use crate::cli::{self, Accel};
 use crate::deploy::units;
 use crate::disk;
-use crate::images::{Manifest, uki};
+use crate::images::{Manifest, gpt, uki};
 use crate::interrupt;
 use crate::name::ImageName;
 use crate::qemu;
@@ -100,6 +100,7 @@ pub fn start(context: &Context, bootable: &Bootable, wish: &Wish<'_>) -> Result<
         name: wish.name.clone().unwrap_or_else(|| manifest.image.clone()),
         disk: bootable.disk.clone(),
         disk_size: manifest.disk_size,
+        sector_size: gpt::sector_size(&bootable.disk).map_err(Failure::error)?,
         profile: Profile {
             memory: manifest.machine.memory,
             vcpus: manifest.machine.vcpus,

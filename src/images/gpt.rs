@@ -103,6 +103,12 @@ pub fn write(path: &Path, disk_uuid: Uuid, partitions: &[Partition], sectors: Se
     Ok(offsets)
 }
 
+/// The size of the sectors that a disk is laid out for, in bytes: 512 or 4096.
+pub fn sector_size(path: &Path) -> Result<u64, Error> {
+    let table = GPT::find_from(&mut disk::open(path)?).map_err(|error| Error::Table(error.to_string()))?;
+    Ok(table.sector_size)
+}
+
 /// Where the first partition of this type begins on a disk, in bytes; none: it has no such partition.
 pub fn find(path: &Path, kind: Uuid) -> Result<Option<u64>, Error> {
     let table = GPT::find_from(&mut disk::open(path)?).map_err(|error| Error::Table(error.to_string()))?;

@@ -238,7 +238,11 @@ fn disk(machine: &Machine, paths: &Paths) -> Vec<OsString> {
         Disk::VirtioScsi => ("-device virtio-scsi-pci,id=scsi0 -device scsi-hd,bus=scsi0.0", ""),
         Disk::Nvme => ("-device nvme", ""),
     };
-    list.extend(drive(device, more));
+    let sectors = match machine.sector_size {
+        512 => String::new(),
+        size => format!(",logical_block_size={size},physical_block_size={size}"),
+    };
+    list.extend(drive(device, &format!("{more}{sectors}")));
     list.extend(seed(machine, paths));
     list
 }

@@ -150,6 +150,14 @@ fn a_hardware_clock_begins_where_it_is_told_to() {
 }
 
 #[test]
+fn a_disk_has_sectors_of_the_size_that_it_was_laid_out_for() {
+    let machine = Machine { sector_size: 4096, ..machine() };
+    let list = lines(&arguments(&machine, &decided(), &paths()));
+    let sectors = "logical_block_size=4096,physical_block_size=4096";
+    assert!(list.contains(&format!(",id=disk0,drive=disk,bootindex=1,discard=on,{sectors},serial=rave\n")), "{list}");
+}
+
+#[test]
 fn the_probe_has_neither_disk_nor_network() {
     insta::assert_snapshot!(lines(&probe(&paths())), @r#"
     -nodefaults

@@ -25,6 +25,8 @@ pub struct Machine {
     pub disk: PathBuf,
     /// Size of the disk that the guest sees, in bytes; an image that is larger keeps its own size.
     pub disk_size: u64,
+    /// Size of the disk's logical sectors in bytes, as its partition table has it: 512 or 4096.
+    pub sector_size: u64,
     /// Memory, processors and the like.
     pub profile: Profile,
     /// How it boots.
@@ -274,6 +276,7 @@ pub(super) mod tests {
             name: "web".parse().unwrap(),
             disk: "/images/a,b.raw".into(),
             disk_size: 8 << 30,
+            sector_size: 512,
             profile: Profile::of(Mode::Safe).unwrap(),
             firmware: Firmware::Uefi { code: "/fw/code.fd".into(), vars: "/fw/vars.fd".into() },
             forwards: vec![Forward { host: 2222, guest: 22 }, Forward { host: 3002, guest: 3002 }],

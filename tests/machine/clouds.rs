@@ -3,15 +3,30 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::SystemTime;
 
 use rave::disk;
-use serde_json::Value;
+use rave::secrets::generate;
+use serde_json::{Value, json};
 
-use crate::lab::{Fault, Lab, checks, lines, verdicts, with_verdict};
+use crate::copy::copy;
+use crate::lab::{Fault, Lab, checks, lines, shared, verdicts, with_verdict};
 use crate::package;
 
 const EXAMPLES: &str = "usr/share/doc/cloud-init/examples";
 const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ2HMZCnsFmAkPJvBDzNMvMoyVVmAdtgYV7CkUmsiPFj";
+
+/// The image `told` has a secret, and user-data brings what opens it.
+const MODULE: &str = "description: A secret.\nsecrets: { word: { kind: token } }\n";
+const TOLD: &str = "name: told\nversion: 1.0.0\nextends: cloud\nimports: [word]\n";
+
+/// What the provider says of the machine, which the owner has the last word on.
+const VENDOR: &str = "#cloud-config\nhostname: of-the-vendor\nbootcmd: [touch /run/of-the-vendor]\n";
+
+/// The one card of a machine that rave runs, and the address that its host forwards ports to.
+const MAC: &str = "52:54:00:12:34:56";
+const ADDRESS: &str = "10.0.2.15/24";
 
 /// What cloud-init leaves behind when it could not do what it was told.
 pub const FAULT: Fault = Fault {
@@ -22,6 +37,7 @@ pub const FAULT: Fault = Fault {
 
 /// A rehearsal, and what must be true in the machine then.
 struct Scene {
+    image: &'static str,
     cloud: &'static str,
     user_data: String,
     says: &'static [(&'static str, &'static str)],
@@ -31,31 +47,45 @@ struct Scene {
 
 #[test]
 fn a_machine_finds_itself_in_each_cloud_and_does_as_it_is_told() {
+    let mut lock = PathBuf::new();
     let lab = Lab::alone(|lab| {
+        let project = lab.path().join("project");
+        copy(&shared("project"), &project);
+        disk::write_atomic(project.join("modules/word.yaml"), MODULE.as_bytes(), 0o644).unwrap();
+        disk::write_atomic(project.join("images/told.yaml"), TOLD.as_bytes(), 0o644).unwrap();
+        lab.use_project(project.clone());
         lab.good(&["lock", "cloud"]);
-        lab.good(&["build", "cloud", "--output", lab.path().join("cloud").to_str().unwrap()]);
+        lock = project.join("images/cloud.lock");
+        disk::copy(&lock, project.join("images/told.lock")).unwrap();
+        lab.good(&["secrets", "init", "told"]);
+        for image in ["cloud", "told"] {
+            lab.good(&["build", image, "--output", lab.path().join(image).to_str().unwrap()]);
+        }
         refused(lab);
-        exported(lab, &examples()["seed/user-data"]);
+        exported(lab, &examples(&lock)["seed/user-data"]);
     });
-    let examples = examples();
-    let scenes = scenes(&examples);
+    let examples = examples(&lock);
+    let scenes = scenes(&lab, &examples);
+    let mut tasks: Vec<Box<dyn Fn() + Sync + '_>> = Vec::new();
+    tasks.extend(scenes.iter().map(|scene| Box::new(|| rehearse(&lab, scene)) as Box<dyn Fn() + Sync>));
+    tasks.push(Box::new(|| no_service(&lab)));
+    tasks.push(Box::new(|| nowhere(&lab)));
     // Some of it is waiting, so two machines at a time.
-    for pair in scenes.chunks(2) {
-        std::thread::scope(|scope| {
-            pair.iter().for_each(|scene| drop(scope.spawn(|| rehearse(&lab, scene))));
-            if pair.len() == 1 {
-                scope.spawn(|| no_service(&lab));
-            }
-        });
-    }
+    let next = AtomicUsize::new(0);
+    let work = || {
+        while let Some(task) = tasks.get(next.fetch_add(1, Ordering::Relaxed)) {
+            task();
+        }
+    };
+    std::thread::scope(|scope| [(); 2].map(|()| drop(scope.spawn(work))));
     assert!(lab.list().is_empty());
     assert_eq!(lab.left(), Vec::<PathBuf>::new());
 }
 
 /// The examples of the package that the image was made of, by name.
-fn examples() -> BTreeMap<String, String> {
+fn examples(lock: &Path) -> BTreeMap<String, String> {
     let text = |bytes| String::from_utf8(bytes).unwrap();
-    package::files("cloud", "cloud-init", EXAMPLES).into_iter().map(|(name, bytes)| (name, text(bytes))).collect()
+    package::files(lock, "cloud-init", EXAMPLES).into_iter().map(|(name, bytes)| (name, text(bytes))).collect()
 }
 
 fn parsed(examples: &BTreeMap<String, String>, name: &str) -> Value {
@@ -66,22 +96,31 @@ fn config(value: &Value) -> String {
     format!("#cloud-config\n{value}\n")
 }
 
-/// What an instance is told: the example with a script, and to write down where that has run.
-fn instance(examples: &BTreeMap<String, String>, name: &str, users: &[&str]) -> String {
+/// What an instance is told: the example with a script, to write down where that has run, an authority, and what opens its
+/// secrets.
+fn instance(lab: &Lab, examples: &BTreeMap<String, String>, name: &str, users: &[&str]) -> String {
+    let identity = lab.path().join("home/.config/sops/age/keys.txt");
+    let output = lab.path().join(format!("{name}-rendered"));
+    let rendered = ["cloud-init", "render", "told", "--cloud", "nocloud", "--identity", identity.to_str().unwrap()];
+    lab.good(&[&rendered[..], &["--output", output.to_str().unwrap()]].concat());
+    let rendered: Value = serde_yaml::from_str(&disk::read_to_string(output).unwrap()).unwrap();
+    let mut files = rendered["write_files"].as_array().unwrap().clone();
+    files.push(json!({"path": format!("/etc/of-{name}"), "content": name}));
     let mut told = parsed(examples, "seed/user-data");
     told["runcmd"].as_array_mut().unwrap().push("uname -n >> /var/home/ran".into());
     told["hostname"] = name.into();
-    let made = users.iter().map(|user| serde_json::json!({"name": user, "ssh_authorized_keys": [KEY]}));
+    let made = users.iter().map(|user| json!({"name": user, "ssh_authorized_keys": [KEY]}));
     told["users"] = std::iter::once(Value::from("default")).chain(made).collect();
-    told["write_files"] = serde_json::json!([{"path": format!("/etc/of-{name}"), "content": name}]);
+    told["write_files"] = files.into();
+    told["ca_certs"] = json!({"trusted": [generate::authority(name, SystemTime::now()).unwrap().certificate]});
     config(&told)
 }
 
-fn scenes(examples: &BTreeMap<String, String>) -> [Scene; 5] {
+fn scenes(lab: &Lab, examples: &BTreeMap<String, String>) -> [Scene; 5] {
     // What no machine without the Internet could do is left out of them, and so is what an image is made of.
     let users = parsed(examples, "cloud-config-user-groups.txt");
     let alone = |user: &&Value| user == &"default" || user["name"] == "cloudy";
-    let users = serde_json::json!({
+    let users = json!({
         "groups": users["groups"],
         "users": users["users"].as_array().unwrap().iter().filter(alone).collect::<Vec<_>>(),
     });
@@ -91,18 +130,21 @@ fn scenes(examples: &BTreeMap<String, String>) -> [Scene; 5] {
     files["write_files"].as_array_mut().unwrap().retain(|file| file["path"] == "/etc/sysconfig/samba");
     [
         Scene {
+            image: "told",
             cloud: "nocloud",
-            user_data: instance(examples, "first", &["ana"]),
+            user_data: instance(lab, examples, "first", &["ana"]),
             says: &[("journalctl -b -o cat", "HI WORLD")],
-            second: Some(instance(examples, "second", &[])),
+            second: Some(instance(lab, examples, "second", &[])),
         },
         Scene {
+            image: "cloud",
             cloud: "ec2",
             user_data: examples["user-script.txt"].clone(),
             says: &[("journalctl -b -o cat", "I was input via user data"), ("lsblk -no NAME", "nvme0n1")],
             second: None,
         },
         Scene {
+            image: "cloud",
             cloud: "gce",
             user_data: config(&users),
             says: &[
@@ -113,12 +155,14 @@ fn scenes(examples: &BTreeMap<String, String>) -> [Scene; 5] {
             second: None,
         },
         Scene {
+            image: "cloud",
             cloud: "azure",
             user_data: config(&files),
             says: &[("cat /etc/sysconfig/samba", "SMBDOPTIONS=\"-D\"")],
             second: None,
         },
         Scene {
+            image: "cloud",
             cloud: "openstack",
             user_data: config(&commands),
             says: &[("stat -c %F /run/mydir", "directory"), ("journalctl -b -o cat", "hello world")],
@@ -155,17 +199,24 @@ fn text(path: &Path) -> String {
 }
 
 /// Rehearses; returns the exit status, the report and what was said besides.
-fn run(lab: &Lab, name: &str, cloud: &str, user_data: &str, more: &[&str]) -> (Option<i32>, Value, String) {
+fn run(
+    lab: &Lab,
+    image: &str,
+    name: &str,
+    cloud: &str,
+    user_data: &str,
+    more: &[&str],
+) -> (Option<i32>, Value, String) {
     let (user_data, key) = files(lab, name, user_data);
-    let arguments = ["run", "cloud", "--direct", "--name", name, "--json", "--cloud", cloud, "--user-data", &user_data];
+    let arguments = ["run", image, "--direct", "--name", name, "--json", "--cloud", cloud, "--user-data", &user_data];
     let ended = lab.rave(&[&arguments[..], &["--cloud-key", &key], more].concat());
     let report = lines(&ended.stdout).into_iter().rfind(|line| line["stages"].is_array());
     (ended.status, report.unwrap_or_else(|| panic!("{cloud}: {ended:?}")), ended.stderr)
 }
 
 /// Rehearses with a machine that goes on and is well in all stages.
-fn well(lab: &Lab, name: &str, cloud: &str, user_data: &str, more: &[&str]) {
-    let (status, report, _) = run(lab, name, cloud, user_data, &[&["--detach"], more].concat());
+fn well(lab: &Lab, image: &str, name: &str, cloud: &str, user_data: &str, more: &[&str]) {
+    let (status, report, _) = run(lab, image, name, cloud, user_data, &[&["--detach"], more].concat());
     let bad: Vec<&Value> = checks(&report).into_iter().filter(|check| check["verdict"] == "unhealthy").collect();
     assert_eq!(status, Some(0), "{cloud}: {bad:#?}");
     assert_eq!(verdicts(&report).len(), 6);
@@ -173,9 +224,22 @@ fn well(lab: &Lab, name: &str, cloud: &str, user_data: &str, more: &[&str]) {
 }
 
 fn rehearse(lab: &Lab, scene: &Scene) {
-    let Scene { cloud, user_data, says, second } = scene;
+    let Scene { image, cloud, user_data, says, second } = scene;
     println!("{cloud}: the datasource is found, all stages are healthy");
-    well(lab, cloud, cloud, user_data, if second.is_some() { &["--persist"] } else { &[] });
+    match second {
+        None => well(lab, image, cloud, cloud, user_data, &[]),
+        Some(_) => {
+            let seed = seeded(
+                lab,
+                &json!({"version": 2, "ethernets": {"card": {
+                    "match": {"macaddress": MAC}, "mtu": 1400, "addresses": [ADDRESS],
+                    "routes": [{"to": "default", "via": "10.0.2.2"}], "nameservers": {"addresses": ["10.0.2.3"]},
+                }}}),
+            );
+            let seed: Vec<&str> = seed.iter().map(String::as_str).collect();
+            well(lab, image, cloud, cloud, user_data, &[&["--persist"], seed.as_slice()].concat());
+        }
+    }
 
     println!("{cloud}: what user-data and the provider say is done");
     for (command, expected) in *says {
@@ -201,6 +265,14 @@ fn rehearse(lab: &Lab, scene: &Scene) {
     lab.good(&["vm", "rm", "--force", cloud]);
 }
 
+/// What a seed holds besides user-data, as arguments.
+fn seeded(lab: &Lab, network: &Value) -> [String; 4] {
+    let (vendor, config) = (lab.path().join("vendor-data"), lab.path().join("network-config"));
+    disk::write_atomic(&vendor, VENDOR.as_bytes(), 0o600).unwrap();
+    disk::write_atomic(&config, format!("{network}\n").as_bytes(), 0o600).unwrap();
+    ["--vendor-data".to_owned(), text(&vendor), "--network-config".to_owned(), text(&config)]
+}
+
 /// A kept disk starts again as the same instance, and then as another one of another cloud: /etc is of user-data, /var stays.
 fn again(lab: &Lab, cloud: &str, first: &str, second: &str) {
     let facts = || {
@@ -216,29 +288,70 @@ fn again(lab: &Lab, cloud: &str, first: &str, second: &str) {
     let id = || lab.root(cloud, "cat /var/lib/rave-cloud/instance-id");
     let restart = |now: &str, user_data: &str, more: &[&str]| {
         lab.good(&["vm", "stop", "--grace", "120", cloud]);
-        well(lab, cloud, now, user_data, &[&["--persist"], more].concat());
+        well(lab, "told", cloud, now, user_data, &[&["--persist"], more].concat());
     };
+    // How the card has its address, whether the provider was heard, an authority of the user, and the secret.
+    let given = |user_data: &str| {
+        let authority: Value = serde_yaml::from_str(user_data).unwrap();
+        let line = authority["ca_certs"]["trusted"][0].as_str().unwrap().lines().nth(1).unwrap().to_owned();
+        let asked = [
+            "echo mtu $(cat /sys/class/net/en*/mtu)",
+            "echo leased $(ip -o -4 address show scope global | grep -c dynamic || true)",
+            "echo address $(ip -o -4 address show scope global | grep -o '10.0.2.15/24')",
+            "echo vendor $(ls /run/of-the-vendor 2>/dev/null)",
+            &format!("echo authority $(grep -cxF '{line}' /etc/ssl/certs/ca-certificates.crt)"),
+            "echo secret $(stat -L -c %U /run/secrets/word)",
+        ];
+        lab.root(cloud, &asked.join("; "))
+    };
+    let vendor = "address 10.0.2.15/24\nvendor /run/of-the-vendor\nauthority 1\nsecret root";
+    assert_eq!(given(first), format!("mtu 1400\nleased 0\n{vendor}"));
+    let card = lab.root(cloud, "ls /sys/class/net | grep ^en");
     assert_eq!(facts(), "is first ana\netc of-first\nvar\nran first\nkeys agent ana");
     let before = id();
     lab.root(cloud, "mount -o remount,bind,rw /etc; echo kept | tee /etc/by-hand > /var/home/by-hand; sync");
     assert_eq!(facts(), "is first ana\netc by-hand of-first\nvar kept\nran first\nkeys agent ana");
 
     println!("{cloud}: the next boot makes the same of user-data, has nothing of what was written into /etc by hand");
-    restart(cloud, first, &[]);
+    let static_address = json!({"type": "static", "address": ADDRESS, "gateway": "10.0.2.2"});
+    let network =
+        json!({"type": "physical", "name": card, "mac_address": MAC, "mtu": 1300, "subnets": [static_address]});
+    let seed = seeded(lab, &json!({"version": 1, "config": [network]}));
+    restart(cloud, first, &seed.iter().map(String::as_str).collect::<Vec<_>>());
     assert_eq!(facts(), "is first ana\netc of-first\nvar kept\nran first\nkeys agent ana");
+    assert_eq!(given(first), format!("mtu 1300\nleased 0\n{vendor}"));
     assert_eq!(id(), before);
 
     println!("{cloud}: as another instance, by a config drive, it runs scripts again, and has of the first /var only");
     restart("configdrive", second, &["--cloud-instance", "second"]);
     assert_eq!(facts(), "is second\netc of-second\nvar kept\nran first second\nkeys agent");
+    assert_eq!(given(second), "mtu 1500\nleased 1\naddress 10.0.2.15/24\nvendor\nauthority 1\nsecret root");
     assert_ne!(id(), before);
+}
+
+/// Without a datasource nothing of cloud-init starts. The disk is one with large sectors, as some of a cloud's are.
+fn nowhere(lab: &Lab) {
+    println!("with sectors of 4096 bytes and in no cloud a machine is well, and has started nothing of cloud-init");
+    let folder = lab.path().join("large");
+    let output = text(&folder);
+    lab.good(&["export", "cloud", "--format", "raw", "--sector-size", "4096", "--output", &output]);
+    for name in ["manifest.json", "uki.efi"] {
+        disk::copy(lab.path().join("cloud").join(name), folder.join(name)).unwrap();
+    }
+    lab.good(&["run", &text(&folder.join("cloud_1.0.0.raw")), "--name", "nowhere", "--detach"]);
+    let asked = "cat /sys/block/vda/queue/logical_block_size; cat /run/cloud-init/disabled; findmnt -no FSTYPE /etc || true; \
+                 systemctl list-units --all --plain --no-legend 'cloud*' | grep -v inactive || true";
+    assert_eq!(lab.root("nowhere", asked), "4096");
+    let (status, report) = lab.check(&["nowhere"]);
+    assert_eq!(status, Some(0), "{report:#}");
+    lab.good(&["vm", "rm", "--force", "nowhere"]);
 }
 
 /// A machine comes up where nobody answers, and says what became of it.
 fn no_service(lab: &Lab) {
     println!("a metadata service that hangs is seen, and holds nobody up");
     let hang = ["--cloud-fault", "hang", "--timeout", "600"];
-    let (status, report, _) = run(lab, "broken", "openstack", "#cloud-config\n{}\n", &hang);
+    let (status, report, _) = run(lab, "cloud", "broken", "openstack", "#cloud-config\n{}\n", &hang);
     assert_eq!(status, Some(1));
     let seen = checks(&report).into_iter().find(|check| check["id"] == "services.rehearsal.datasource").unwrap();
     assert_eq!((&seen["verdict"], &seen["expected"]), (&"unhealthy".into(), &"openstack".into()));
@@ -260,6 +373,8 @@ fn refused(lab: &Lab) {
         (&["cloud", "--cloud", "ec2", "--user-data", large.as_str()], 1, "at most"),
         (&["cloud", "--cloud", "ec2", "--cloud-key", good.as_str()], 1, "is no public key"),
         (&["cloud", "--cloud", "nocloud", "--cloud-fault", "hang"], 1, "no service that could fail"),
+        (&["cloud", "--cloud", "ec2", "--vendor-data", good.as_str()], 1, "is not given vendor-data here"),
+        (&["cloud", "--cloud", "nocloud", "--network-config", broken.as_str()], 1, "broken-user-data"),
         (&["minimal", "--cloud", "ec2", "--cloud-key", key.as_str()], 1, "cloud.enable: true"),
     ] {
         let ended = lab.rave(&[&["run"], arguments].concat());

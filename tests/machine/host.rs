@@ -9,8 +9,9 @@ use rave::disk;
 use rave::tool::Tool;
 use serde_json::Value;
 
+use crate::apart::apart;
 use crate::copy::copy;
-use crate::lab::{Ended, Lab, shared, wait_for};
+use crate::lab::{Ended, Lab, checks, shared, wait_for};
 
 const NAME: &str = "hosted";
 const SERVICE: &str = "rave-hosted.service";
@@ -21,50 +22,33 @@ const BROKEN: &str = "  environment.files:
     /etc/systemd/system/multi-user.target.wants/broken.service: { link: ../broken.service }
 ";
 
-/// A process tree that begins with systemd, with a branch of control groups that goes with it, and a network with nothing
-/// but a loopback interface. Arguments: the root of the host, where control groups are mounted, and the directories of this
-/// host that it sees.
+/// Begins a host with systemd as its first process. Arguments: its root, and the directories of this host that it sees.
 const WORLD: &str = r#"
-set -eu
-root=$1 groups=$2
-shift 2
-mount -t cgroup2 cgroup2 "$groups"
-branch="$groups/rave-host-$$"
-mkdir "$branch"
-sh -euc 'echo $$ >"$1/cgroup.procs"; shift
-  exec unshare --cgroup --mount --pid --net --uts --ipc --fork --kill-child "$@"' sh "$branch" \
-  sh -euc '
-    root=$1
-    mount --bind "$root" "$root"
-    mount -t proc proc "$root/proc"
-    mount -t sysfs sysfs "$root/sys"
-    mount -t cgroup2 cgroup2 "$root/sys/fs/cgroup"
-    for place in dev run tmp; do mount -t tmpfs -o mode=755 tmpfs "$root/$place"; done
-    chmod 1777 "$root/tmp"
-    for place in "$@"; do
-      [ "$place" = "$root" ] || { mkdir -p "$root$place"; mount --bind "$place" "$root$place"; }
-    done
-    for device in null zero full random urandom tty; do
-      : >"$root/dev/$device"
-      mount --bind "/dev/$device" "$root/dev/$device"
-    done
-    mkdir "$root/dev/pts" "$root/dev/shm" "$root/run/old"
-    mount -t devpts -o newinstance,ptmxmode=0666,mode=620 devpts "$root/dev/pts"
-    ln -s pts/ptmx "$root/dev/ptmx"
-    mount -t tmpfs tmpfs "$root/dev/shm"
-    cd "$root"
-    pivot_root . run/old
-    umount -l /run/old
-    mount --make-rshared /
-    exec env -i container=rave PATH=/usr/sbin:/usr/bin /usr/lib/systemd/systemd
-  ' sh "$root" "$@" &
-world=$!
-# Its processes do not hear who interrupts the test.
-trap 'kill -KILL "$world"' INT TERM
-while kill -0 "$world" 2>&-; do wait "$world" && status=0 || status=$?; done
-until grep -q "^populated 0" "$branch/cgroup.events"; do sleep 0.1; done
-find "$branch" -depth -type d -exec rmdir {} +
-exit $status
+root=$1
+shift
+mount --bind "$root" "$root"
+mount -t proc proc "$root/proc"
+mount -t sysfs sysfs "$root/sys"
+mount -t cgroup2 cgroup2 "$root/sys/fs/cgroup"
+for place in dev run tmp; do mount -t tmpfs -o mode=755 tmpfs "$root/$place"; done
+chmod 1777 "$root/tmp"
+for place in "$@"; do
+  mkdir -p "$root$place"
+  mount --bind "$place" "$root$place"
+done
+for device in null zero full random urandom tty; do
+  : >"$root/dev/$device"
+  mount --bind "/dev/$device" "$root/dev/$device"
+done
+mkdir "$root/dev/pts" "$root/dev/shm" "$root/run/old"
+mount -t devpts -o newinstance,ptmxmode=0666,mode=620 devpts "$root/dev/pts"
+ln -s pts/ptmx "$root/dev/ptmx"
+mount -t tmpfs tmpfs "$root/dev/shm"
+cd "$root"
+pivot_root . run/old
+umount -l /run/old
+mount --make-rshared /
+exec env -i container=rave PATH=/usr/sbin:/usr/bin /usr/lib/systemd/systemd
 "#;
 
 struct Host<'a> {
@@ -99,6 +83,8 @@ impl<'a> Host<'a> {
         layer.set_preserve_ownerships(true);
         layer.unpack(&root).unwrap();
         disk::copy(env!("CARGO_BIN_EXE_rave"), root.join("usr/bin/rave")).unwrap();
+        // Loopback addresses are not scanned.
+        disk::write_atomic(root.join("etc/systemd/network/10-lo.network"), NETWORK.as_bytes(), 0o644).unwrap();
         // Else each start is one of another host.
         disk::write_atomic(root.join("etc/machine-id"), b"64a3f2a54f2c4d0c9d2e5d1b6e7f8091\n", 0o444).unwrap();
         root
@@ -107,9 +93,9 @@ impl<'a> Host<'a> {
     fn start(lab: &'a Lab, root: &Path) -> Self {
         let groups = lab.path().join("groups");
         disk::create_dir_all(&groups).unwrap();
-        let tool = Tool::new("unshare").args(["--mount", "sh", "-c", WORLD, "sh"]).arg(root).arg(groups);
+        let tool = apart(&groups, WORLD).arg(root).arg(lab.path()).arg(shared(""));
         let log = disk::create(lab.path().join("host.log")).unwrap();
-        let world = tool.arg(lab.path()).arg(shared("")).command().stdin(Stdio::null()).stdout(log).spawn().unwrap();
+        let world = tool.command().stdin(Stdio::null()).stdout(log).spawn().unwrap();
         let first = world.id().to_string();
         let mut host = Self { lab, world, systemd: String::new() };
         host.systemd = wait_for("systemd of the host", || {
@@ -188,6 +174,64 @@ impl Drop for Host<'_> {
     }
 }
 
+/// Where others reach the host, as who administers it.
+const HOST: &str = "agent@192.0.2.1";
+const NETWORK: &str = "[Match]\nName=lo\n[Network]\nAddress=192.0.2.1/32\n";
+
+/// Another computer, which has nothing of the host but its network.
+struct Elsewhere<'a> {
+    host: &'a Host<'a>,
+    path: String,
+}
+
+impl<'a> Elsewhere<'a> {
+    /// Gives it a key for the host, and a target that says where that is.
+    fn new(host: &'a Host<'a>) -> Self {
+        let lab = host.lab;
+        let (key, folder) = (lab.path().join("key"), lab.path().join("bin"));
+        lab.tool("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(&key).output().unwrap();
+        let public = disk::read_to_string(key.with_extension("pub")).unwrap();
+        host.good(&["sh", "-ec", &format!("echo '{}' > /run/rave/authorized_keys/agent", public.trim())]);
+        disk::create_dir_all(&folder).unwrap();
+        let known = lab.path().join("known");
+        let ssh = format!(
+            "#!/bin/sh\nexec /usr/bin/ssh -i {} -o UserKnownHostsFile={} -o StrictHostKeyChecking=accept-new \"$@\"\n",
+            key.display(),
+            known.display()
+        );
+        disk::write_atomic(folder.join("ssh"), ssh.as_bytes(), 0o755).unwrap();
+        let elsewhere = Self { host, path: format!("{}:/usr/bin:/bin", folder.display()) };
+        elsewhere.target(&format!("host: {HOST}, "));
+        elsewhere
+    }
+
+    fn target(&self, host: &str) {
+        let path = self.host.lab.path().join("project/targets/here.yaml");
+        let text = format!("kind: qemu\nmachines: {{ {NAME}: {{ {host}accelerator: tcg, health: 1d }} }}\n");
+        disk::write_atomic(path, text.as_bytes(), 0o644).unwrap();
+    }
+
+    /// From now on the host is who deploys.
+    fn back(&self) {
+        self.target("");
+    }
+
+    fn rave(&self, arguments: &[&str]) -> Ended {
+        let begin = std::time::Instant::now();
+        let network = format!("--net=/proc/{}/ns/net", self.host.systemd);
+        let tool = self.host.lab.tool("nsenter").env("PATH", &self.path).args([&network, env!("CARGO_BIN_EXE_rave")]);
+        let ended = Ended::from(tool.args(arguments).command().stdin(Stdio::null()).output().unwrap());
+        println!("    {:5.1} s  from elsewhere: {}", begin.elapsed().as_secs_f32(), arguments.join(" "));
+        ended
+    }
+
+    fn good(&self, arguments: &[&str]) -> String {
+        let ended = self.rave(arguments);
+        assert_eq!(ended.status, Some(0), "{arguments:?}: {ended:?}");
+        ended.stdout
+    }
+}
+
 #[test]
 fn a_host_runs_a_machine_as_its_service() {
     if !rustix::process::geteuid().is_root() {
@@ -216,6 +260,10 @@ fn a_host_runs_a_machine_as_its_service() {
     let journal = host.good(&["journalctl", "-a", "-u", SERVICE]);
     assert!(journal.contains("EFI stub: Loaded initrd"), "the console is in the journal: {journal}");
     assert_ne!(host.property("UID"), "0");
+    // What the mode gives the machine, 512 MiB and a processor for QEMU, and 256 MiB for what it has translated.
+    assert_eq!(["MemoryMax", "CPUQuotaPerSecUSec"].map(|name| host.property(name)), ["2952790016", "3s"]);
+    let timer = host.ask(&["systemctl", "is-active", "rave-hosted-health.timer"]);
+    assert_eq!(timer.stdout, "active\n");
 
     println!("a machine whose QEMU is killed starts again");
     host.good(&["systemctl", "kill", "--kill-whom=main", "--signal=KILL", SERVICE]);
@@ -233,8 +281,35 @@ fn a_host_runs_a_machine_as_its_service() {
     let deployed = &host.row()["deployed"];
     assert_eq!((&deployed["version"], &deployed["verdict"]), (&"1.0.0".into(), &"healthy".into()), "{deployed:#}");
     assert!(deployed["refused"].to_string().contains("1.0.1"), "{deployed:#}");
-    disk::write_atomic(lab.path().join("project/images/minimal.yaml"), text.as_bytes(), 0o644).unwrap();
-    host.good(&["rave", "build", "minimal"]);
+
+    println!("by ssh from elsewhere another version takes its place, and goes on with what the machine had kept");
+    let better = text.replace("version: 1.0.0", "version: 1.0.2");
+    disk::write_atomic(lab.path().join("project/images/minimal.yaml"), better.as_bytes(), 0o644).unwrap();
+    let key = || host.good(&["cat", "/run/rave/hosted/host-key"]);
+    let first = key();
+    let elsewhere = Elsewhere::new(&host);
+    elsewhere.good(&["deploy", "minimal", "--to", "here"]);
+    let told: Value = serde_json::from_str(&elsewhere.good(&["ps", "--json"])).unwrap();
+    let deployed = &told[0]["deployed"];
+    assert_eq!((&deployed["version"], &deployed["verdict"]), (&"1.0.2".into(), &"healthy".into()), "{told:#}");
+    assert_eq!((told[0]["drift"].as_array().map(Vec::len), key()), (Some(0), first), "{told:#}");
+
+    println!("by ssh it is asked, stopped and started");
+    elsewhere.good(&["target", "check", "here"]);
+    assert!(elsewhere.good(&["target", "logs", "here", "--lines", "50"]).contains("Started rave-hosted.service"));
+    elsewhere.good(&["target", "stop", "here"]);
+    assert_eq!(["ActiveState", "Result"].map(|name| host.property(name)), ["inactive", "success"]);
+
+    println!(
+        "the host itself is a machine of the image elsewhere: by connections its firewall is seen to let too much through"
+    );
+    host.good(&["nft", "insert", "rule", "inet", "rave", "input", "ip daddr 192.0.2.1 tcp dport 1024-65535 accept"]);
+    let ended = elsewhere.rave(&["check", "minimal", "--ssh", HOST, "--only", "security.scan", "--json"]);
+    let report: Value = serde_json::from_str(&ended.stdout).unwrap_or_else(|_| panic!("{ended:?}"));
+    let scan = checks(&report).into_iter().find(|check| check["id"] == "security.scan.tcp4").unwrap();
+    println!("{scan:#}");
+    elsewhere.good(&["target", "start", "here"]);
+    elsewhere.back();
 
     println!("with its host it shuts down, and starts");
     let ended = |host: &Host| host.good(&["journalctl", "-a", "-u", SERVICE]).matches("reboot: Power down").count();

@@ -2,7 +2,7 @@
 
 use rave::disk;
 
-use crate::lab::{Fault, Lab, assert_well, wait_for};
+use crate::lab::{Fault, Lab, assert_well, shared, wait_for};
 use crate::package;
 
 pub const WEB: [Fault; 9] = [
@@ -242,7 +242,7 @@ fn serves(lab: &Lab) {
 fn generates(lab: &Lab) {
     println!("podman's generator makes a service of what is deployed as a container");
     let generator = lab.path().join("quadlet");
-    let files = package::files(IMAGE, "podman", "usr/libexec/podman");
+    let files = package::files(&shared("project").join(format!("images/{IMAGE}.lock")), "podman", "usr/libexec/podman");
     disk::write(&generator, &files["quadlet"], 0o755).unwrap();
     let units = lab.path().join("quadlets");
     disk::create_dir_all(&units).unwrap();

@@ -15,10 +15,11 @@ use super::{Limits, Round, check, end, evidence, files, show};
 /// evidence, if some is wanted.
 pub fn rounds(round: &Round<'_>, subject: &Subject<'_>, key: Option<&SigningKey>) -> Result<Status> {
     let Round { context, arguments, wanted, suites } = round;
+    let mut wanted = wanted.clone();
     let limits = Limits::of(&arguments.times);
     let mut last: Option<Report> = None;
     loop {
-        let report = match check(context, subject, wanted, suites, limits) {
+        let report = match check(context, subject, &wanted, suites, limits) {
             Err(Failure::Interrupted) if last.is_some() => break,
             other => other?,
         };
@@ -31,6 +32,7 @@ pub fn rounds(round: &Round<'_>, subject: &Subject<'_>, key: Option<&SigningKey>
             return end(&report, arguments.strict);
         }
         tell(context, &report, last.as_ref());
+        wanted.again = true;
         last = Some(report);
         if interrupt::pause(Duration::from_secs(arguments.times.every)) {
             break;

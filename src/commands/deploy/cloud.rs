@@ -55,7 +55,7 @@ pub fn run(arguments: &cli::Deploy, context: &Context, target: &Target, declared
     let variant = &arguments.variant;
     let asked = locking::evaluate(context, &arguments.image, &variant.set, variant.mode)?;
     for ready in &ready {
-        cloud_init::expect(context, &asked, Some(&ready.path), cloud)?;
+        cloud_init::expect(context, &asked, cloud, &[&ready.path], None)?;
     }
     let prepared = build::prepare(context, asked, Manner::default())?;
     let built = super::wanted(context, prepared, target.kind)?;

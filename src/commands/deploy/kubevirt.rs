@@ -168,7 +168,7 @@ fn wanted(arguments: &cli::Deploy, context: &Context, target: &Target, cluster: 
     let variant = &arguments.variant;
     let asked = locking::evaluate(context, &arguments.image, &variant.set, variant.mode)?;
     // Users, keys and the identity come by user-data: KubeVirt has no other way.
-    cloud_init::expect(context, &asked, None, Cloud::NoCloud)?;
+    cloud_init::expect(context, &asked, Cloud::NoCloud, &[], None)?;
     let prepared = build::prepare(context, asked, Manner::default())?;
     let store = store::open(context)?;
     let built = prepared.build(context, &store, Manner::default())?;

@@ -92,6 +92,7 @@ fn described(parts: &Parts<'_>) -> qemu::Result<Machine> {
         name: declared.name.clone(),
         disk: directory(&declared.name).join(DISK),
         disk_size: manifest.disk_size,
+        sector_size: 512,
         profile,
         firmware: Firmware::Uefi { code: CODE.into(), vars: PathBuf::new() },
         forwards: ports(parts).into_iter().map(|(host, guest)| Forward { host, guest }).collect(),
