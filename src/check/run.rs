@@ -18,12 +18,15 @@ pub struct Wanted {
     pub skip: Vec<String>,
     /// Whether all is left out that a machine cannot ask itself, or need not. That is reported in the same way.
     pub inside: bool,
+    /// Whether it was asked before: nobody is told of a test alert again. That is reported in the same way.
+    pub again: bool,
 }
 
 /// What is said of a check that is left out.
 const ON_REQUEST: &str = "left out on request";
 const FROM_OUTSIDE: &str = "asked from outside only";
 const TELLS: &str = "asked from outside only: it tells the receiver of alerts";
+const TOLD: &str = "asked in the first round only: it tells the receiver of alerts";
 const UNCHANGED: &str =
     "asked from outside only: what it looks for is in files that cannot change while the machine runs";
 
@@ -46,13 +49,16 @@ impl Wanted {
 
     /// Why a question is not asked, if it is not.
     fn leaves_out(&self, question: &Question) -> Option<&'static str> {
+        let tells = || question.probes.iter().any(|probe| matches!(probe, Probe::Alert { .. }));
         let asks = |what: fn(&Probe) -> bool| self.inside && question.probes.iter().any(what);
         if self.skip.iter().any(|skip| question.is(skip)) {
             Some(ON_REQUEST)
         } else if asks(|probe| probe.side() == Side::Outside) {
             Some(FROM_OUTSIDE)
-        } else if asks(|probe| matches!(probe, Probe::Alert { .. })) {
+        } else if self.inside && tells() {
             Some(TELLS)
+        } else if self.again && tells() {
+            Some(TOLD)
         } else if asks(|probe| *probe == Probe::Scan) {
             Some(UNCHANGED)
         } else {

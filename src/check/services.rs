@@ -30,7 +30,7 @@ pub static CHECKS: [Check; 6] = [
     },
     Check {
         id: "services.unit",
-        about: "the unit is active",
+        about: "the unit is active, or starts as soon as its socket is asked",
         unreachable: Verdict::Skipped,
         ask: |target| {
             let subject = |(unit, option)| Subject::of(unit, option, units(target));
@@ -127,15 +127,24 @@ pub fn find<'a>(units: &'a BTreeMap<String, Unit>, name: &str) -> Option<&'a Uni
 
 fn judge_unit(_: &Target, subject: &str, answers: &[&Answer]) -> Finding {
     let [Answer::Units { units }] = answers else { return Finding::misfit() };
-    match find(units, subject) {
-        None => Finding::new(Verdict::Unhealthy, "active", "not loaded"),
-        Some(unit) => Finding::hold(
-            matches!(unit.active.as_str(), "active" | "reloading"),
-            "active",
-            format!("{} ({})", unit.active, unit.sub),
-        )
-        .because(format!("{}, result {}", unit.load, unit.result)),
-    }
+    let Some(unit) = find(units, subject) else {
+        return Finding::new(Verdict::Unhealthy, "active", "not loaded");
+    };
+    let state = format!("{} ({})", unit.active, unit.sub);
+    let (good, state) = match unit.active.as_str() {
+        "active" | "reloading" => (true, state),
+        "inactive" if unit.result == "success" && listens(units, subject) => {
+            (true, format!("{state}, its socket listens"))
+        }
+        _ => (false, state),
+    };
+    Finding::hold(good, "active", state).because(format!("{}, result {}", unit.load, unit.result))
+}
+
+/// Whether there is a socket that starts this service for whoever asks first (systemd.socket(5)).
+fn listens(units: &BTreeMap<String, Unit>, service: &str) -> bool {
+    let socket = service.strip_suffix(".service").and_then(|stem| units.get(&format!("{stem}.socket")));
+    socket.is_some_and(|socket| socket.active == "active")
 }
 
 fn judge_clock(_: &Target, _: &str, answers: &[&Answer]) -> Finding {

@@ -146,11 +146,13 @@ impl StageReport {
 
     /// Whether a machine whose clock is at `now` may still settle after a start that ended at `finish`, both since the
     /// kernel started; 0: it has not ended. A host that took long for the start takes long for what comes after it, too.
-    /// One that is not over ten minutes after the kernel started never will be.
+    /// One that is not over ten minutes after the kernel started never will be. In a container the kernel is its host's, and
+    /// may have started long ago: how long the start took is not known then.
     pub fn is_young(finish: Duration, now: Duration) -> bool {
+        let took = if finish < Self::ENDLESS { finish } else { Duration::ZERO };
         match finish.is_zero() {
             true => now < Self::ENDLESS,
-            false => now.saturating_sub(finish) < Self::YOUNG.max(finish.saturating_mul(2)),
+            false => now.saturating_sub(finish) < Self::YOUNG.max(took.saturating_mul(2)),
         }
     }
 
@@ -229,6 +231,8 @@ mod tests {
         assert!(young(0, 599) && !young(0, 600));
         assert!(young(10, 129) && young(10, 1) && young(100, 299));
         assert!(!young(10, 130) && !young(100, 300));
+        // A container of a host that has run for a day.
+        assert!(young(86_400, 86_500) && !young(86_400, 86_600));
         let may = |stage, checks| StageReport::new(stage, checks).may_settle();
         assert!(may(Stage::Security, vec![sockets(), check("security.mounts", Verdict::Healthy)]));
         assert!(may(Stage::Monitoring, vec![check("monitoring.targets", Verdict::Skipped)]));

@@ -312,6 +312,15 @@ fn own() -> (Target, Wanted) {
 }
 
 #[test]
+fn a_receiver_of_alerts_is_told_once() {
+    let target = target();
+    let again = Wanted { again: true, ..Wanted::default() };
+    let report = check(&target, &again, &healthy(&target));
+    let left = left_out(&report).into_iter().flat_map(|(_, ids)| ids).collect::<Vec<_>>();
+    assert_eq!((left, report.healthy), (vec!["monitoring.alertmanager.delivery"], true));
+}
+
+#[test]
 fn a_machine_that_looks_at_itself_claims_nothing_that_only_others_know() {
     let (own, wanted) = own();
     let report = check(&own, &wanted, &healthy(&own));
@@ -377,6 +386,14 @@ fn a_warning_is_healthy_unless_strict() {
     spoil(&mut world);
     let report = check(&target, &Wanted::default(), &world);
     assert_eq!((report.healthy, report.exit_status(false), report.exit_status(true)), (true, 0, 1));
+}
+
+#[test]
+fn a_service_that_its_socket_starts_need_not_run() {
+    let target = target();
+    let mut world = healthy(&target);
+    pairs::waiting(&mut world, "success", "active");
+    assert_eq!(verdicts(&check(&target, &Wanted::default(), &world))["services.unit.ssh.service"], Verdict::Healthy);
 }
 
 #[test]

@@ -38,6 +38,16 @@ fn write(world: &mut World, directory: &str) {
     assert!(world.insert(probe, answer).is_some());
 }
 
+/// The unit of SSH does not run, after this result, and there is a socket for it in this state.
+pub fn waiting(world: &mut World, result: &str, socket: &str) {
+    spoil!(Answer::Units { units } => {
+        let ssh = units.get_mut("ssh.service").unwrap();
+        (ssh.active, ssh.result) = ("inactive".to_owned(), result.to_owned());
+        let socket = Unit { active: socket.to_owned(), result: "success".to_owned(), ..Unit::default() };
+        units.insert("ssh.socket".to_owned(), socket);
+    })(world);
+}
+
 fn module(world: &mut World, stage: &str, change: impl Fn(&mut Ended)) {
     let found = world.iter_mut().find_map(|(probe, answer)| match (probe, answer) {
         (Probe::Run { command }, Answer::Run(ended)) if command.iter().any(|word| word == stage) => Some(ended),
@@ -149,6 +159,8 @@ pub const PAIRS: &[Pair] = &[
             units.get_mut("ssh.service").unwrap().active = "inactive".to_owned();
         }),
     ),
+    ("services.unit.ssh.service", Unhealthy, |world| waiting(world, "success", "inactive")),
+    ("services.unit.ssh.service", Unhealthy, |world| waiting(world, "timeout", "active")),
     ("services.clock", Unhealthy, |world| {
         world.insert(Probe::Clock, Answer::Clock { unix_seconds: 0, uptime_seconds: 0 });
     }),

@@ -110,6 +110,11 @@ fn class(verdict: Verdict) -> &'static str {
 
 fn rows<'a>(wanted: &'a [String], versions: &'a BTreeMap<String, String>, units: &'a [Unit]) -> Vec<Row<'a>> {
     let version = |name: &str| versions.get(name).map_or("", String::as_str);
+    // A service that its socket starts, for whoever asks first.
+    let listens = |service: &str| {
+        let socket = service.strip_suffix(".service").map(|stem| format!("{stem}.socket"));
+        units.iter().any(|unit| Some(&unit.unit) == socket.as_ref() && unit.active == "active")
+    };
     let row = |name: &'a String| match units.iter().find(|unit| unit.unit == *name) {
         Some(unit) => Row {
             title: &unit.description,
@@ -119,6 +124,7 @@ fn rows<'a>(wanted: &'a [String], versions: &'a BTreeMap<String, String>, units:
             class: match unit.active.as_str() {
                 "active" => "good",
                 "activating" | "reloading" | "deactivating" => "warn",
+                "inactive" if listens(name) => "good",
                 _ => "bad",
             },
         },

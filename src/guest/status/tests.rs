@@ -169,6 +169,19 @@ async fn the_page_escapes_what_it_shows() {
 }
 
 #[tokio::test]
+async fn who_waits_for_a_first_question_is_well() {
+    let asked = |socket| {
+        let units = vec![unit("a.service", "inactive", "dead", "A"), unit("a.socket", socket, "listening", "S")];
+        looked(config(|config| config["units"] = json!(["a.service"])), found(units))
+    };
+    for (socket, class) in [("active", "good"), ("inactive", "bad")] {
+        let page = ask(asked(socket), "/").await.1.as_str().unwrap().to_owned();
+        let row = page.split("inactive, dead").next().unwrap().rsplit("<tr").next().unwrap().to_owned();
+        assert!(row.contains(class), "{socket}: {row}");
+    }
+}
+
+#[tokio::test]
 async fn without_details_strangers_learn_little() {
     let plain = || config(|config| config["details"] = json!(false));
     let units = || found(vec![unit("a.service", "failed", "failed", "A")]);
