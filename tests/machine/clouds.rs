@@ -233,7 +233,7 @@ fn rehearse(lab: &Lab, scene: &Scene) {
                 lab,
                 &json!({"version": 2, "ethernets": {"card": {
                     "match": {"macaddress": MAC}, "mtu": 1400, "addresses": [ADDRESS],
-                    "routes": [{"to": "default", "via": "10.0.2.2"}], "nameservers": {"addresses": ["10.0.2.3"]},
+                    "routes": [{"to": "0.0.0.0/0", "via": "10.0.2.2"}], "nameservers": {"addresses": ["10.0.2.3"]},
                 }}}),
             );
             let seed: Vec<&str> = seed.iter().map(String::as_str).collect();
@@ -338,7 +338,7 @@ fn nowhere(lab: &Lab) {
     for name in ["manifest.json", "uki.efi"] {
         disk::copy(lab.path().join("cloud").join(name), folder.join(name)).unwrap();
     }
-    lab.good(&["run", &text(&folder.join("cloud_1.0.0.raw")), "--name", "nowhere", "--detach"]);
+    lab.good(&["run", &text(&folder.join("cloud_1.0.0.4k.raw")), "--name", "nowhere", "--detach"]);
     let asked = "cat /sys/block/vda/queue/logical_block_size; cat /run/cloud-init/disabled; findmnt -no FSTYPE /etc || true; \
                  systemctl list-units --all --plain --no-legend 'cloud*' | grep -v inactive || true";
     assert_eq!(lab.root("nowhere", asked), "4096");
