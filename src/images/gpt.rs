@@ -105,16 +105,19 @@ pub fn write(path: &Path, disk_uuid: Uuid, partitions: &[Partition], sectors: Se
 
 /// The size of the sectors that a disk is laid out for, in bytes: 512 or 4096.
 pub fn sector_size(path: &Path) -> Result<u64, Error> {
-    let table = GPT::find_from(&mut disk::open(path)?).map_err(|error| Error::Table(error.to_string()))?;
-    Ok(table.sector_size)
+    Ok(read(path)?.sector_size)
 }
 
 /// Where the first partition of this type begins on a disk, in bytes; none: it has no such partition.
 pub fn find(path: &Path, kind: Uuid) -> Result<Option<u64>, Error> {
-    let table = GPT::find_from(&mut disk::open(path)?).map_err(|error| Error::Table(error.to_string()))?;
+    let table = read(path)?;
     let kind = Uuid::swap_gpt(*kind.as_bytes());
     let found = table.iter().find(|(_, entry)| entry.is_used() && entry.partition_type_guid == kind);
     Ok(found.map(|(_, entry)| entry.starting_lba.saturating_mul(table.sector_size)))
+}
+
+fn read(path: &Path) -> Result<GPT, Error> {
+    GPT::find_from(&mut disk::open(path)?).map_err(|error| Error::Table(error.to_string()))
 }
 
 fn table(file: &mut std::fs::File, disk_uuid: Uuid, sector: u64) -> io::Result<GPT> {

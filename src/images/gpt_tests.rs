@@ -72,8 +72,7 @@ fn large_sectors_change_the_table_and_not_the_places() {
     let layout = [("one", 8192), ("two_1.0", 3 << 20)];
     let large = made_with(&layout, Sectors::Large);
     assert_eq!(large.result.as_ref().unwrap(), &[1 << 20, 2 << 20]);
-    assert_eq!([made(&layout), large].map(|made| sector_size(&made.disk()).unwrap()), [512, 4096]);
-    let large = made_with(&layout, Sectors::Large);
+    assert_eq!([&made(&layout), &large].map(|made| sector_size(&made.disk()).unwrap()), [512, 4096]);
     let bytes = disk::read(large.disk()).unwrap();
     let small = disk::read(made(&layout).disk()).unwrap();
     assert_eq!(&bytes[4096..4104], b"EFI PART");

@@ -178,6 +178,12 @@ impl Drop for Host<'_> {
 const HOST: &str = "agent@192.0.2.1";
 const NETWORK: &str = "[Match]\nName=lo\n[Network]\nAddress=192.0.2.1/32\n";
 
+/// Writes the target of the project, with where its host is.
+fn target(project: &Path, host: &str) {
+    let text = format!("kind: qemu\nmachines: {{ {NAME}: {{ {host}accelerator: tcg, health: 1d }} }}\n");
+    disk::write_atomic(project.join("targets/here.yaml"), text.as_bytes(), 0o644).unwrap();
+}
+
 /// Another computer, which has nothing of the host but its network.
 struct Elsewhere<'a> {
     host: &'a Host<'a>,
@@ -201,19 +207,13 @@ impl<'a> Elsewhere<'a> {
         );
         disk::write_atomic(folder.join("ssh"), ssh.as_bytes(), 0o755).unwrap();
         let elsewhere = Self { host, path: format!("{}:/usr/bin:/bin", folder.display()) };
-        elsewhere.target(&format!("host: {HOST}, "));
+        target(&lab.path().join("project"), &format!("host: {HOST}, "));
         elsewhere
-    }
-
-    fn target(&self, host: &str) {
-        let path = self.host.lab.path().join("project/targets/here.yaml");
-        let text = format!("kind: qemu\nmachines: {{ {NAME}: {{ {host}accelerator: tcg, health: 1d }} }}\n");
-        disk::write_atomic(path, text.as_bytes(), 0o644).unwrap();
     }
 
     /// From now on the host is who deploys.
     fn back(&self) {
-        self.target("");
+        target(&self.host.lab.path().join("project"), "");
     }
 
     fn rave(&self, arguments: &[&str]) -> Ended {
@@ -241,9 +241,8 @@ fn a_host_runs_a_machine_as_its_service() {
     let lab = Lab::alone(|lab| {
         let project = lab.path().join("project");
         copy(&shared("project"), &project);
-        let target = format!("kind: qemu\nmachines: {{ {NAME}: {{ accelerator: tcg, health: 1d }} }}\n");
         disk::create_dir_all(project.join("targets")).unwrap();
-        disk::write_atomic(project.join("targets/here.yaml"), target.as_bytes(), 0o644).unwrap();
+        target(&project, "");
         lab.use_project(project);
     });
     let root = Host::root(&lab);
