@@ -36,7 +36,14 @@ podman load --quiet --input /run/export/minimal_1.0.0.oci.tar
 podman run OPTIONS --network=none --cgroups=disabled --ulimit=nofile=1024:1024 --ulimit=nproc=1024:1024 \
   --security-opt=apparmor=unconfined localhost/minimal:1.0.0 >/dev/null
 inside() { podman exec shop "$@"; }
-inside systemctl is-system-running --wait || true
+up() {
+  for _ in $(seq 60); do
+    inside test -S /run/systemd/private && break
+    sleep 1
+  done
+  inside systemctl is-system-running --wait || true
+}
+up
 inside systemctl list-units --failed --plain --no-legend
 inside sh -c ': >/etc/made' 2>&1 || true
 inside sh -c 'echo kept >/var/lib/kept; echo gone >/run/gone'
@@ -44,7 +51,7 @@ inside sh -c 'grep CapBnd: /proc/1/status'
 podman stop --time 20 shop >/dev/null
 podman inspect --format 'ended with {{.State.ExitCode}}' shop
 podman start shop >/dev/null
-inside systemctl is-system-running --wait || true
+up
 inside sh -c 'cat /var/lib/kept; test ! -e /run/gone && echo new'
 podman stop --time 20 shop >/dev/null
 podman inspect --format '{{index .Config.Labels "rave.root-hash"}}' shop
