@@ -134,6 +134,17 @@ pub fn network_config(name: &str, bytes: &[u8], rules: &Rules) -> Result<Vec<Dia
         })
     };
     found.extend(inner.get("ethernets").and_then(Value::as_object).into_iter().flatten().filter_map(matched));
+    // netplan knows the word; cloud-init's renderer for networkd ends with an error at it.
+    for kind in ["ethernets", "bonds", "bridges", "vlans"] {
+        for (name, interface) in inner.get(kind).and_then(Value::as_object).into_iter().flatten() {
+            let routes = interface.get("routes").and_then(Value::as_array).into_iter().flatten();
+            for (index, _) in routes.enumerate().filter(|(_, route)| route.get("to") == Some(&"default".into())) {
+                let place = document.place(&format!("{prefix}/{kind}/{}/routes/{index}/to", yaml::escape(name)));
+                let told = Diagnostic::error(&place, "cloud-init fails at a route to `default` for networkd");
+                found.push(told.help("`0.0.0.0/0`, or `::/0`"));
+            }
+        }
+    }
     Ok(found)
 }
 

@@ -142,6 +142,12 @@ fn networks_of_both_versions_are_held_against_theirs() {
     assert!(
         look("version: 2\nethernets:\n  all:\n    match: {name: 'en*'}\n")[0].starts_with("n:4:5: networkd is told")
     );
+    let route = |to: &str| format!("version: 2\nbonds: {{b0: {{routes: [{{to: {to}, via: 10.0.2.2}}]}}}}\n");
+    assert_eq!(look(&route("0.0.0.0/0")), [""; 0]);
+    assert_eq!(
+        look(&route("default")),
+        ["n:2:27: cloud-init fails at a route to `default` for networkd (`0.0.0.0/0`, or `::/0`)"]
+    );
 }
 
 #[test]
