@@ -41,6 +41,8 @@ pub struct System {
     pub set_id: BTreeSet<GuestPath>,
     /// What runs when the packages are configured, by name and in its order: a program's path and its arguments.
     pub prepare: BTreeMap<String, Vec<String>>,
+    /// What holds configuration against the program that reads it, by name.
+    pub validate: BTreeMap<String, Validation>,
     /// Users, with static ids, made before any package is configured.
     pub users: BTreeMap<String, User>,
     /// Groups, with static ids.
@@ -69,6 +71,15 @@ pub struct System {
     pub expect: Expect,
     /// Every option's final value and where it came from, for the manifest and for people.
     pub options: BTreeMap<OptionPath, OptionValue>,
+}
+
+/// A program that says whether files of the image are what it can read, and whose complaint ends the build.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Validation {
+    /// The program's path and its arguments.
+    pub command: Vec<String>,
+    /// The files, by patterns as in [`System::exclude`]. As long as they and the packages stay, so does the answer.
+    pub files: Vec<String>,
 }
 
 /// Resource mode (SAFE or FULL_PIPE).

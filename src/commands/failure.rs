@@ -207,6 +207,8 @@ impl From<crate::images::Error> for Failure {
         match error {
             crate::images::Error::Store(error) => error.into(),
             crate::images::Error::Leaks(lines) => Self::leaks(&lines),
+            refused @ crate::images::Error::Refused(_) => Self::request(refused.to_string())
+                .hint("`rave eval IMAGE --file PATH` shows a file as it is in the image"),
             other => Self::error(other),
         }
     }

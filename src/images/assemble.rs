@@ -20,13 +20,16 @@ use super::layout::{self, Sectors};
 use super::manifest::{Blob, Manifest, Partition, RootRecord, VerityRecord};
 use super::owned::{self, Owned};
 use super::plan::{Inputs, Piece, Plan};
-use super::{baseline, bootable, erofs, initrd, uki, union, verity};
+use super::union::Finals;
+use super::{baseline, bootable, erofs, initrd, uki, union, validate, verity};
 
 /// Where the tools tree has the shell of initrds for debugging.
 const SHELL: &str = "usr/bin/busybox";
 /// zstd's level for the initrd. Level 19 takes twelve times as long and saves 83 kB of 825.
 const INITRD_LEVEL: i32 = 9;
 const RECORD: &str = "record.json";
+/// That a program could read its files.
+const VALID: Kind = Kind::step("valid");
 /// The file system among the files of [`Piece::Root`].
 pub const ROOT: &str = "root.erofs";
 /// The hash tree among those of [`Piece::Verity`].
@@ -120,6 +123,7 @@ impl Assembly<'_> {
         let owned = Owned::read(&archive)?;
         let finals = union::unite(&archive, &owned, self.system)?;
         disk::create_dir_all(to)?;
+        self.validate(&finals, &archive, to)?;
         let units = owned::started(&self.system.starts, &archive, &owned, &finals)?;
         let tar = to.join("root.tar");
         let files = erofs::write_tar(&finals, &archive, self.rave, self.inputs.epoch, disk::create(&tar)?)?;
@@ -133,6 +137,38 @@ impl Assembly<'_> {
         let image = blob(&to.join(ROOT))?;
         write_record(to, &RootRecord { image, files, units })?;
         Ok(bytes(image.size))
+    }
+
+    /// Has programs read their files; an answer that is known is not asked for again. `to` is a directory to work in.
+    fn validate(&self, finals: &Finals, archive: &Archive, to: &Path) -> Result<(), Error> {
+        let mut asked = Vec::new();
+        for (name, validation) in &self.system.validate {
+            let digest = validate::digest(validation, self.inputs.rootfs, finals)?;
+            if self.store.lookup(VALID, digest)?.is_none() {
+                asked.push((name, validation, digest));
+            }
+        }
+        if asked.is_empty() {
+            return Ok(());
+        }
+        let work = Work::start(self.report, "build", "validate", None);
+        let tree = to.join("tree");
+        disk::create_dir_all(&tree)?;
+        validate::lay_out(finals, archive, &tree)?;
+        let mut refusals = Vec::new();
+        for (name, validation, digest) in &asked {
+            match validate::ask(name, validation, finals, archive, &tree)? {
+                Some(refusal) => refusals.push(refusal),
+                None => drop(self.store.put(VALID, *digest, |to| Ok::<(), Error>(disk::write(to, b"", 0o444)?))?),
+            }
+        }
+        if !refusals.is_empty() {
+            return Err(Error::Refused(refusals));
+        }
+        disk::remove_dir_all(&tree)?;
+        let names: Vec<&str> = asked.iter().map(|(name, ..)| name.as_str()).collect();
+        work.finish(names.join(", "));
+        Ok(())
     }
 
     fn make_verity(&self, root: &Path, to: &Path) -> Result<String, Error> {

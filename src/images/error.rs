@@ -4,6 +4,8 @@ use std::io;
 
 use crate::{disk, tool};
 
+use super::validate::Refusal;
+
 /// Why an image could not be made.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -43,6 +45,9 @@ pub enum Error {
     /// The image has private keys or password hashes.
     #[error("there are secrets in the image: {}", .0.join("; "))]
     Leaks(Vec<String>),
+    /// Programs cannot read their files.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+    Refused(Vec<Refusal>),
     /// A format could not be written.
     #[error("cannot make the {what}")]
     Format {

@@ -28,6 +28,7 @@ pub fn system() -> System {
         exclude: vec![],
         set_id: BTreeSet::new(),
         prepare: BTreeMap::new(),
+        validate: BTreeMap::new(),
         users: BTreeMap::new(),
         groups: BTreeMap::new(),
         tree: BTreeMap::new(),

@@ -23,6 +23,7 @@ pub mod plan;
 pub mod reason;
 pub mod uki;
 pub mod union;
+pub mod validate;
 pub mod verity;
 
 pub use error::Error;

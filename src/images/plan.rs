@@ -158,6 +158,7 @@ fn own_inputs(piece: Piece, system: &System, inputs: &Inputs, hash: &mut Canonic
             hash.field(inputs.rave.as_bytes()).field(inputs.epoch.to_le_bytes());
             hash.json(&(&system.name, &system.version, &system.exclude, &system.build_only, &system.set_id))?;
             hash.json(&system.starts)?;
+            hash.json(&system.validate)?;
             hash.json(&system.disk.compression)?;
             // What the machine holds itself against.
             hash.json(&(system.mode, &system.cmdline, &system.expect))?;

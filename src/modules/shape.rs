@@ -84,6 +84,7 @@ pub(super) static MODULE: Shape = Record(&[
     may("exclude", List(&WORD)),
     may("set-id", List(&WORD)),
     may("prepare", Map(&Record(PREPARE))),
+    may("validate", Map(&Record(VALIDATE))),
     may("groups", Map(&Record(GROUP))),
     may("users", Map(&Record(USER))),
     may("files", Map(&FILE)),
@@ -131,6 +132,9 @@ pub(super) static FILE: Shape = Record(&[
 
 /// What runs once in the configured file system, before it is packed.
 const PREPARE: &[Key] = &[must("command", List(&Text)), EACH, WHEN];
+
+/// What runs in the finished file system, to say whether a program can read its files.
+const VALIDATE: &[Key] = &[must("command", List(&Text)), must("files", List(&Text)), EACH, WHEN];
 
 const GROUP: &[Key] = &[must("gid", Text), EACH, WHEN];
 

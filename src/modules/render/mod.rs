@@ -28,7 +28,7 @@ use super::yaml::{Kind, Node};
 use super::{Failed, Project};
 use crate::name::{GuestPath, OptionPath, PackageName};
 use crate::origin::{Diagnostic, Origin};
-use crate::system::{Certificate, Expect, Https, Mode, OptionValue, Secret, State, System};
+use crate::system::{Certificate, Expect, Https, Mode, OptionValue, Secret, State, System, Validation};
 use crate::tree::Entry;
 
 use entries::parts;
@@ -95,6 +95,7 @@ pub(super) struct Render<'a> {
     ssh: Option<Origin>,
     https: Claims<Https>,
     prepare: Claims<Vec<String>>,
+    validate: Claims<Validation>,
     expect: Expect,
     warnings: Vec<Diagnostic>,
     errors: Vec<Diagnostic>,
@@ -185,6 +186,7 @@ impl<'a> Render<'a> {
             ssh: None,
             https: Claims::new(),
             prepare: Claims::new(),
+            validate: Claims::new(),
             expect: Expect::default(),
             warnings: Vec::new(),
             errors: Vec::new(),
@@ -269,6 +271,7 @@ impl<'a> Render<'a> {
             }),
             "mounts" => self.each(name, node, by, |this, key, node, by| this.mount(&key, &node, by)),
             "prepare" => self.each(name, node, by, |this, key, node, _| this.prepare(&key, &node)),
+            "validate" => self.each(name, node, by, |this, key, node, _| this.validate(&key, &node)),
             "ssh" => self.whole(name, node, by, |this, node| this.ssh(&node, by)),
             "https" => self.each(name, node, by, |this, key, node, by| this.https(&key, &node, by)),
             "state" => self.each_item(name, node, by, |this, node| this.state(&node, by)),
@@ -364,6 +367,10 @@ impl<'a> Render<'a> {
             prepare: std::mem::take(&mut self.prepare)
                 .into_iter()
                 .map(|(name, (command, _))| (name, command))
+                .collect(),
+            validate: std::mem::take(&mut self.validate)
+                .into_iter()
+                .map(|(name, (validation, _))| (name, validation))
                 .collect(),
             users: std::mem::take(&mut self.users).into_iter().map(|(name, (user, _))| (name, user)).collect(),
             groups: std::mem::take(&mut self.groups).into_iter().map(|(name, (group, _))| (name, group)).collect(),

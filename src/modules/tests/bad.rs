@@ -224,6 +224,11 @@ fn conflicts_show_both_places() {
             "prepare: { p: { command: [/a] } }",
             &["two modules say how `p` is prepared", "  modules/b.yaml:2:12: and here"],
         ),
+        (
+            "validate: { p: { command: [/a], files: [/b] } }",
+            "validate: { p: { command: [/a], files: [/b] } }",
+            &["two modules say how `p` is validated", "  modules/b.yaml:2:13: and here"],
+        ),
     ] {
         check(&two(a, b), wanted);
     }
@@ -320,6 +325,8 @@ fn contributions_are_checked() {
         ("sysctl: { \"kernel x\": 1 }", "is not a setting of the kernel"),
         ("cmdline: [\"a\\nb\"]", "is not one kernel parameter"),
         ("prepare: { a: { command: [sh, -c, 'true'] } }", "a command must begin with the path of a program"),
+        ("validate: { a: { command: [sh], files: [/a] } }", "a command must begin with the path of a program"),
+        ("validate: { a: { command: [/sh], files: [a] } }", "the path of a file must begin with /"),
         ("cmdline: ['console={{ host_name }} init=/bin/sh']", "is not one kernel parameter"),
         ("kernel-modules: { initrd: [a/b] }", "is not the name of a kernel module"),
         ("journal-allow: [{ pattern: '(', reason: r }]", "this is not a regular expression"),

@@ -1,7 +1,7 @@
 //! What is accepted, and what it comes to.
 
 use super::*;
-use crate::system::Query;
+use crate::system::{Query, Validation};
 
 #[test]
 fn values_become_canonical_whatever_their_type() {
@@ -297,7 +297,8 @@ fn a_sandbox_is_what_drop_ins_make_of_it_in_whatever_order() {
 fn the_rest_of_a_machine() {
     let evaluation = good(
         "--- modules/a.yaml\ndescription: A.\noptions: { port: { type: port, default: 22 }, extra: { type: list, of: string, default: [bb] } }\n\
-         packages: [bash, '{{ extra }}']\nbuild-packages: [dpkg]\nprepare: { b: { command: [/b, '{{ port }}'] }, a: { command: [/a] } }\nexclude: [/usr/share/doc/**]\ncmdline: [a=1, b, a=1]\n\
+         packages: [bash, '{{ extra }}']\nbuild-packages: [dpkg]\nprepare: { b: { command: [/b, '{{ port }}'] }, a: { command: [/a] } }\n\
+         validate: { a: { command: [/a, -t], files: [/etc/a, '/etc/{{ port }}/**'] } }\nexclude: [/usr/share/doc/**]\ncmdline: [a=1, b, a=1]\n\
          kernel-modules: { initrd: [virtio_scsi] }\nsysctl: { kernel.x: '1', net.a: 0 }\nmounts: { /tmp: [nodev] }\nopen: ['tcp/{{ port }}']\n\
          local: [udp/53]\nstages: [https]\njournal-allow: [{ pattern: 'a.*', reason: r }]\n\
          suite-allow: [{ suite: gixy, finding: a, reason: r }, { each: \"{{ ['b'] }}\", suite: systemd-analyze, finding: '{{ value }}', reason: r, at-most: 9.6 }]\n\
@@ -316,6 +317,9 @@ fn the_rest_of_a_machine() {
     assert_eq!(names(&system.packages), "{\"bash\", \"bb\", \"jq\"}");
     assert_eq!(names(&system.build_only), "{\"dpkg\"}");
     assert_eq!(format!("{:?}", system.prepare), r#"{"a": ["/a"], "b": ["/b", "22"]}"#);
+    let validation =
+        Validation { command: vec!["/a".into(), "-t".into()], files: vec!["/etc/a".into(), "/etc/22/**".into()] };
+    assert_eq!(system.validate, [("a".into(), validation)].into());
     assert_eq!((system.machine.memory, system.machine.vcpus, system.recommends), (4096, 4, true));
     assert_eq!((system.exclude.join(" "), system.cmdline.join(" ")), ("/usr/share/doc/**".into(), "a=1 b".into()));
     assert_eq!(file(&evaluation, "/etc/sysctl.d/50-rave.conf"), "kernel.x = 1\nnet.a = 0\n");

@@ -147,7 +147,7 @@ fn every_entry_can_have_a_condition() {
         "--- modules/a.yaml\ndescription: A.\noptions: { on: { type: bool, default: false } }\n\
          packages: [{ value: aa, when: '{{ on }}' }, \"{{ ['bb'] if on else [] }}\"]\n\
          build-packages: [{ value: aa, when: on }]\nexclude: [{ value: /a, when: on }]\nset-id: [{ value: /a, when: on }]\n\
-         prepare: { a: { command: [/a], when: on } }\ngroups: { a: { gid: 900, when: on } }\nusers: { a: { uid: 900, group: users, when: on } }\n\
+         prepare: { a: { command: [/a], when: on } }\nvalidate: { a: { command: [/a], files: [/a], when: on } }\ngroups: { a: { gid: 900, when: on } }\nusers: { a: { uid: 900, group: users, when: on } }\n\
          files: { /etc/a: { text: a, when: on } }\nunits: { a.service: { mask: true, when: on } }\n\
          sysctl: { a.b: { value: 1, when: on } }\ncmdline: [{ value: a, when: on }]\n\
          kernel-modules: { initrd: [{ value: a, when: on }], load: [{ value: a, when: on }], deny: [{ value: b, when: on }] }\n\
