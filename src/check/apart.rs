@@ -1,8 +1,8 @@
 //! What a container is not asked: its kernel, and so the settings, the clock, the audit record, the memory and the verified
-//! root file system, are its host's.
+//! root file system, are its host's. So is what is mounted before its systemd starts.
 
 /// The ids of such checks, or their beginnings up to a dot.
-pub const APART: [&str; 29] = [
+pub const APART: [&str; 30] = [
     "resources.limit.auditd.service",
     "resources.limit.chrony.service",
     "resources.memory.size",
@@ -14,6 +14,8 @@ pub const APART: [&str; 29] = [
     "security.cmdline",
     "security.kernel",
     "security.mount./proc",
+    // podman mounts it, and lets programs run there.
+    "security.mount./tmp",
     "security.root",
     "security.sysctl.dev",
     "security.sysctl.fs",

@@ -241,6 +241,22 @@ mod tests {
     }
 
     #[test]
+    fn a_machine_that_refuses_programs_in_tmp_is_held_to_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let image = b"name: web\nversion: 1.0.0\nextends: minimal\nconfig: { base.state.tmp-noexec: false }\n";
+        write(dir.path(), "images/web.yaml", image);
+        let tmp: crate::name::GuestPath = "/tmp".parse().unwrap();
+        let expected = |image: &str| {
+            let (project, named) = read(dir.path(), image).unwrap();
+            let evaluation = crate::modules::evaluate(&project, &named.name, &[], None).unwrap();
+            let (options, _) = evaluation.system.expect.mounts[&tmp].clone();
+            options.into_iter().collect::<Vec<_>>()
+        };
+        assert_eq!(expected("minimal"), ["nodev", "noexec", "nosuid"]);
+        assert_eq!(expected("web"), ["nodev", "nosuid"]);
+    }
+
+    #[test]
     fn wrong_names_and_files_are_explained() {
         let dir = tempfile::tempdir().unwrap();
         write(dir.path(), "images/web.yaml", b"name: web\n");
