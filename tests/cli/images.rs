@@ -1,8 +1,9 @@
 //! Images that are wrong: each costs milliseconds, says where and what to do, and touches nothing.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::world::{World, text};
 
@@ -149,13 +150,9 @@ fn a_module_of_the_project_replaces_one_of_raves_without_breaking_the_others() {
     }
 }
 
-/// What the modes of the production image differ in; the table of modes, held against what is built.
-#[test]
-fn the_modes_of_production_are_those_of_the_table() {
-    let world = World::new();
-    let config = |mode: &str| world.run(&["eval", "production", "--mode", mode, "--json"]).json()["config"].take();
-    let (safe, full) = (config("safe"), config("full-pipe"));
-    let table = json!({
+/// What the modes of the production image differ in: the value of each in safe and in full-pipe mode.
+fn table() -> Value {
+    json!({
         "machine.memory": ["2G", "4G"],
         "machine.vcpus": [2, 4],
         "services.prometheus.memory": ["256M", "512M"],
@@ -176,14 +173,50 @@ fn the_modes_of_production_are_those_of_the_table() {
         "services.webhook.cpu": ["25%", "50%"],
         "base.journald.retention": ["7d", "30d"],
         "build.jobs": [1, null],
-    });
-    for (option, values) in table.as_object().unwrap() {
+    })
+}
+
+/// What the options of the production image come to in both modes.
+fn modes(world: &World) -> [Value; 2] {
+    let config = |mode| world.run(&["eval", "production", "--mode", mode, "--json"]).json()["config"].take();
+    ["safe", "full-pipe"].map(config)
+}
+
+/// The table of modes, held against what is built.
+#[test]
+fn the_modes_of_production_are_those_of_the_table() {
+    let world = World::new();
+    let [safe, full] = modes(&world);
+    for (option, values) in table().as_object().unwrap() {
         assert_eq!(json!([safe[option], full[option]]), *values, "{option}");
     }
     for (unit, adjust) in [("prometheus", "100"), ("rave-dashboards", "50")] {
         let path = format!("/etc/systemd/system/{unit}.service");
         let text = world.run(&["eval", "production", "--file", &path]).clean().to_owned();
         assert!(text.lines().any(|line| line == format!("OOMScoreAdjust={adjust}")), "{text}");
+    }
+}
+
+/// Of a map each entry that differs is told for itself.
+#[test]
+fn a_diff_of_the_modes_tells_just_the_options_in_which_they_differ() {
+    let world = World::new();
+    let [safe, full] = modes(&world);
+    let told = world.run(&["diff", "production@safe", "production@full-pipe", "--json"]).json();
+    let options = told["differences"].as_array().unwrap().iter().filter(|one| one["section"] == "options");
+    let differences: BTreeMap<&str, [&Value; 2]> =
+        options.map(|one| (one["name"].as_str().unwrap(), [&one["old"], &one["new"]])).collect();
+    for (option, values) in table().as_object().unwrap() {
+        let values = [&values[0], &values[1]];
+        let differ = values[0] != values[1];
+        assert_eq!(differences.get(option.as_str()).copied(), differ.then_some(values), "{option}");
+    }
+    let (safe, full) = (safe.as_object().unwrap(), full.as_object().unwrap());
+    assert!(safe.len() > 100 && safe.keys().eq(full.keys()));
+    for (option, value) in safe {
+        let below = format!("{option}.");
+        let is_told = differences.keys().any(|name| *name == option.as_str() || name.starts_with(&below));
+        assert_eq!(is_told, full[option] != *value, "{option}");
     }
 }
 
