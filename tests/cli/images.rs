@@ -261,6 +261,59 @@ fn postgresql_compiles_queries_where_that_is_asked_for() {
     }
 }
 
+#[test]
+fn the_firewall_of_production_limits_ssh_as_the_image_says() {
+    let world = World::new();
+    let image = include_str!("../../images/production.yaml");
+    let rate = image.lines().find_map(|line| line.strip_prefix("  base.firewall.ssh.rate: ")).unwrap();
+    let rules = world.run(&["eval", "production", "--file", "/etc/nftables.conf"]).clean().to_owned();
+    let place = |rule: &str| {
+        let at = rules.lines().position(|line| line.trim() == rule);
+        at.unwrap_or_else(|| panic!("{rule:?} is not in\n{rules}"))
+    };
+    let accept = place("tcp dport 22 accept");
+    for (set, protocol) in [("ssh4", "ip"), ("ssh6", "ip6")] {
+        let limit = format!("{protocol} saddr limit rate over {rate}/minute burst 20 packets");
+        assert!(place(&format!("tcp dport 22 update @{set} {{ {limit} }} drop")) < accept, "{rules}");
+    }
+}
+
+/// What sshd has to have; it takes the first of two values of a directive.
+#[test]
+fn the_ssh_server_of_production_is_hardened() {
+    let world = World::new();
+    let config = world.run(&["eval", "production", "--file", "/etc/ssh/sshd_config"]).clean().to_owned();
+    for wanted in [
+        "HostKey /var/lib/ssh/ssh_host_ed25519_key",
+        "HostKeyAlgorithms ssh-ed25519",
+        "PubkeyAcceptedAlgorithms ssh-ed25519,sk-ssh-ed25519@openssh.com",
+        "RekeyLimit 512M 1h",
+        "AllowUsers agent",
+        "AuthenticationMethods publickey",
+        "PermitRootLogin no",
+        "PasswordAuthentication no",
+        "MaxAuthTries 3",
+        "MaxSessions 8",
+        "MaxStartups 10:30:60",
+        "LoginGraceTime 30",
+        "PerSourcePenalties authfail:1s noauth:1s grace-exceeded:20s crash:90s max:600s min:15s",
+        "ClientAliveInterval 300",
+        "ClientAliveCountMax 2",
+        "AllowAgentForwarding no",
+        "AllowTcpForwarding no",
+        "X11Forwarding no",
+        "PermitTunnel no",
+        "PermitUserEnvironment no",
+        "LogLevel VERBOSE",
+        "Banner /etc/issue.net",
+    ] {
+        let (directive, _) = wanted.split_once(' ').unwrap();
+        let set: Vec<&str> = config.lines().filter(|line| line.split(' ').next() == Some(directive)).collect();
+        assert_eq!(set, [wanted]);
+    }
+    assert!(!config.contains("Include") && !config.contains("Match"), "{config}");
+}
+
 /// nginx writes what a client says of itself behind quotation marks into the line that fail2ban reads.
 #[test]
 fn a_client_of_nginx_has_nobody_else_banned() {

@@ -247,6 +247,27 @@ fn log_in(lab: &Lab) {
     let lost = lab.rave(&["vm", "ssh", "nobody", "--", "id"]);
     assert!(lost.status == Some(1) && lost.stderr.contains("there is no machine nobody"), "{lost:?}");
 
+    println!("the SSH server takes its settings as they are meant");
+    let settings = lab.root("minimal", "/usr/sbin/sshd -T");
+    for wanted in [
+        "allowagentforwarding no",
+        "allowtcpforwarding no",
+        "authenticationmethods publickey",
+        "clientaliveinterval 300",
+        "loglevel VERBOSE",
+        "logingracetime 30",
+        "maxauthtries 3",
+        "maxsessions 8",
+        "maxstartups 10:30:60",
+        "passwordauthentication no",
+        "permitrootlogin no",
+        "permittunnel no",
+        "permituserenvironment no",
+        "x11forwarding no",
+    ] {
+        assert!(settings.lines().any(|line| line == wanted), "{wanted:?} is not in\n{settings}");
+    }
+
     println!("what strangers say to SSH is no trouble of the machine: the checks that follow find nothing of it");
     let port = u16::try_from(lab.list()[0]["ssh"].as_u64().unwrap()).unwrap();
     for said in ["SSH-1.5-old\r\n", "GET / HTTP/1.1\r\n\r\n"] {
