@@ -187,6 +187,7 @@ fn production_in_safe_mode_works_and_is_seen_when_it_does_not() {
     https::breaks(&scene.lab, &site, scene.secret("production", "tls-key-main").into());
     scan::finds(&scene.lab, "production");
     unmeasured(&scene);
+    passwords(&scene);
     database(&scene, &site);
     bans(&scene);
     certificate(&scene, &site);
@@ -297,6 +298,19 @@ fn alerted(scene: &mut Scene) {
     assert_eq!((status, with_verdict(&report, "unhealthy")), (Some(1), UNTOLD.into()), "{report:#}");
     scene.receiver = Some(Receiver::open());
     assert_eq!(look(scene).0, Some(0));
+}
+
+fn passwords(scene: &Scene) {
+    println!("over the loopback interface the database lets in who has the password of the project, and nobody else");
+    let by_password = |password: &str| {
+        let psql = "/usr/lib/postgresql/17/bin/psql -w -XAtc 'select current_user'";
+        scene.root(&format!("PGPASSWORD={password} {psql} 'host=127.0.0.1 user=app dbname=app' 2>&1 || true"))
+    };
+    let secret = scene.secret("production", "postgresql-app");
+    assert_eq!(by_password("$(cat /run/secrets/postgresql-app)"), "app");
+    assert_eq!(scene.root("cat /run/secrets/postgresql-app"), secret);
+    assert!(by_password("wrong").contains("password authentication failed"));
+    assert!(by_password("").contains("no password supplied"));
 }
 
 fn database(scene: &Scene, site: &Site) {
