@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
+use rave::digest::Digest;
 use rave::disk;
 use rave::secrets::generate;
 use reqwest::Method;
@@ -196,7 +197,7 @@ fn production_in_safe_mode_works_and_is_seen_when_it_does_not() {
     metrics::exist(&scene, &site);
     leak(&scene);
     load(&scene, &site);
-    full(&scene);
+    full(&scene, &site, &secret);
     println!("what watches and serves is missed when it is gone");
     // A scan and an attack would take minutes for what is known: ports are closed, and nobody is kept out.
     let arguments = ["production", "--skip", "security.scan", "--skip", "security.bans"];
@@ -553,8 +554,14 @@ pub const FULL: [&str; 4] = [
     "resources.usage.webhook.service",
 ];
 
-fn full(scene: &Scene) {
-    println!("a full disk and a unit at its limit are told, and what was full works again");
+fn full(scene: &Scene, site: &Site, secret: &str) {
+    println!("a full disk and a unit at its limit are told, no event is lost, and what was full works again");
+    // Kept until a handler is done with it, and too long for a page that has room.
+    let text: String = (0..128_u8).map(|number| Digest::of(&[number]).to_string()).collect();
+    let body = format!("{{\"text\":\"{text}\"}}");
+    let send = |id: &str, kind: &str| github(site, secret, id, kind, body.as_bytes()).status;
+    assert_eq!(send("full before", "held"), 202);
+    wait_for("its handler", || (scene.delivery("full before") == "done|1").then_some(()));
     let limit = "/sys/fs/cgroup/system.slice/webhook.service/memory";
     let before = scene.root(&format!("cat {limit}.max; echo $(($(cat {limit}.current) * 20 / 19)) > {limit}.max"));
     // What is left is little enough to be told, and enough for a journal to go on.
@@ -562,8 +569,24 @@ fn full(scene: &Scene) {
     let resources = || scene.lab.check(&["production", "--stage", "resources"]).1;
     let unwell = |report: &Value| with_verdict(report, "unhealthy").into_iter().map(str::to_owned).collect::<Vec<_>>();
     assert_eq!(unwell(&resources()), FULL);
-    scene.root(&format!("rm /var/full; echo {before} > {limit}.max"));
+
+    // The machine's look at itself would fail for want of room.
+    scene.root(&format!(
+        "echo {before} > {limit}.max; systemctl stop rave-health.timer; \
+         while systemctl show --property=ActiveState rave-health.service | grep -q activating; do sleep 0.2; done; \
+         cat /dev/zero > /var/rest 2> /dev/null || true"
+    ));
+    // Of an event that nobody handles the body is not kept.
+    let answers = [("full long", "held"), ("full short", "nothing")].map(|(id, kind)| (id, send(id, kind)));
+    scene.root("rm /var/full /var/rest; systemctl start rave-health.timer");
+    println!("    {answers:?}");
     assert_eq!(unwell(&resources()), ["resources.oom-kills"]);
+    wait_for("room for an event", || (send("full after", "held") == 202).then_some(()));
+    let known = scene.sql("select delivery from webhook.event");
+    let accepted = answers.into_iter().filter(|(_, status)| *status == 202).map(|(id, _)| id);
+    for id in accepted.chain(["full before", "full after"]) {
+        assert!(known.lines().any(|known| known == id), "{id} is not in\n{known}");
+    }
 }
 
 /// What modules' own probes miss in the end, when nothing has to be mended any more.
