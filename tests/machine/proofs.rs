@@ -14,13 +14,13 @@ use crate::{clouds, debug, faults, https, library, production, scan, secrets, up
 /// What no scenario breaks in a machine that it could ask afterwards.
 const UNSEEN: [(&str, &str); 9] = [
     ("https.malformed", "nginx has no setting by which it accepts such requests"),
-    ("resources.pressure", "it warns, and of a host that is busy itself, too"),
+    ("resources.pressure.cpu", "it warns, and of a host that is busy itself, too"),
+    ("resources.pressure.io", "it warns, and of a host that is busy itself, too"),
     ("security.keys", "it reads a file system that cannot be written"),
     ("security.root.read-only", "EROFS cannot be written"),
     ("security.root.verity", "a machine with a block that is corrupted restarts: `faults` sees that"),
     ("security.set-id", "it reads a file system that cannot be written"),
     ("security.suite", "outside suites are not on every host"),
-    ("ssh.algorithms.host-keys", "a server offers keys that it has, and there is one"),
     ("ssh.host-key", "a scenario that breaks it is locked out itself: `up` sees a wrong key refused"),
 ];
 
@@ -67,8 +67,9 @@ const OF_NAMES: [&str; 8] = [
     "services.unit",
 ];
 
-/// A check that asks several things, which are the same whatever the image.
-const SCAN: (&str, [&str; 4]) = ("security.scan", ["tcp4", "tcp6", "udp4", "udp6"]);
+/// Checks that ask several things, which are the same whatever the image.
+const SEVERAL: [(&str, &[&str]); 2] =
+    [("resources.pressure", &["cpu", "io", "memory"]), ("security.scan", &["tcp4", "tcp6", "udp4", "udp6"])];
 
 /// An id that has to be seen to fail, and whether what is seen has a name behind it.
 type Wanted = (String, bool);
@@ -77,9 +78,11 @@ fn wanted_checks() -> BTreeSet<Wanted> {
     // The id of a stage alone stands for the modules' own probes.
     let stages = Stage::ALL.map(|stage| stage.to_string());
     let ids = Stage::ALL.into_iter().flat_map(checks).map(|check| check.id);
-    let ids = ids.filter(|id| *id != SCAN.0 && !stages.iter().any(|stage| stage == id));
+    let ids = ids.filter(|id| !stages.iter().any(|stage| stage == id) && !SEVERAL.iter().any(|(one, _)| one == id));
     let ids = ids.map(|id| (id.to_owned(), id.starts_with("https.") || OF_NAMES.contains(&id)));
-    ids.chain(SCAN.1.map(|what| (format!("{}.{what}", SCAN.0), false))).collect()
+    let parts =
+        |(id, parts): (&str, &[&str])| parts.iter().map(|part| (format!("{id}.{part}"), false)).collect::<Vec<_>>();
+    ids.chain(SEVERAL.into_iter().flat_map(parts)).collect()
 }
 
 /// The probes in a directory of modules.

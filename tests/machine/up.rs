@@ -15,7 +15,7 @@ use crate::processes;
 /// Stages that the minimal image has nothing for.
 const IDLE: [&str; 2] = ["https", "monitoring"];
 
-pub const FAULTS: [Fault; 16] = [
+pub const FAULTS: [Fault; 17] = [
     Fault {
         breaks: "nft list table inet rave > /run/rave.nft; nft delete table inet rave",
         mends: "nft -f /run/rave.nft",
@@ -69,7 +69,9 @@ pub const FAULTS: [Fault; 16] = [
         seen_by: &["services.journal"],
     },
     Fault {
-        breaks: "sed -e 's/^Ciphers.*/Ciphers aes256-ctr/' -e 's/^MACs.*/MACs hmac-sha2-512-etm@openssh.com/' \
+        breaks: "ssh-keygen -q -t ecdsa -N '' -f /run/ecdsa; \
+                 sed -e 's|^HostKeyAlgorithms.*|HostKeyAlgorithms ssh-ed25519,ecdsa-sha2-nistp256\\nHostKey /run/ecdsa|' \
+                 -e 's/^Ciphers.*/Ciphers aes256-ctr/' -e 's/^MACs.*/MACs hmac-sha2-512-etm@openssh.com/' \
                  -e 's/^KexAlgorithms.*/KexAlgorithms curve25519-sha256/' -e 's/^PermitRootLogin.*/PermitRootLogin yes/' \
                  -e 's/^AllowUsers.*/AllowUsers */' \
                  -e 's|^AuthorizedKeysFile.*|AuthorizedKeysFile /run/rave/authorized_keys/agent|' \
@@ -79,6 +81,7 @@ pub const FAULTS: [Fault; 16] = [
         mends: "umount /etc/ssh/sshd_config; systemctl reload ssh.service",
         seen_by: &[
             "ssh.algorithms.ciphers",
+            "ssh.algorithms.host-keys",
             "ssh.algorithms.kex",
             "ssh.algorithms.macs",
             "ssh.other-users.refused",
@@ -96,6 +99,12 @@ pub const FAULTS: [Fault; 16] = [
                  mount --bind /run/meminfo /proc/meminfo",
         mends: "umount /proc/meminfo",
         seen_by: &["resources.memory.size"],
+    },
+    Fault {
+        breaks: "sed 's/avg60=[0-9.]*/avg60=99.00/' /proc/pressure/memory > /run/pressure; \
+                 mount --bind /run/pressure /proc/pressure/memory",
+        mends: "umount /proc/pressure/memory",
+        seen_by: &["resources.pressure.memory"],
     },
     Fault {
         breaks: "mount -o remount,nr_inodes=20 /dev/shm; for n in $(seq 19); do : > /dev/shm/$n; done",
