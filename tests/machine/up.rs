@@ -1,15 +1,17 @@
 //! `rave up`: from nothing to a checked machine that is used, broken, mended and taken away.
 
 use std::collections::BTreeSet;
-use std::io::{Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpStream};
+use std::process::Stdio;
 use std::time::Duration;
 
+use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::console::Console;
 use crate::junit;
-use crate::lab::{Fault, Lab, assert_well, checks, lines, verdicts, with_verdict};
+use crate::lab::{Fault, Lab, assert_well, checks, lines, signal, verdicts, with_verdict};
 use crate::processes;
 
 /// Stages that the minimal image has nothing for.
@@ -178,6 +180,7 @@ fn a_machine_is_raised_used_broken_mended_and_removed() {
     log_in(&lab);
     console(&lab);
     select(&lab);
+    watch(&lab);
     vouch(&lab);
     elsewhere(&lab);
     break_and_mend(&lab);
@@ -341,6 +344,23 @@ fn select(lab: &Lab) {
         let ended = lab.rave(&[&["check", "minimal"], &wrong[..]].concat());
         assert!(ended.status == Some(1) && ended.stderr.contains("moon"), "{ended:?}");
     }
+}
+
+/// The status is that of the last whole round.
+fn watch(lab: &Lab) {
+    println!("a machine is checked again and again until Ctrl-C, with a report of each round");
+    let id = "services.system";
+    let arguments = ["check", "minimal", "--watch", "--every", "1", "--only", id, "--json"];
+    let mut rave = lab.command(&arguments).stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+    let told = BufReader::new(rave.stdout.take().unwrap()).lines();
+    let told = told.map(|line| serde_json::from_str::<Value>(&line.unwrap()).unwrap());
+    let mut reports = told.filter(|line| line["stages"].is_array());
+    for round in ["first", "second"] {
+        let report = reports.next().unwrap_or_else(|| panic!("no report of the {round} round"));
+        assert_eq!((with_verdict(&report, "healthy"), &report["healthy"]), (BTreeSet::from([id]), &Value::Bool(true)));
+    }
+    signal(&rave, Signal::INT);
+    assert_eq!(rave.wait().unwrap().code(), Some(0));
 }
 
 /// The evidence of a check is signed, whole, and is not what it was once it is changed.
