@@ -39,8 +39,19 @@ use tempfile::TempDir;
 const RAVE: &str = env!("CARGO_BIN_EXE_rave");
 
 /// Programs that judge what rave makes; they join rave's own tools, so that the host needs none of them.
-const JUDGES: [&str; 10] =
-    ["cryptsetup-bin", "gdisk", "dosfstools", "mtools", "docker-registry", "skopeo", "podman", "crun", "zstd", "cpio"];
+const JUDGES: [&str; 11] = [
+    "cryptsetup-bin",
+    "gdisk",
+    "dosfstools",
+    "mtools",
+    "docker-registry",
+    "skopeo",
+    "podman",
+    "crun",
+    "zstd",
+    "cpio",
+    "binutils",
+];
 
 /// A project of its own, with fresh locks, and a store.
 struct Lab {

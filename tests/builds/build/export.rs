@@ -57,10 +57,25 @@ fn exported_forms_hold_what_was_built_for_programs_of_other_people() {
         let info = run(&["info", "-f", format, "--output=json", &format!("/in/minimal_1.0.0.{suffix}")]).unwrap();
         let info: Value = serde_json::from_slice(&info).unwrap();
         assert_eq!(info["virtual-size"], lab.manifest()["disk_size"], "{suffix}: a machine starts from it as it is");
+        let own = &info["format-specific"]["data"];
+        match format {
+            "qcow2" => assert_eq!(own["compression-type"], "zstd"),
+            "vmdk" => {
+                let is_compressed = &own["extents"][0]["compressed"];
+                assert_eq!((&own["create-type"], is_compressed), (&"streamOptimized".into(), &true.into()), "{info:#}");
+            }
+            _ => {}
+        }
     }
-    for format in ["qcow2", "vmdk"] {
-        run(&["check", "-f", format, &format!("/in/minimal_1.0.0.{format}")]).unwrap();
-    }
+    let check = |format: &str| -> Value {
+        let name = format!("/in/minimal_1.0.0.{format}");
+        serde_json::from_slice(&run(&["check", "-f", format, "--output=json", &name]).unwrap()).unwrap()
+    };
+    let (qcow2, vmdk) = (check("qcow2"), check("vmdk"));
+    assert!(qcow2["check-errors"] == 0 && vmdk["check-errors"] == 0, "{qcow2:#} {vmdk:#}");
+    // What is packed already stays as it is.
+    let [compressed, all] = ["compressed-clusters", "allocated-clusters"].map(|key| qcow2[key].as_u64().unwrap());
+    assert!(compressed > all / 2, "{qcow2:#}");
     Tool::new("tar").arg("-xzSf").arg(file("gce.tar.gz")).arg("-C").arg(&folder).output().unwrap();
     run(&["compare", "-f", "raw", "-F", "raw", "/in/disk.raw", "/in/minimal_1.0.0.raw"]).unwrap();
     assert_eq!(disk::metadata(folder.join("disk.raw")).unwrap().len() % (1 << 30), 0);
@@ -100,6 +115,18 @@ fn exported_forms_hold_what_was_built_for_programs_of_other_people() {
     let manifest = lab.manifest();
     let expected: BTreeSet<String> = manifest["files"].as_object().unwrap().keys().cloned().collect();
     assert!(paths == expected, "{:?}", paths.symmetric_difference(&expected).take(9).collect::<Vec<_>>());
+
+    // The unified kernel image.
+    let listing = lab.judge("/usr/bin/objdump", &folder).args(["-h", "/in/minimal_1.0.0.efi"]).output().unwrap();
+    let listing = String::from_utf8(listing).unwrap();
+    let size = |name: &str| {
+        let mut lines = listing.lines().map(|line| line.split_whitespace().skip(1).collect::<Vec<_>>());
+        let line = lines.find(|words| words.first() == Some(&name)).unwrap_or_else(|| panic!("{name}: {listing}"));
+        u64::from_str_radix(line[1], 16).unwrap()
+    };
+    assert_eq!(size(".initrd"), manifest["initrd"]["size"]);
+    assert_eq!(size(".cmdline"), manifest["cmdline"].as_str().unwrap().len() as u64);
+    assert!([".linux", ".osrel"].into_iter().all(|name| size(name) > 0), "{listing}");
 
     // The judges are awake: one changed byte is found.
     let vhd = disk::open_existing_rw(file("vhd")).unwrap();
@@ -172,8 +199,11 @@ fn large_sectors_are_for_disks_that_can_have_them() {
     let output = lab.command(&["export", "minimal", "-f", "vhd", "--sector-size", "4096"]).output().unwrap();
     let told = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.code() == Some(1) && told.contains("raw, raw.zst, qcow2, containerdisk"), "{told}");
-    lab.good(&["export", "minimal", "-f", "raw", "--sector-size", "4096", "--output", "large"]);
+    lab.good(&["export", "minimal", "-f", "raw,qcow2", "--sector-size", "4096", "--output", "large"]);
     let folder = lab.path("project/large");
+    let both = ["/in/minimal_1.0.0.4k.qcow2", "/in/minimal_1.0.0.4k.raw"];
+    let compare = lab.judge("/usr/bin/qemu-img", &folder).args(["compare", "-f", "qcow2", "-F", "raw"]).args(both);
+    compare.output().unwrap();
     let (raw, esp) = (folder.join("minimal_1.0.0.4k.raw"), folder.join("esp"));
     let table = disk::read_start(&raw, 4104).unwrap();
     assert_eq!(&table[4096..], b"EFI PART");
