@@ -54,7 +54,9 @@ podman start shop >/dev/null
 up
 inside sh -c 'cat /var/lib/kept; test ! -e /run/gone && echo new'
 podman stop --time 20 shop >/dev/null
-podman inspect --format '{{index .Config.Labels "rave.root-hash"}}' shop
+for label in root-hash memory vcpus; do
+  podman inspect --format "{{index .Config.Labels \"rave.$label\"}}" shop
+done
 "#;
 
 /// The options by which the guide runs a container with everything: without those of its network and its files.
@@ -96,6 +98,9 @@ fn a_container_of_the_export_runs_under_podman() {
     let said = String::from_utf8(said).unwrap();
     let lines: Vec<&str> = said.lines().collect();
     let manifest = lab.manifest();
+    // What whoever runs it is to give it.
+    let (memory, processors) =
+        (format!("{}M", manifest["machine"]["memory"]), manifest["machine"]["vcpus"].to_string());
     let expected = [
         "Loaded image: localhost/minimal:1.0.0",
         "running",
@@ -106,6 +111,8 @@ fn a_container_of_the_export_runs_under_podman() {
         "kept",
         "new",
         manifest["root_hash"].as_str().unwrap(),
+        memory.as_str(),
+        processors.as_str(),
     ];
     assert_eq!(lines, expected, "{said}");
     disk::remove_dir_all(&work).unwrap();
