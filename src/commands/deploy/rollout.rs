@@ -89,3 +89,51 @@ pub fn no_ssh(image: &str) -> Failure {
     Failure::request(format!("{image} lets nobody in by SSH, so that it could not be checked"))
         .hint("enable services.ssh")
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::commands::Environment;
+    use crate::ui::{Style, Ui};
+
+    /// Rolls out to machines `a`, `b` and `c`, of which one may end otherwise than well. Returns those that were touched,
+    /// whether all are well, and what was said.
+    fn rolled_out(other: &str, ends: fn() -> Result<bool>) -> (Vec<String>, Result<bool>, String) {
+        let style = Style { json: false, events: false, quiet: true, verbose: 0 };
+        let [project, store, state] = [(); 3].map(|()| PathBuf::new());
+        let environment = Environment::default();
+        let context = Context { ui: Arc::new(Ui::new(style)), project, store, state, environment };
+        let machines: [ImageName; 3] = ["a", "b", "c"].map(|name| name.parse().unwrap());
+        let mut touched = Vec::new();
+        let done = each(
+            &context,
+            &machines,
+            |name| name,
+            |name| {
+                touched.push(name.to_string());
+                Ok((json!(name), name.as_str() != other || ends()?))
+            },
+        );
+        let is_well = done.map(|(told, is_well)| {
+            assert_eq!(json!(told), json!(touched), "each is told of");
+            is_well
+        });
+        (touched, is_well, String::from_utf8(context.ui.said()).unwrap())
+    }
+
+    #[test]
+    fn the_first_machine_that_is_not_well_ends_a_roll_out() {
+        let (touched, is_well, said) = rolled_out("none", || Ok(false));
+        assert_eq!((touched.concat().as_str(), is_well.unwrap(), said.as_str()), ("abc", true, ""));
+        let (touched, is_well, said) = rolled_out("b", || Ok(false));
+        assert_eq!((touched.concat().as_str(), is_well.unwrap()), ("ab", false));
+        assert!(said.contains("left as they are: c"), "{said}");
+        let (touched, is_well, said) = rolled_out("c", || Ok(false));
+        assert_eq!((touched.len(), is_well.unwrap(), said.as_str()), (3, false, ""), "nothing is left");
+        let (touched, is_well, _) = rolled_out("a", || Err(Failure::Interrupted));
+        assert!(touched.len() == 1 && matches!(is_well, Err(Failure::Interrupted)), "{touched:?}");
+    }
+}
