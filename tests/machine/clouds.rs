@@ -367,10 +367,13 @@ fn refused(lab: &Lab) {
     let wrong = |name: &str, user_data: &str| files(lab, name, user_data).0;
     let (broken, foreign) = (wrong("broken", "#cloud-config\na: [\n"), wrong("foreign", "hostname: x\n"));
     let large = wrong("large", &format!("#!/bin/sh\n# {}\n", "x".repeat(20_000)));
+    let unknown = wrong("unknown", "#cloud-config\nwrite_files: [{path: /x, contnt: y}]\n");
     for (arguments, status, said) in [
         (&["cloud", "--cloud", "ec2", "--user-data", broken.as_str()][..], 1, "broken-user-data"),
         (&["cloud", "--cloud", "ec2", "--user-data", foreign.as_str()], 1, "the first line must be #cloud-config"),
         (&["cloud", "--cloud", "ec2", "--user-data", large.as_str()], 1, "at most"),
+        // By the schema of the cloud-init that is in the image.
+        (&["cloud", "--cloud", "ec2", "--user-data", unknown.as_str()], 1, "did you mean `content`?"),
         (&["cloud", "--cloud", "ec2", "--cloud-key", good.as_str()], 1, "is no public key"),
         (&["cloud", "--cloud", "nocloud", "--cloud-fault", "hang"], 1, "no service that could fail"),
         (&["cloud", "--cloud", "ec2", "--vendor-data", good.as_str()], 1, "is not given vendor-data here"),
