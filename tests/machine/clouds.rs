@@ -8,6 +8,7 @@ use std::time::SystemTime;
 
 use rave::disk;
 use rave::secrets::generate;
+use serde::Deserialize as _;
 use serde_json::{Value, json};
 
 use crate::copy::copy;
@@ -27,6 +28,35 @@ const VENDOR: &str = "#cloud-config\nhostname: of-the-vendor\nbootcmd: [touch /r
 /// The one card of a machine that rave runs, and the address that its host forwards ports to.
 const MAC: &str = "52:54:00:12:34:56";
 const ADDRESS: &str = "10.0.2.15/24";
+
+/// Targets of all kinds that user-data provisions, and the file that is uploaded there. None of them exists.
+const TARGETS: [(&str, &str, &str); 4] = [
+    (
+        "aws",
+        "/objects/disk/",
+        "kind: aws\nregion: eu-central-1\nssh-key: check\n\
+         machines: { web-1: { instance-type: t3.small, user-data: web-1 } }\n",
+    ),
+    (
+        "gcp",
+        "cloud_1.0.0.gce.tar.gz",
+        "kind: gcp\nproject: shop\nzone: europe-west3-a\nbucket: shop\nssh-key: check\n\
+         machines: { web-1: { machine-type: e2-small, user-data: web-1 } }\n",
+    ),
+    (
+        "azure",
+        "cloud_1.0.0.vhd",
+        "kind: azure\nresource-group: shop\nlocation: westeurope\nstorage-account: shop\ncontainer: images\n\
+         ssh-key: check\nmachines:\n  \
+         web-1: { size: Standard_B2s, user-data: web-1, vnet: shop, subnet: web, security-group: web }\n",
+    ),
+    (
+        "cluster",
+        "cloud_1.0.0.containerdisk.tar",
+        "kind: kubevirt\nnamespace: shop\nrepository: registry.example.org/vm/cloud\nephemeral: true\n\
+         machines: { web-1: {} }\n",
+    ),
+];
 
 /// What cloud-init leaves behind when it could not do what it was told.
 pub const FAULT: Fault = Fault {
@@ -63,6 +93,7 @@ fn a_machine_finds_itself_in_each_cloud_and_does_as_it_is_told() {
         }
         refused(lab);
         exported(lab, &examples(&lock)["seed/user-data"]);
+        shown(lab);
     });
     let examples = examples(&lock);
     let scenes = scenes(&lab, &examples);
@@ -184,6 +215,34 @@ fn exported(lab: &Lab, user_data: &str) {
     disk::write_atomic(folder.join("seed.iso"), &tar(&["-xOf", "cloud_1.0.0.nocloud.tar", "seed.iso"]), 0o600).unwrap();
     let label = lab.tool("blkid").args(["-p", "-o", "value", "-s", "LABEL", "-s", "TYPE"]).arg(folder.join("seed.iso"));
     assert_eq!(label.output().unwrap(), b"cidata\niso9660\n");
+}
+
+/// What a deployment would do is shown without a network, the provider's tool or anything that exists there.
+fn shown(lab: &Lab) {
+    println!("what clouds and a cluster would be told is a script, and manifests");
+    let project = lab.path().join("project");
+    disk::create_dir_all(project.join("targets")).unwrap();
+    for (name, text) in [("check", ""), ("check.pub", ""), ("web-1", "#cloud-config\nhostname: web-1\n")] {
+        disk::write_atomic(project.join(name), text.as_bytes(), 0o600).unwrap();
+    }
+    let manifest = disk::read(lab.path().join("cloud/manifest.json")).unwrap();
+    let manifest: Value = serde_json::from_slice(&manifest).unwrap();
+    let image = format!("rave-cloud-{}-", &manifest["disk"]["sha256"].as_str().unwrap()[..16]);
+    for (target, file, text) in TARGETS {
+        let path = project.join(format!("targets/{target}.yaml"));
+        disk::write_atomic(path, text.as_bytes(), 0o644).unwrap();
+        let told = lab.good(&["deploy", "cloud", "--to", target, "--dry-run"]);
+        assert!(told.contains(file), "{target}: {told}");
+        if target == "cluster" {
+            let mut objects =
+                serde_yaml::Deserializer::from_str(&told).map(|object| Value::deserialize(object).unwrap());
+            let machine = objects.find(|object| object["kind"] == "VirtualMachine").unwrap();
+            assert_eq!(machine["metadata"]["annotations"]["rave.root-hash"], manifest["root_hash"], "{machine:#}");
+        } else {
+            lab.tool("sh").arg("-n").output_with_input(told.as_bytes()).unwrap();
+            assert!(told.contains("\n# cloud 1.0.0 (") && told.contains(&image), "{target}: {told}");
+        }
+    }
 }
 
 /// Writes user-data and the public key; returns their paths.
