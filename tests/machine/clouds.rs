@@ -99,7 +99,8 @@ fn a_machine_finds_itself_in_each_cloud_and_does_as_it_is_told() {
     let scenes = scenes(&lab, &examples);
     let mut tasks: Vec<Box<dyn Fn() + Sync + '_>> = Vec::new();
     tasks.extend(scenes.iter().map(|scene| Box::new(|| rehearse(&lab, scene)) as Box<dyn Fn() + Sync>));
-    tasks.push(Box::new(|| no_service(&lab)));
+    tasks.push(Box::new(|| no_service(&lab, "hang", "metadata service")));
+    tasks.push(Box::new(|| no_service(&lab, "lie", "Broken metadata address")));
     tasks.push(Box::new(|| nowhere(&lab)));
     // Some of it is waiting, so two machines at a time.
     let next = AtomicUsize::new(0);
@@ -406,15 +407,19 @@ fn nowhere(lab: &Lab) {
     lab.good(&["vm", "rm", "--force", "nowhere"]);
 }
 
-/// A machine comes up where nobody answers, and says what became of it.
-fn no_service(lab: &Lab) {
-    println!("a metadata service that hangs is seen, and holds nobody up");
-    let hang = ["--cloud-fault", "hang", "--timeout", "600"];
-    let (status, report, _) = run(lab, "cloud", "broken", "openstack", "#cloud-config\n{}\n", &hang);
+/// A machine comes up where nobody answers, or somebody else does, and says what became of it. `told` is what cloud-init
+/// says of it.
+fn no_service(lab: &Lab, fault: &str, told: &str) {
+    println!("a metadata service that is broken ({fault}) is seen, and holds nobody up");
+    let broken = ["--cloud-fault", fault, "--timeout", "600"];
+    let (status, report, _) = run(lab, "cloud", fault, "openstack", "#cloud-config\n{}\n", &broken);
     assert_eq!(status, Some(1));
-    let seen = checks(&report).into_iter().find(|check| check["id"] == "services.rehearsal.datasource").unwrap();
+    let check = |id: &str| checks(&report).into_iter().find(|check| check["id"] == id).unwrap();
+    let seen = check("services.rehearsal.datasource");
     assert_eq!((&seen["verdict"], &seen["expected"]), (&"unhealthy".into(), &"openstack".into()));
     assert!(seen["observed"].as_str().unwrap().contains("metadata service"), "{seen}");
+    let said = check("services.rehearsal.cloud-init");
+    assert!(said["verdict"] == "unhealthy" && said["observed"].as_str().unwrap().contains(told), "{said}");
     let bad = with_verdict(&report, "unhealthy");
     assert!(!bad.iter().any(|id| id.starts_with("ssh.") || id.starts_with("security.")), "{bad:?}");
 }
