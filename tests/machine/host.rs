@@ -293,9 +293,13 @@ fn a_host_runs_a_machine_as_its_service() {
     assert_eq!((&deployed["version"], &deployed["verdict"]), (&"1.0.2".into(), &"healthy".into()), "{told:#}");
     assert_eq!((told[0]["drift"].as_array().map(Vec::len), key()), (Some(0), first), "{told:#}");
 
-    println!("by ssh it is asked, stopped and started");
+    println!("by ssh it is asked, restarted, stopped and started");
     elsewhere.good(&["target", "check", "here"]);
     assert!(elsewhere.good(&["target", "logs", "here", "--lines", "50"]).contains("Started rave-hosted.service"));
+    let before = host.property("MainPID");
+    elsewhere.good(&["target", "restart", "here"]);
+    assert_eq!(["ActiveState", "Result"].map(|name| host.property(name)), ["active", "success"]);
+    assert_ne!(host.property("MainPID"), before);
     elsewhere.good(&["target", "stop", "here"]);
     assert_eq!(["ActiveState", "Result"].map(|name| host.property(name)), ["inactive", "success"]);
 
