@@ -57,7 +57,8 @@ fn deploy(world: &World, release: &Release, path: &Path) -> Result<Outcome, Erro
     let wanted = Wanted { target: "shop", machine, release, config: &machine.config(b"#cloud-config\n") };
     let mut runner = Runner::new(calls.as_ref(), world);
     let all = runner.instances()?;
-    if matches!(plan(&wanted, &all), Some(Action::Launch { .. })) {
+    let action = plan(&wanted, &all);
+    if matches!(action, Some(Action::Launch { .. })) {
         runner.image(release, &|| Ok(path.to_path_buf()))?;
     }
     let outcome = runner.machine(&wanted, &all, &[(Slot::UserData, user_data)])?;
@@ -65,26 +66,35 @@ fn deploy(world: &World, release: &Release, path: &Path) -> Result<Outcome, Erro
         Outcome::Well(before) => (before.clone(), false),
         Outcome::Unwell { .. } => (BTreeSet::new(), true),
     };
-    runner.tidy(release, &before, failed)?;
+    if action.is_some() {
+        runner.tidy(release, &before, failed)?;
+    }
     Ok(outcome)
 }
 
 #[test]
 fn a_deployment_to_aws_is_taken_up_again_goes_back_and_leaves_nothing() {
     let world = World::new();
-    let (first, path) = disk(&world, "1.0");
-
-    // Ctrl-C in the middle of the upload; then the same command.
-    world.patience.store(1, Ordering::SeqCst);
-    assert!(matches!(deploy(&world, &first, &path), Err(Error::Interrupted)));
-    assert_eq!((world.count("put-snapshot-block"), world.count("complete-snapshot")), (1, 0));
-    assert_eq!(world.left().len(), 1, "a note on what is there, and no block");
-    world.patience.store(usize::MAX, Ordering::SeqCst);
-    assert_eq!(deploy(&world, &first, &path).unwrap(), Outcome::Well(BTreeSet::new()));
-    assert_eq!((world.count("put-snapshot-block"), world.count("start-snapshot")), (3, 1), "no block twice");
-    assert_eq!(world.left(), [] as [PathBuf; 0]);
     let snapshots = ["ec2", "describe-snapshots", "--owner-ids", "self", "--filters", "Name=tag-key,Values=rave-disk"];
     let query = ["--query", "Snapshots[].[State]", "--output", "text"];
+
+    // Ctrl-C in the middle of the upload of a version that is given up, and in that of the next.
+    let (given_up, path) = disk(&world, "0.9");
+    world.patience.store(1, Ordering::SeqCst);
+    assert!(matches!(deploy(&world, &given_up, &path), Err(Error::Interrupted)));
+    let (first, path) = disk(&world, "1.0");
+    world.patience.store(1, Ordering::SeqCst);
+    assert!(matches!(deploy(&world, &first, &path), Err(Error::Interrupted)));
+    assert_eq!((world.count("put-snapshot-block"), world.count("complete-snapshot")), (2, 0));
+    assert_eq!(world.left().len(), 2, "notes on what is there, and no block");
+
+    // The same command goes on. When that version is well, nothing is left of the one before.
+    world.patience.store(usize::MAX, Ordering::SeqCst);
+    assert_eq!(world.aws(&[&snapshots[..], &query].concat()), "pending\npending");
+    assert_eq!(deploy(&world, &first, &path).unwrap(), Outcome::Well(BTreeSet::new()));
+    assert_eq!((world.count("put-snapshot-block"), world.count("start-snapshot")), (4, 2), "no block twice");
+    assert_eq!(world.left(), [] as [PathBuf; 0]);
+    assert_eq!(world.aws(&[&snapshots[..], &query].concat()), "completed");
 
     // What is there is not done again.
     let before = world.calls.lock().unwrap().values().sum::<usize>();

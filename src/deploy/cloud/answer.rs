@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use super::declared::short;
 use super::{Registered, tag};
 
 /// The longest answer that is read, in bytes.
@@ -205,14 +206,41 @@ pub fn images(answer: &[u8], image: &str) -> Result<Vec<Registered>, Bad> {
     list(answer)?.iter().filter_map(|value| read(value).transpose()).collect()
 }
 
-/// What was uploaded to become an image of `image`, and the name of that image. What no rave has named is left out.
-pub fn uploads(answer: &[u8], image: &str) -> Result<Vec<(String, String)>, Bad> {
+/// What was uploaded to become an image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Uploaded {
+    /// What the provider calls it.
+    pub found: String,
+    /// The name of that image.
+    pub name: String,
+    /// Whether others may be at it: only a note tells that this host has begun it.
+    pub is_anybodys: bool,
+}
+
+/// What was uploaded to become an image of `image`, by the name of that image. What no rave has named is left out.
+pub fn uploads(answer: &[u8], image: &str) -> Result<Vec<Uploaded>, Bad> {
     let prefix = format!("{}{image}-", super::PREFIX);
     let read = |found: String| {
         let name = found.split_once('.')?.0.to_owned();
-        name.strip_prefix(&prefix).and_then(disk_of).map(|_| (found, name))
+        name.strip_prefix(&prefix).and_then(disk_of).map(|_| Uploaded { found, name, is_anybodys: false })
     };
     Ok(words(answer)?.into_iter().filter_map(read).collect())
+}
+
+/// The same of snapshots, each as its id, its state, and the digest and the size that it is tagged with. One in the state
+/// `error` was given up by the provider, so that nobody is at it.
+pub fn snapshots(answer: &[u8], image: &str) -> Result<Vec<Uploaded>, Bad> {
+    let read = |line: &String| {
+        let parts: Vec<&str> = line.split(' ').collect();
+        let [id, state, disk, gib] = parts.as_slice() else { return None };
+        let end = format!("{}-{gib}g", short(disk, super::IN_NAME));
+        // The note on it has its name.
+        let is_id = id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+        disk_of(&end).filter(|_| is_id)?;
+        let name = format!("{}{image}-{end}", super::PREFIX);
+        Some(Uploaded { found: (*id).to_owned(), name, is_anybodys: *state != "error" })
+    };
+    Ok(words(answer)?.iter().filter_map(read).collect())
 }
 
 /// Digest and size in the end of an image's name, if that is what it is.

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::answer::{Bad, Instance};
+use super::answer::{self, Bad, Instance, Uploaded};
 use super::step::{Body, Call, Slot, Step, Wait};
 use super::{Calls, PREFIX, Registered, Release, Removal, Upload, Verb, Wanted, tag};
 use crate::name::ImageName;
@@ -125,9 +125,18 @@ impl Calls for Aws {
         Vec::new()
     }
 
-    fn uploads(&self, _: &ImageName) -> Option<Removal> {
-        // A snapshot that waits for blocks in vain is given up by AWS.
-        None
+    fn uploads(&self, image: &ImageName) -> Removal {
+        let image = format!("Name=tag:{},Values={image}", tag::IMAGE);
+        let words = ["ec2", "describe-snapshots", "--owner-ids", "self", "--filters", &image];
+        let [disk, size] = [tag::DISK, tag::SIZE].map(|key| format!("Tags[?Key=='{key}'].Value"));
+        let query =
+            format!("Snapshots[?{disk} && {size}].[join(' ', [SnapshotId, State, {disk} | [0], {size} | [0]])]");
+        let call = self.call(&["ec2", "delete-snapshot", "--snapshot-id"]).slot("", Slot::Found, "");
+        Removal { find: self.ids(&words, &query), call }
+    }
+
+    fn read_uploads(&self, answer: &[u8], image: &ImageName) -> Result<Vec<Uploaded>, Bad> {
+        answer::snapshots(answer, image.as_str())
     }
 
     fn launch(&self, wanted: &Wanted<'_>) -> Vec<Step> {
@@ -187,7 +196,7 @@ impl Calls for Aws {
     }
 
     fn read_instances(&self, answer: &[u8]) -> Result<Vec<Instance>, Bad> {
-        super::answer::flat(answer, &[("running", true), ("pending", true), ("stopping", false), ("stopped", false)])
+        answer::flat(answer, &[("running", true), ("pending", true), ("stopping", false), ("stopped", false)])
     }
 
     fn instance(&self, verb: Verb, id: &str) -> Vec<Call> {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::answer::{Bad, Instance};
+use super::answer::{self, Bad, Instance, Uploaded};
 use super::step::{Call, Slot, Step, Wait};
 use super::{Calls, PREFIX, Registered, Release, Removal, Upload, Verb, Wanted, tag};
 use crate::name::ImageName;
@@ -114,9 +114,13 @@ impl Calls for Azure {
         vec![Removal { find: self.listed(&blob), call: self.delete(&blob) }]
     }
 
-    fn uploads(&self, image: &ImageName) -> Option<Removal> {
+    fn uploads(&self, image: &ImageName) -> Removal {
         let call = self.blob(&["delete"]).option("--container-name", &self.container).words(["--name"]);
-        Some(Removal { find: self.listed(&format!("{PREFIX}{image}-")), call: call.slot("", Slot::Found, "") })
+        Removal { find: self.listed(&format!("{PREFIX}{image}-")), call: call.slot("", Slot::Found, "") }
+    }
+
+    fn read_uploads(&self, answer: &[u8], image: &ImageName) -> Result<Vec<Uploaded>, Bad> {
+        answer::uploads(answer, image.as_str())
     }
 
     fn launch(&self, wanted: &Wanted<'_>) -> Vec<Step> {
@@ -169,7 +173,7 @@ impl Calls for Azure {
     }
 
     fn read_instances(&self, answer: &[u8]) -> Result<Vec<Instance>, Bad> {
-        super::answer::flat(answer, &[("VM running", true), ("VM starting", true), ("", true)])
+        answer::flat(answer, &[("VM running", true), ("VM starting", true), ("", true)])
     }
 
     fn instance(&self, verb: Verb, id: &str) -> Vec<Call> {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::answer::{Bad, Instance};
+use super::answer::{self, Bad, Instance, Uploaded};
 use super::step::{Call, Slot, Step, Wait};
 use super::{Calls, PREFIX, Registered, Release, Removal, Upload, Verb, Wanted, tag};
 use crate::name::ImageName;
@@ -87,10 +87,14 @@ impl Calls for Gcp {
         vec![Removal { find: self.listed(&format!("{object}*")), call: self.call(&["storage", "rm", &object]) }]
     }
 
-    fn uploads(&self, image: &ImageName) -> Option<Removal> {
+    fn uploads(&self, image: &ImageName) -> Removal {
         let find = self.listed(&format!("gs://{}/{PREFIX}{image}-*", self.bucket));
         let call = self.call(&["storage", "rm"]).slot(&format!("gs://{}/", self.bucket), Slot::Found, "");
-        Some(Removal { find, call })
+        Removal { find, call }
+    }
+
+    fn read_uploads(&self, answer: &[u8], image: &ImageName) -> Result<Vec<Uploaded>, Bad> {
+        answer::uploads(answer, image.as_str())
     }
 
     fn launch(&self, wanted: &Wanted<'_>) -> Vec<Step> {
@@ -133,7 +137,7 @@ impl Calls for Gcp {
     }
 
     fn read_instances(&self, answer: &[u8]) -> Result<Vec<Instance>, Bad> {
-        super::answer::gcp(answer)
+        answer::gcp(answer)
     }
 
     fn instance(&self, verb: Verb, id: &str) -> Vec<Call> {

@@ -28,7 +28,7 @@ use crate::digest::{Canonical, Digest};
 use crate::name::{ImageName, Version};
 use crate::system::Mode;
 
-use answer::{Bad, Instance};
+use answer::{Bad, Instance, Uploaded};
 use declared::short;
 pub use declared::{Declared, Machine, Place, Provider};
 use step::{Call, Step};
@@ -204,9 +204,13 @@ pub trait Calls: Sync {
     fn image(&self, release: &Release) -> Vec<Step>;
     /// What the way to the image leaves behind.
     fn leftovers(&self, release: &Release) -> Vec<Removal>;
-    /// What was uploaded of `image` in any version and is there yet, if that does not end by itself; see
-    /// [`answer::uploads`].
-    fn uploads(&self, image: &ImageName) -> Option<Removal>;
+    /// What was uploaded of `image` in any version and is there yet.
+    fn uploads(&self, image: &ImageName) -> Removal;
+    /// Reads the answer.
+    ///
+    /// # Errors
+    /// What is no such answer.
+    fn read_uploads(&self, answer: &[u8], image: &ImageName) -> Result<Vec<Uploaded>, Bad>;
     /// Makes an instance. It is running when the steps are done.
     fn launch(&self, wanted: &Wanted<'_>) -> Vec<Step>;
     /// All instances that rave has made, of any target.

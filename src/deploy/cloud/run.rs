@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::act::{Error, Hands, Result};
-use super::answer::{self, Bad, Instance};
+use super::answer::{self, Bad, Instance, Uploaded};
 use super::blocks::{self, Block};
 use super::plan::{Action, Outcome, own, plan};
 use super::step::{Body, Call, Slot, Step, Values, Wait};
@@ -19,6 +19,8 @@ const SEEN: (usize, Duration) = (15, Duration::from_secs(2));
 /// What tools say of things that are there, or are not.
 const TAKEN: [&str; 3] = ["already exists", "AlreadyExists", "Duplicate"];
 const ABSENT: [&str; 6] = ["not found", "NotFound", "notFound", "does not exist", "NotExist", "matched no objects"];
+/// What AWS says of a snapshot that an image is made of.
+const USED: &str = "InUse";
 
 /// Carries out.
 pub struct Runner<'a> {
@@ -197,13 +199,29 @@ impl<'a> Runner<'a> {
         self.ask(&removal.call, &values).map(drop)
     }
 
-    /// Removes what was uploaded of an image in other versions and never became one.
+    /// Removes what was uploaded of an image in other versions and never became one, with the notes on it. Where others may
+    /// upload as well, what this host has begun.
     fn clear_uploads(&self, release: &Release) -> Result<()> {
-        let Some(removal) = self.calls.uploads(&release.image) else { return Ok(()) };
-        let uploads = self.read(&removal.find, |answer| answer::uploads(answer, release.image.as_str()))?;
-        for (found, _) in uploads.into_iter().filter(|(_, name)| *name != release.name()) {
-            self.hands.say(&format!("{found} goes: it never became an image"));
-            self.clear_found(&removal, found)?;
+        let (image, own) = (&release.image, release.name());
+        let removal = self.calls.uploads(image);
+        let uploads = self.read(&removal.find, |answer| self.calls.read_uploads(answer, image))?;
+        for Uploaded { found, is_anybodys, .. } in uploads.into_iter().filter(|upload| upload.name != own) {
+            let note = self.hands.notes().join(&found);
+            let is_noted = disk::exists(&note);
+            if is_anybodys && !is_noted {
+                continue;
+            }
+            match self.clear_found(&removal, found.clone()) {
+                // It did become one, and only its note was left; or it went with its image.
+                Err(Error::Failed { said, .. }) if is_over(&said) => {}
+                cleared => {
+                    cleared?;
+                    self.hands.say(&format!("{found} is gone: it never became an image"));
+                }
+            }
+            if is_noted {
+                disk::remove_file(note)?;
+            }
         }
         Ok(())
     }
@@ -324,6 +342,11 @@ impl<'a> Runner<'a> {
     pub fn console(&self, id: &str) -> Result<Vec<u8>> {
         self.ask(&self.calls.console(id), &self.values)
     }
+}
+
+/// Whether a provider keeps what was uploaded because an image is made of it, or has it no more.
+fn is_over(said: &str) -> bool {
+    said.contains(USED) || ABSENT.iter().any(|sign| said.contains(sign))
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use crate::digest::Digest;
 use crate::origin::Source;
 use crate::system::Mode;
 
+const AWS: &str = "kind: aws\nregion: r\nssh-key: k\nmachines:\n  web-1: { instance-type: t, user-data: u }\n";
 const GCP: &str = "kind: gcp\nproject: p\nzone: z\nbucket: b\nssh-key: k\nmachines:\n  \
                    web-1: { machine-type: t, user-data: u }\n";
 const AZURE: &str = "kind: azure\nresource-group: g\nlocation: l\nstorage-account: s\ncontainer: c\nssh-key: k\nmachines:\n  \
@@ -185,6 +186,28 @@ fn what_never_became_an_image_goes_with_the_next_version() {
         let tool = Tool::new(&[(list, &[Ok(listed)]), ("list", &[Ok("[]")])]);
         Runner::new(calls.as_ref(), &tool).tidy(&release, &BTreeSet::new(), true).unwrap();
         assert_eq!(tool.called(&[remove]), [] as [&str; 0]);
+    }
+}
+
+#[test]
+fn a_snapshot_that_aws_gave_up_goes_and_one_that_somebody_may_be_filling_stays() {
+    let (release, other) = (release(), "0123456789abcdef0123456789abcdef");
+    let listed: &'static str = format!(
+        "snap-1 error {other} 1\nsnap-2 pending {other} 1\nsnap-3 completed {other} 1\nsnap-4 error {} 1\nsnap/5 error {other} 1\n\
+         snap-6 error digest 1\nsnap-7 error\n",
+        release.tag()
+    )
+    .leak();
+    let calls = declared(AWS).place.calls();
+    for (said, is_well) in
+        [(Ok(""), true), (Err("InvalidSnapshot.NotFound"), true), (Err("UnauthorizedOperation"), false)]
+    {
+        let tool = Tool::new(&[("describe-snapshots", &[Ok(listed)]), ("delete-snapshot", &[said])]);
+        let tidied = Runner::new(calls.as_ref(), &tool).tidy(&release, &BTreeSet::new(), false);
+        assert_eq!(tidied.is_ok(), is_well, "{tidied:?}");
+        let deletes =
+            tool.calls.lock().unwrap().iter().filter(|call| call.contains("delete-")).cloned().collect::<Vec<_>>();
+        assert!(deletes.len() == 1 && deletes[0].ends_with("--snapshot-id snap-1"), "{deletes:?}");
     }
 }
 

@@ -223,6 +223,7 @@ proptest::proptest! {
             answer::words(answer).ok();
             answer::images(answer, "web").ok();
             answer::uploads(answer, "web").ok();
+            answer::snapshots(answer, "web").ok();
             answer::host_key(answer);
         }
         read(&format!("kind: aws\nregion: {text}")).ok();
