@@ -57,6 +57,11 @@ fn units_of_a_machine() {
 fn units_of_a_container() {
     let mut manifest = manifest();
     manifest.expect.https.insert("main".to_owned(), site(3002));
+    // Those of the network are the container's own.
+    let all =
+        ["kernel.sysrq", "net.ipv4.ip_forward", "net.ipv4.conf.all.accept_redirects", "net.ipv4.conf.all.forwarding"];
+    let option: crate::name::OptionPath = "base.sysctl.ptrace".parse().unwrap();
+    manifest.expect.sysctl.extend(all.map(|name| (name.to_owned(), ("0".to_owned(), option.clone()))));
     let text = "kind: podman\nmachines: { edge-1: { listen: 0.0.0.0, ports: { 3002: 443 } } }";
     let units = rendered(text, &manifest, true);
     assert_eq!(

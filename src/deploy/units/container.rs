@@ -31,6 +31,9 @@ const CAPABILITIES: [&str; 13] = [
 /// Settings of the kernel that each network namespace has of its own, but for one that sets others back when it is written.
 const NETWORK: [&str; 2] = ["net.ipv4.", "net.ipv6."];
 const FORWARD: &str = "net.ipv4.ip_forward";
+/// With forwarding switched off the kernel takes redirects again, and settings are made in the order of their names. With a
+/// slash, which means the same, this one comes after all others.
+const LAST: (&str, &str) = ("net.ipv4.conf.all.accept_redirects", "net.ipv4.conf.all/accept_redirects");
 
 /// The name of the file.
 pub fn unit(machine: &ImageName) -> String {
@@ -84,6 +87,7 @@ DropCapability=all
     let settings = parts.manifest.expect.sysctl.iter().map(|(name, (value, _))| (name, value));
     let is_own = |name: &str| NETWORK.iter().any(|own| name.starts_with(own)) && name != FORWARD;
     for (name, value) in settings.filter(|(name, _)| is_own(name)) {
+        let name = if name == LAST.0 { LAST.1 } else { name };
         put(&mut text, format_args!("Sysctl={}", quoted(&format!("{name}={value}"))));
     }
     put(&mut text, format_args!("StopTimeout={}", STOP - 20));
