@@ -8,6 +8,8 @@ mod apart;
 mod boot;
 #[path = "machine/clouds.rs"]
 mod clouds;
+#[path = "machine/configurations.rs"]
+mod configurations;
 #[path = "machine/console.rs"]
 mod console;
 #[path = "support/copy.rs"]

@@ -2,6 +2,7 @@
 
 use rave::disk;
 
+use crate::configurations;
 use crate::lab::{Fault, Lab, assert_well, shared, wait_for};
 use crate::package;
 
@@ -165,6 +166,7 @@ fn the_library_works_and_is_seen_when_it_does_not() {
     let lab = Lab::alone(|lab| {
         lab.good(&["lock", IMAGE]);
         lab.good(&["build", IMAGE]);
+        configurations::refused(lab, IMAGE);
     });
     println!("everything comes up healthy");
     let ended = lab.rave(&["up", IMAGE, "--keep", "--json", "--timeout", "600"]);

@@ -41,7 +41,7 @@ fn rules() -> Rules {
         "properties": {"users": {}, "runcmd": {}, "write_files": {}, "packages": {}, "ssh_keys": {}},
         "additionalProperties": false
     });
-    let network = json!({"type": "object", "properties": {"ethernets": {"type": "object"}, "version": {}}, "additionalProperties": false});
+    let network = json!({"type": "object", "properties": {"bonds": {"type": "object"}, "ethernets": {"type": "object"}, "version": {}}, "additionalProperties": false});
     Rules { cloud_config, network_1: network.clone(), network_2: network }
 }
 

@@ -335,7 +335,7 @@ fn the_rest_of_a_machine() {
     assert_eq!(system.expect.probes.len(), 1);
     let (command, contains) = (vec!["x".to_owned(), "22".to_owned()], Some("y".to_owned()));
     assert_eq!(system.expect.probes[0].query, Query::Command { command, contains });
-    assert_eq!(told(&evaluation.warnings), "modules/a.yaml:18:20: port 22 is scanned\n");
+    assert_eq!(told(&evaluation.warnings), "modules/a.yaml:19:20: port 22 is scanned\n");
     assert_eq!((system.archive.suite.as_str(), system.archive.extra[0].key.as_str()), ("sid", "KEY\n"));
     assert_eq!(system.options[&"machine.vcpus".parse().unwrap()].origin, "images/x.yaml:5:49");
 }
