@@ -157,7 +157,7 @@ impl Assembly<'_> {
         validate::lay_out(finals, archive, &tree)?;
         let mut refusals = Vec::new();
         for (name, validation, digest) in &asked {
-            match validate::ask(name, validation, finals, archive, &tree)? {
+            match validate::ask((name, validation), finals, archive, &tree, &to.join("program"))? {
                 Some(refusal) => refusals.push(refusal),
                 None => drop(self.store.put(VALID, *digest, |to| Ok::<(), Error>(disk::write(to, b"", 0o444)?))?),
             }
@@ -166,6 +166,7 @@ impl Assembly<'_> {
             return Err(Error::Refused(refusals));
         }
         disk::remove_dir_all(&tree)?;
+        disk::remove_file(to.join("program"))?;
         let names: Vec<&str> = asked.iter().map(|(name, ..)| name.as_str()).collect();
         work.finish(names.join(", "));
         Ok(())

@@ -144,7 +144,7 @@ impl Scene {
     /// The least share of memory that is available while something is done, looked at each second by a unit of the machine.
     fn available_during<T>(&self, work: impl FnOnce() -> T) -> (f64, T) {
         self.root(
-            "systemd-run -q --unit=memory \
+            "systemd-run -q --unit=memory --property=CPUWeight=1000 \
              /bin/sh -c 'while grep MemAvailable: /proc/meminfo; do sleep 1; done > /run/memory'; \
              until test -s /run/memory; do sleep 0.1; done",
         );
@@ -509,8 +509,6 @@ fn load(scene: &Scene, site: &Site) {
         println!("    {} requests a second", statuses.len() as u64 / minute.elapsed().as_secs());
         statuses
     });
-    // How long they took is for the host to say.
-    assert_eq!(statuses.len(), 60 * 200);
     let count = |status: u16| statuses.iter().filter(|&&other| other == status).count();
     println!("    {} requests: {} served, {} told to wait", statuses.len(), count(200), count(429));
     // A server may close a connection at the moment in which a client uses it again.

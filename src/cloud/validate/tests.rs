@@ -146,7 +146,7 @@ fn networks_of_both_versions_are_held_against_theirs() {
     assert_eq!(look(&route("0.0.0.0/0")), [""; 0]);
     assert_eq!(
         look(&route("default")),
-        ["n:2:27: cloud-init fails at a route to `default` for networkd (`0.0.0.0/0`, or `::/0`)"]
+        ["n:2:24: cloud-init fails at a route to `default` for networkd (`0.0.0.0/0`, or `::/0`)"]
     );
 }
 

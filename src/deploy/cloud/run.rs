@@ -10,8 +10,8 @@ use super::answer::{self, Bad, Instance, Uploaded};
 use super::blocks::{self, Block};
 use super::plan::{Action, Outcome, own, plan};
 use super::step::{Body, Call, Slot, Step, Values, Wait};
-use super::{Calls, Registered, Release, Removal, Upload, Verb, Wanted, script, tag};
-use crate::disk;
+use super::{Calls, Registered, Release, Removal, Upload, Verb, Wanted, script, tag, upload};
+use crate::disk::{self, Lock};
 use crate::name::ImageName;
 
 /// What a provider has made is seen by all its servers after a while.
@@ -27,12 +27,14 @@ pub struct Runner<'a> {
     calls: &'a dyn Calls,
     pub(super) hands: &'a dyn Hands,
     pub(super) values: Values,
+    /// That somebody works on the upload.
+    held: Option<Lock>,
 }
 
 impl<'a> Runner<'a> {
     /// Begins with nothing known.
     pub fn new(calls: &'a dyn Calls, hands: &'a dyn Hands) -> Self {
-        Self { calls, hands, values: Values::new() }
+        Self { calls, hands, values: Values::new(), held: None }
     }
 
     pub(super) fn ask(&self, call: &Call, values: &Values) -> Result<Vec<u8>> {
@@ -95,6 +97,9 @@ impl<'a> Runner<'a> {
             self.values.insert(Slot::File, path.display().to_string());
         }
         left.iter().try_for_each(|step| self.step(step, &all))?;
+        if let Some(held) = self.held.take() {
+            held.remove()?;
+        }
         if let Some(note) = self.note().filter(|note| disk::exists(note)) {
             disk::remove_file(note)?;
         }
@@ -125,7 +130,7 @@ impl<'a> Runner<'a> {
                 self.values.insert(slot, told.ok_or_else(|| bad(Bad("nothing".to_owned())))?);
                 Ok(())
             }),
-            Body::Blocks(call) => self.blocks(call, all),
+            Body::Blocks(call) => self.hold().and_then(|()| self.blocks(call, all)),
         };
         match done {
             Err(Error::Failed { said, call, remedy }) => {
@@ -137,6 +142,15 @@ impl<'a> Runner<'a> {
             Err(error) => Err(error),
             Ok(()) => self.finish(step),
         }
+    }
+
+    /// Has others of this host know that this upload is no abandoned one, until it has become an image.
+    fn hold(&mut self) -> Result<()> {
+        if let Some(note) = self.note() {
+            disk::create_dir_all(self.hands.notes())?;
+            self.held = Some(Lock::exclusive(upload::lock(&note))?);
+        }
+        Ok(())
     }
 
     /// Waits until the provider has come to an end with a step; undoes it if that is a bad one.
@@ -208,7 +222,9 @@ impl<'a> Runner<'a> {
         for Uploaded { found, is_anybodys, .. } in uploads.into_iter().filter(|upload| upload.name != own) {
             let note = self.hands.notes().join(&found);
             let is_noted = disk::exists(&note);
-            if is_anybodys && !is_noted {
+            // Another deployment from here may be at it.
+            let held = if is_noted { Lock::try_exclusive(upload::lock(&note))? } else { None };
+            if is_noted && held.is_none() || is_anybodys && !is_noted {
                 continue;
             }
             match self.clear_found(&removal, found.clone()) {
@@ -219,8 +235,9 @@ impl<'a> Runner<'a> {
                     self.hands.say(&format!("{found} is gone: it never became an image"));
                 }
             }
-            if is_noted {
+            if let Some(held) = held {
                 disk::remove_file(note)?;
+                held.remove()?;
             }
         }
         Ok(())

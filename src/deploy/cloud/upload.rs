@@ -16,6 +16,11 @@ const AT_ONCE: usize = 8;
 /// So many blocks are forgotten at most if rave is killed.
 const NOTED: usize = 32;
 
+/// The lock of whoever works on an upload, beside the note on it.
+pub fn lock(note: &Path) -> PathBuf {
+    note.with_extension("lock")
+}
+
 impl Runner<'_> {
     /// Where it is noted which blocks of a snapshot are written.
     pub(super) fn note(&self) -> Option<PathBuf> {
@@ -24,7 +29,6 @@ impl Runner<'_> {
 
     pub(super) fn blocks(&self, call: &Call, all: &[Block]) -> Result<()> {
         let Some(note) = self.note() else { return Ok(()) };
-        disk::create_dir_all(self.hands.notes())?;
         let known = match disk::read_to_string(&note) {
             Err(error) if error.is_not_found() => String::new(),
             text => text?,
