@@ -37,7 +37,7 @@ pub fn refused(lab: &Lab, image: &str) {
         told.lines().filter_map(|line| Some(line.split_once(" refuses its configuration")?.0)).collect();
     let names: Vec<&str> = names.iter().map(|name| name.trim_start_matches("error: ")).collect();
     assert_eq!(names, WRONG.map(|(name, ..)| name), "{told}");
-    let said = ["rtcnonsense", "server_tokens", "===", "RekeyWhenever", "skip_nothing", "NOPASSWORD"];
+    let said = ["rtcnonsense", "\"perhaps\"", "unexpected \"=\"", "RekeyWhenever", "skip_nothing", "NOPASSWORD"];
     assert!(said.iter().all(|word| told.contains(word)), "{told}");
     assert!(!lab.path().join("none").exists(), "{told}");
 

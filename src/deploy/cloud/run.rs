@@ -74,6 +74,14 @@ impl<'a> Runner<'a> {
 
     /// Has the image made, as far as it is not; `file` makes what is uploaded.
     pub fn image(&mut self, release: &Release, file: &dyn Fn() -> Result<PathBuf>) -> Result<()> {
+        let made = self.make(release, file);
+        if let Some(held) = self.held.take() {
+            held.remove()?;
+        }
+        made
+    }
+
+    fn make(&mut self, release: &Release, file: &dyn Fn() -> Result<PathBuf>) -> Result<()> {
         let steps = self.calls.image(release);
         let mut left = steps.as_slice();
         for (at, step) in steps.iter().enumerate().rev() {
@@ -97,9 +105,6 @@ impl<'a> Runner<'a> {
             self.values.insert(Slot::File, path.display().to_string());
         }
         left.iter().try_for_each(|step| self.step(step, &all))?;
-        if let Some(held) = self.held.take() {
-            held.remove()?;
-        }
         if let Some(note) = self.note().filter(|note| disk::exists(note)) {
             disk::remove_file(note)?;
         }
