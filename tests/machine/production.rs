@@ -437,7 +437,7 @@ fn backup(scene: &Scene) {
          cp /run/before.prom /var/lib/node-exporter/backup-postgresql.prom;
          if systemctl start postgresql-backup.service; then exit 1; fi;
          test "$(cat /run/before.prom)" = "$(cat /var/lib/node-exporter/backup-postgresql.prom)";
-         cd /; umount /var/lib/node-exporter; systemctl reset-failed; systemctl start postgresql-backup.service;
+         cd /; umount --lazy /var/lib/node-exporter; systemctl reset-failed; systemctl start postgresql-backup.service;
          grep -q 'failed{.*} 0$' /var/lib/node-exporter/backup-postgresql.prom"#,
     );
 
