@@ -8,7 +8,7 @@ use crate::system::{Baseline, Expect, System};
 use super::archive::{Archive, resolve};
 use super::error::Error;
 use super::owned::{self, Owned};
-use super::union::{Bytes, Finals, Node};
+use super::union::{self, Bytes, Finals, Node};
 
 /// Where units are, the first place that has one counts (systemd.unit(5)).
 const UNITS: [&str; 2] = ["/etc/systemd/system", "/usr/lib/systemd/system"];
@@ -56,11 +56,7 @@ fn version(unit: &str, finals: &Finals, packages: &BTreeMap<String, String>) -> 
         (Node::File(Bytes::Inline(bytes)), None) => String::from_utf8_lossy(bytes),
         _ => return None,
     };
-    let link = |path: &str| match &finals.get(path)?.node {
-        Node::Symlink(target) => Some(target.as_str()),
-        _ => None,
-    };
-    let program = finals.get(&resolve(program(&text)?, link)?)?;
+    let program = finals.get(&resolve(program(&text)?, |path| union::link(finals, path))?)?;
     match (&program.node, &program.package) {
         (Node::File(Bytes::Rave), _) => Some(env!("CARGO_PKG_VERSION").to_owned()),
         (_, package) => package.as_ref().and_then(of),

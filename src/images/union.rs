@@ -282,10 +282,15 @@ fn parent(path: &str) -> &str {
 
 /// The path with links in its directories followed; the last part is left as it is.
 fn real_path(finals: &Finals, path: &str) -> Option<String> {
-    resolve_parent(path, |path| match &finals.get(path)?.node {
-        Node::Symlink(target) => Some(target.as_str()),
+    resolve_parent(path, |path| link(finals, path))
+}
+
+/// Where a path points, if it is a link.
+pub(super) fn link<'a>(finals: &'a Finals, path: &str) -> Option<&'a str> {
+    match &finals.get(path)?.node {
+        Node::Symlink(target) => Some(target),
         _ => None,
-    })
+    }
 }
 
 /// Users and groups of the image by name.

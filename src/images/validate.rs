@@ -16,7 +16,7 @@ use crate::system::Validation;
 use super::archive::{self, Archive};
 use super::error::Error;
 use super::glob::Globs;
-use super::union::{Bytes, Finals, Node};
+use super::union::{self, Bytes, Final, Finals, Node};
 
 /// Where programs may write: memory that is gone afterwards.
 const WRITABLE: [&str; 2] = ["/run", "/var"];
@@ -54,12 +54,17 @@ impl fmt::Display for Refusal {
     }
 }
 
+/// The files that are validated.
+fn files<'a>(validation: &Validation, finals: &'a Finals) -> impl Iterator<Item = (&'a String, &'a Final)> {
+    let files = Globs::new(&validation.files);
+    finals.iter().filter(move |(path, _)| files.matches(path))
+}
+
 /// Digest of all that the answer follows from; `rootfs` is that of the packages.
 pub fn digest(validation: &Validation, rootfs: Digest, finals: &Finals) -> Result<Digest, Error> {
     let mut hash = Canonical::new("rave validate 1");
     hash.field(rootfs.as_bytes()).json(validation).map_err(|error| Error::format("validation", error))?;
-    let files = Globs::new(&validation.files);
-    for (path, item) in finals.iter().filter(|(path, _)| files.matches(path)) {
+    for (path, item) in files(validation, finals) {
         hash.field(path).field(item.mode.to_le_bytes()).field(item.uid.to_le_bytes()).field(item.gid.to_le_bytes());
         match &item.node {
             Node::File(Bytes::Inline(bytes)) => hash.field("file").field(bytes),
@@ -128,19 +133,13 @@ pub fn ask(
         Some(_) => {}
         None => said.push_str(&format!("\nit has not come to an end in {} s", TIME.as_secs())),
     }
-    let files = Globs::new(&validation.files);
-    let matched = finals.iter().filter(|(path, _)| files.matches(path));
-    let options = matched.filter_map(|(_, item)| item.option.clone()).collect();
+    let options = files(validation, finals).filter_map(|(_, item)| item.option.clone()).collect();
     Ok(Some(Refusal { name: name.to_owned(), said, options }))
 }
 
 /// Whether a file is there, through the links of the image alone.
 fn ships(path: &str, finals: &Finals) -> bool {
-    let link = |path: &str| match &finals.get(path)?.node {
-        Node::Symlink(target) => Some(target.as_str()),
-        _ => None,
-    };
-    archive::resolve(path, link)
+    archive::resolve(path, |path| union::link(finals, path))
         .and_then(|path| finals.get(&path))
         .is_some_and(|item| matches!(item.node, Node::File(_)))
 }
@@ -148,7 +147,6 @@ fn ships(path: &str, finals: &Finals) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::images::union::Final;
 
     fn node(node: Node) -> Final {
         Final { node, mode: 0o755, uid: 0, gid: 0, xattrs: Default::default(), option: None, package: None }
