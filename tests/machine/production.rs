@@ -202,6 +202,23 @@ fn production_in_safe_mode_works_and_is_seen_when_it_does_not() {
     // A scan and an attack would take minutes for what is known: ports are closed, and nobody is kept out.
     let arguments = ["production", "--skip", "security.scan", "--skip", "security.bans"];
     scene.lab.seen(&arguments, &GONE, &GONE_TOO);
+    corrupted(&scene, root);
+}
+
+/// Breaks the machine for good.
+fn corrupted(scene: &Scene, size: u64) {
+    println!(
+        "a byte in the middle of the root file system that is another one is not served: at its read the machine restarts"
+    );
+    let logs = || scene.lab.good(&["vm", "logs", "production"]);
+    let said = "reboot: Restarting system with command 'dm-verity device corrupted'";
+    assert!(!logs().contains(said));
+    scene.lab.good(&["vm", "fault", "production", "flipped-byte", "--at", &(size / 2).to_string()]);
+    let read = "echo 3 > /proc/sys/vm/drop_caches; cat /dev/mapper/root > /dev/null";
+    let mut reading = scene.lab.command(&["vm", "ssh", "production", "--", "sudo", "sh", "-c", read]).spawn().unwrap();
+    wait_for("the restart", || logs().contains(said).then_some(()));
+    reading.kill().unwrap();
+    reading.wait().unwrap();
 }
 
 fn pages(site: &Site) {
@@ -338,13 +355,23 @@ pub const PATIENT: Fault = Fault {
     seen_by: &["security.bans"],
 };
 
+/// A client that has to be kept out.
+const GREEDY: &str = include_str!("greedy.py");
+
 fn bans(scene: &Scene) {
     println!("an address that forges is kept out, those that share one are not");
     let banned = || scene.root("nft list table inet f2b-table 2> /dev/null || true");
+    let counted = |jail: &str, what: &str| {
+        let told = scene.root(&format!("cat /var/lib/node-exporter/fail2ban-{jail}.prom"));
+        told.lines().any(|line| line == format!("f2b_jail_banned_{what}")).then_some(())
+    };
     let released = |jail: &str, address: &str| {
         wait_for("the ban", || banned().contains(address).then_some(()));
+        wait_for("its count", || counted(jail, &format!("current{{jail=\"{jail}\"}} 1")));
         scene.root(&format!("fail2ban-client set {jail} unbanip {address}"));
         wait_for("its end", || (!banned().contains(address)).then_some(()));
+        wait_for("none to count", || counted(jail, &format!("current{{jail=\"{jail}\"}} 0")));
+        assert_eq!(counted(jail, &format!("total{{jail=\"{jail}\"}} 1")), Some(()));
     };
     scene.root("fail2ban-client set sshd attempt 192.0.2.7 1 1 1 1");
     released("sshd", "192.0.2.7");
@@ -353,6 +380,17 @@ fn bans(scene: &Scene) {
                   Content-Length: 2\\r\\nConnection: close\\r\\n\\r\\n{}\" >&3; head -n 1 <&3; exec 3>&-; done";
     assert_eq!(scene.root(&format!("bash -ec '{forged}'")).matches("401 Unauthorized").count(), 6);
     released("webhook", "198.51.100.9");
+
+    println!("so is who asks for more than one client may, at once and one by one, and goes on when told to wait");
+    // The machine's own addresses are never kept out.
+    scene.root("fail2ban-client set nginx delignoreip 127.0.0.0/8");
+    let greedy = |what: &str| scene.root(&format!("python3 - {what} <<'END'\n{GREEDY}END"));
+    assert_eq!(greedy("at-once 127.0.0.10 33"), "HTTP/1.1 429");
+    let waiting: usize = greedy("one-by-one 127.0.0.9 400").parse().unwrap();
+    assert!(waiting >= 200, "{waiting}");
+    released("nginx", "127.0.0.9");
+    assert!(!banned().contains("127.0.0.10"));
+    scene.root("fail2ban-client set nginx addignoreip 127.0.0.0/8");
 
     println!("a ban ends by itself");
     scene.root("fail2ban-client set sshd bantime 5; fail2ban-client set sshd attempt 192.0.2.8 1 1 1 1");
@@ -631,7 +669,7 @@ pub const GONE: [Fault; 6] = [
     Fault {
         breaks: "systemctl stop fail2ban.service",
         mends: "",
-        seen_by: &["security.fail2ban.answers", "security.fail2ban.jail.sshd"],
+        seen_by: &["monitoring.fail2ban.metrics", "security.fail2ban.answers", "security.fail2ban.jail.sshd"],
     },
     Fault {
         breaks: "systemctl stop nginx.service",

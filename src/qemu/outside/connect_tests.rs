@@ -34,6 +34,19 @@ fn ports_that_are_open_closed_and_silent_are_told_apart() {
     drop(waiting);
 }
 
+#[tokio::test]
+async fn a_connection_that_met_itself_is_no_open_port() {
+    let listener = listener(5);
+    let place = listener.local_addr().unwrap();
+    let connected = tokio::net::TcpStream::connect(place).await.unwrap();
+    assert_eq!(said(&connected).unwrap(), Said::Open);
+    drop((connected, listener));
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.set_reuseaddr(true).unwrap();
+    socket.bind(place).unwrap();
+    assert_eq!(said(&socket.connect(place).await.unwrap()).unwrap(), Said::Closed);
+}
+
 #[test]
 fn more_ports_than_may_be_under_way_at_once_are_all_asked() {
     let certain = listener(2);
