@@ -4,6 +4,8 @@
 
 #[path = "support/apart.rs"]
 mod apart;
+#[path = "machine/bans.rs"]
+mod bans;
 #[path = "machine/boot.rs"]
 mod boot;
 #[path = "machine/clouds.rs"]
@@ -20,6 +22,8 @@ mod cuts;
 mod debug;
 #[path = "machine/faults.rs"]
 mod faults;
+#[path = "machine/guides.rs"]
+mod guides;
 #[path = "machine/host.rs"]
 mod host;
 #[path = "machine/https.rs"]

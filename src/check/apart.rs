@@ -2,7 +2,7 @@
 //! root file system, are its host's. So is what is mounted before its systemd starts.
 
 /// The ids of such checks, or their beginnings up to a dot.
-pub const APART: [&str; 30] = [
+pub const APART: [&str; 31] = [
     "resources.limit.auditd.service",
     "resources.limit.chrony.service",
     "resources.memory.size",
@@ -14,7 +14,8 @@ pub const APART: [&str; 30] = [
     "security.cmdline",
     "security.kernel",
     "security.mount./proc",
-    // podman mounts it, and lets programs run there.
+    // podman mounts these, and lets programs run there.
+    "security.mount./run",
     "security.mount./tmp",
     "security.root",
     "security.sysctl.dev",

@@ -12,7 +12,7 @@ use rustix::io::Errno;
 use rustix::mount::{MountFlags, mount, mount_remount};
 use rustix::system::{RebootCommand, finit_module, reboot};
 
-use rave_init::{BREAK, HIDE, MODULES, disk};
+use rave_init::{BREAK, HIDE, MODULES, NOEXEC, disk};
 
 use crate::log::{Log, chain};
 use crate::{ahead, cmdline, root, shell, switch, var};
@@ -81,6 +81,10 @@ fn boot(log: &mut Log) -> Result<Infallible, Error> {
     if cmdline::has(&line, HIDE) {
         mount_remount("/proc", quiet, c"hidepid=invisible").map_err(|error| Error::Mount("/proc", error))?;
     }
+    let execution = if cmdline::has(&line, NOEXEC) { MountFlags::NOEXEC } else { MountFlags::empty() };
+    if !execution.is_empty() {
+        mount_remount("/run", runtime | execution, c"").map_err(|error| Error::Mount("/run", error))?;
+    }
     let hash = cmdline::root_hash(&line)?;
     let failed = load_modules(log)?;
     let opened = root::open(&hash, log).map_err(|source| Error::Root { source, modules: failed })?;
@@ -89,7 +93,7 @@ fn boot(log: &mut Log) -> Result<Infallible, Error> {
     }
     switch::to(&opened.device)?;
     ahead::read();
-    var::mount(&opened.disk, log).map_err(Error::Var)?;
+    var::mount(&opened.disk, execution, log).map_err(Error::Var)?;
     Ok(switch::init()?)
 }
 

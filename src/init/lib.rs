@@ -27,3 +27,7 @@ pub const AHEAD: &str = "/usr/lib/rave/ahead";
 /// Word of the kernel command line that hides the processes of others from users without privileges: `hidepid=invisible`
 /// of proc(5). Here, for systemd takes over the /proc that it finds.
 pub const HIDE: &str = "rave.hidepid";
+
+/// Word of the kernel command line by which no program runs from /var and /run, where others can be written to: `noexec`
+/// of mount(8).
+pub const NOEXEC: &str = "rave.noexec";

@@ -61,8 +61,8 @@ pub enum Error {
 
 /// Mounts /var of the disk: makes the partition where there is none, and else checks its file system, for one with errors
 /// must not be written to and does not grow. Then it grows with the disk; if it does not, the machine has the room that it
-/// had.
-pub fn mount(disk: &str, log: &mut Log) -> Result<(), Error> {
+/// had. `execution` says whether programs may run from there.
+pub fn mount(disk: &str, execution: MountFlags, log: &mut Log) -> Result<(), Error> {
     let before = root::var(disk)?;
     let whole = root::node(disk);
     let arguments = ["--dry-run=no".as_ref(), "--no-pager".as_ref(), whole.as_path()];
@@ -86,7 +86,7 @@ pub fn mount(disk: &str, log: &mut Log) -> Result<(), Error> {
         // fsck(8): 1 for errors that were corrected, 2 if what is mounted should not be, which this is not.
         run("/usr/sbin/e2fsck", &["-p".as_ref(), &node], 3)?;
     }
-    let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOATIME;
+    let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOATIME | execution;
     rustix::mount::mount(&node, TARGET, c"ext4", flags, OPTIONS)
         .map_err(|error| Error::Mount(node.display().to_string(), error))?;
     if new {

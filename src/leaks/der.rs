@@ -13,8 +13,9 @@ pub(super) struct Key {
     end: &'static [u8],
 }
 
-/// Behind the modulus of RSA: the exponent 65537, and the beginning of the private one.
-const EXPONENT: &[u8] = b"\x02\x03\x01\x00\x01\x02\x82";
+/// Behind the modulus of RSA: the exponent 65537, and that a number follows, the private exponent. How long that is says
+/// nothing: of one key in some hundred it is shorter than the modulus.
+const EXPONENT: &[u8] = b"\x02\x03\x01\x00\x01\x02";
 
 /// RSA in PKCS #1 (RFC 8017, A.1.2), which is within PKCS #8 too, by its modulus; the other kinds in SEC 1 (RFC 5915)
 /// and in PKCS #8 (RFC 5958), by the private number. Not those of Ed25519 (RFC 8410): nothing fixed stands behind the
@@ -122,6 +123,15 @@ mod tests {
                 Some("PKCS #12 with a password, in DER"),
             );
             check(&openssl("pkcs12 -export -nokeys -in certificate -passout pass:x"), None);
+        }
+    }
+
+    #[test]
+    fn a_key_with_a_short_private_exponent_is_one() {
+        let modulus: Vec<u8> = (0..=u8::MAX).collect();
+        for length in [&b"\x82\x01\x00"[..], b"\x81\xff"] {
+            let key = [super::KEYS[0].begin, &modulus, super::EXPONENT, length].concat();
+            assert_eq!(private_key(&key).as_deref(), Some("RSA in DER"), "{length:x?}");
         }
     }
 

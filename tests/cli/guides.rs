@@ -1,8 +1,8 @@
 //! The guides: their commands run, their files are what they say, and what they list is what there is.
 //!
 //! A block of `console` runs here, each line by itself. A block of `sh` needs a machine, a mirror or another host: it is
-//! held against the grammar of the shell and the command line of rave. A block of `yaml` is that file of the project
-//! which its first line names. There are no others.
+//! held against the grammar of the shell and the command line of rave; `tests/machine/guides.rs` runs those for operation
+//! and troubleshooting. A block of `yaml` is that file of the project which its first line names. There are no others.
 
 use std::collections::BTreeSet;
 use std::path::Path;

@@ -1,6 +1,5 @@
 //! The production image in both modes: what its users see from outside, and what breaks in it.
 
-use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
 use rave::digest::Digest;
@@ -9,7 +8,9 @@ use rave::secrets::generate;
 use reqwest::Method;
 use serde_json::{Value, json};
 
+use crate::bans;
 use crate::copy::copy;
+use crate::guides;
 use crate::https;
 use crate::lab::{Fault, Lab, assert_well, checks, shared, wait_for, with_verdict};
 use crate::memory::measured;
@@ -20,13 +21,12 @@ use crate::site::Site;
 use crate::webhooks::{self, github};
 
 const MIB: u64 = 1 << 20;
-const OPERATION: &str = include_str!("../../docs/operation.md");
 
 /// A project of its own without any secrets yet.
 pub struct Scene {
     /// Who is told of alerts. It ends before another scenario has its turn.
     receiver: Option<Receiver>,
-    lab: Lab,
+    pub lab: Lab,
 }
 
 impl Scene {
@@ -190,10 +190,11 @@ fn production_in_safe_mode_works_and_is_seen_when_it_does_not() {
     unmeasured(&scene);
     passwords(&scene);
     database(&scene, &site);
-    bans(&scene);
+    bans::keep_out(&scene);
+    guides::work(&scene);
     certificate(&scene, &site);
     backup(&scene);
-    restore(&scene, &site, &secret);
+    guides::restore(&scene, &site, &secret);
     metrics::exist(&scene, &site);
     leak(&scene);
     load(&scene, &site);
@@ -348,63 +349,6 @@ fn database(scene: &Scene, site: &Site) {
     wait_for("it to be ready", || (site.get("/ready").status == 200).then_some(()));
 }
 
-/// What keeps nobody out.
-pub const PATIENT: Fault = Fault {
-    breaks: "fail2ban-client set sshd maxretry 1000",
-    mends: "fail2ban-client set sshd maxretry 3",
-    seen_by: &["security.bans"],
-};
-
-/// A client that has to be kept out.
-const GREEDY: &str = include_str!("greedy.py");
-
-fn bans(scene: &Scene) {
-    println!("an address that forges is kept out, those that share one are not");
-    let banned = || scene.root("nft list table inet f2b-table 2> /dev/null || true");
-    let counted = |jail: &str, what: &str| {
-        let told = scene.root(&format!("cat /var/lib/node-exporter/fail2ban-{jail}.prom"));
-        told.lines().any(|line| line == format!("f2b_jail_banned_{what}")).then_some(())
-    };
-    let released = |jail: &str, address: &str| {
-        wait_for("the ban", || banned().contains(address).then_some(()));
-        wait_for("its count", || counted(jail, &format!("current{{jail=\"{jail}\"}} 1")));
-        scene.root(&format!("fail2ban-client set {jail} unbanip {address}"));
-        wait_for("its end", || (!banned().contains(address)).then_some(()));
-        wait_for("none to count", || counted(jail, &format!("current{{jail=\"{jail}\"}} 0")));
-        assert_eq!(counted(jail, &format!("total{{jail=\"{jail}\"}} 1")), Some(()));
-    };
-    scene.root("fail2ban-client set sshd attempt 192.0.2.7 1 1 1 1");
-    released("sshd", "192.0.2.7");
-    let forged = "for n in 1 2 3 4 5 6; do exec 3<> /dev/tcp/127.0.0.1/8090; \
-                  printf \"POST /webhook HTTP/1.1\\r\\nHost: localhost\\r\\nX-Forwarded-For: 198.51.100.9\\r\\n\
-                  Content-Length: 2\\r\\nConnection: close\\r\\n\\r\\n{}\" >&3; head -n 1 <&3; exec 3>&-; done";
-    assert_eq!(scene.root(&format!("bash -ec '{forged}'")).matches("401 Unauthorized").count(), 6);
-    released("webhook", "198.51.100.9");
-
-    println!("so is who asks for more than one client may, at once and one by one, and goes on when told to wait");
-    // The machine's own addresses are never kept out.
-    scene.root("fail2ban-client set nginx delignoreip 127.0.0.0/8");
-    let greedy = |what: &str| scene.root(&format!("python3 - {what} <<'END'\n{GREEDY}END"));
-    assert_eq!(greedy("at-once 127.0.0.10 33"), "HTTP/1.1 429");
-    let waiting: usize = greedy("one-by-one 127.0.0.9 400").parse().unwrap();
-    assert!(waiting >= 200, "{waiting}");
-    released("nginx", "127.0.0.9");
-    assert!(!banned().contains("127.0.0.10"));
-    scene.root("fail2ban-client set nginx addignoreip 127.0.0.0/8");
-
-    println!("a ban ends by itself");
-    scene.root("fail2ban-client set sshd bantime 5; fail2ban-client set sshd attempt 192.0.2.8 1 1 1 1");
-    wait_for("the ban", || banned().contains("192.0.2.8").then_some(()));
-    wait_for("its end", || (!banned().contains("192.0.2.8")).then_some(()));
-    scene.root("fail2ban-client set sshd bantime 1800");
-
-    println!("a stranger whom nobody keeps out is seen");
-    scene.lab.seen(&["production", "--stage", "security", "--skip", "security.scan"], &[PATIENT], &[]);
-    scene.root(PATIENT.mends);
-    // Forged requests have come from the gateway of the user network, too.
-    assert!(!banned().contains("10.0.2.2"));
-}
-
 fn certificate(scene: &Scene, site: &Site) {
     println!(
         "a certificate that has ended is told by the health timer and by Prometheus' metrics, and a new one mends it"
@@ -485,38 +429,6 @@ fn backup(scene: &Scene) {
     assert!(failed.is_some_and(|line| line.ends_with("} 0")), "{failed:?}");
 }
 
-fn restore(scene: &Scene, site: &Site, secret: &str) {
-    println!("what the guide says brings back what was lost, and takes away what came after the backup");
-    let (_, chapter) = OPERATION.split_once("\n## Backups\n").unwrap();
-    let mut blocks = chapter.split("```sh\n").skip(1).map(|block| block.split_once("```").unwrap().0);
-    let path = format!("{}:/usr/bin:/bin", Path::new(env!("CARGO_BIN_EXE_rave")).parent().unwrap().display());
-    // Here the machine has another name, and there is no service of the shop.
-    let mut run = || -> String {
-        let lines = blocks.next().unwrap().lines().map(|line| line.replace(" ssh shop ", " ssh production "));
-        let lines = lines.map(|line| line.strip_suffix(" shop").unwrap_or(&line).to_owned());
-        let script = lines.collect::<Vec<_>>().join("\n");
-        let ended = scene.lab.tool("/bin/sh").env("PATH", &path).args(["-ec", &script]).command().output().unwrap();
-        assert!(ended.status.success() && script.lines().count() > 1, "{ended:?}");
-        String::from_utf8(ended.stderr).unwrap()
-    };
-    run();
-    scene.sql(
-        "delete from webhook.event where delivery = 'one'; \
-         insert into webhook.event (source, delivery, type) values ('default', 'later', 'push')",
-    );
-    let said = run();
-    let errors: Vec<&str> = said.lines().filter(|line| line.contains("ERROR:")).collect();
-    assert_eq!(
-        errors,
-        ["ERROR:  current user cannot be dropped", "ERROR:  role \"postgres\" already exists"],
-        "{said}"
-    );
-    let known = "select string_agg(delivery, ',') from webhook.event where delivery in ('one', 'later')";
-    assert_eq!(scene.sql(known), "one");
-    wait_for("it to be ready", || (site.get("/ready").status == 200).then_some(()));
-    wait_for("the dispatcher", || (github(site, secret, "after", "push", b"{}").status == 202).then_some(()));
-}
-
 fn leak(scene: &Scene) {
     println!("a service that leaks memory until its limit is killed alone and comes back, and a quarter stays free");
     let running = "systemctl list-units --type=service --state=running --plain --no-legend | cut -d' ' -f1 | \
@@ -574,9 +486,13 @@ pub const UNMEASURED: [Fault; 1] = [Fault {
     seen_by: &["monitoring.node-exporter.metrics"],
 }];
 
-/// What Prometheus makes of it at its next scrapes, and alerts, also of what was broken before.
-const UNMEASURED_TOO: [&str; 3] =
-    ["monitoring.prometheus.alerts", "monitoring.prometheus.fresh", "monitoring.prometheus.targets"];
+/// Whose metrics it passes on; what Prometheus makes of it at its next scrapes, and alerts, also of what was broken before.
+const UNMEASURED_TOO: [&str; 4] = [
+    "monitoring.fail2ban.metrics",
+    "monitoring.prometheus.alerts",
+    "monitoring.prometheus.fresh",
+    "monitoring.prometheus.targets",
+];
 
 fn unmeasured(scene: &Scene) {
     println!("an exporter that is gone is seen");

@@ -9,7 +9,7 @@ use rave::disk;
 use serde_yaml::Value;
 
 use crate::lab::Fault;
-use crate::{clouds, debug, faults, https, library, production, scan, secrets, up};
+use crate::{bans, clouds, debug, faults, https, library, production, scan, secrets, up};
 
 /// What no scenario breaks in a machine that it could ask afterwards.
 const UNSEEN: [(&str, &str); 9] = [
@@ -46,7 +46,7 @@ fn seen() -> BTreeSet<&'static str> {
         &https::WRONG,
         &https::LONELY,
     ];
-    let alone = [&clouds::FAULT, &library::FIRING, &library::LOST, &production::PATIENT];
+    let alone = [&clouds::FAULT, &library::FIRING, &library::LOST, &bans::PATIENT];
     let listed = tables.into_iter().flatten().chain(alone).flat_map(|fault| fault.seen_by);
     let others =
         [&faults::SEEN[..], &production::FULL, &production::UNTOLD, &secrets::READABLE, &up::CLOSED, &debug::SEEN];

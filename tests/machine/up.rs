@@ -298,6 +298,11 @@ fn log_in(lab: &Lab) {
         assert!(ended.status == Some(1) && ended.stderr.contains("Read-only file system"), "{ended:?}");
     }
     assert_eq!(lab.root("minimal", "stat -fc %T / /var"), "erofs\next2/ext3");
+
+    println!("nothing runs from where can be written");
+    let copies = "for place in /dev/shm /run /tmp /var/home/agent; do \
+                  cp /usr/bin/true $place/x; $place/x 2>&1 || echo $?; rm $place/x; done";
+    assert_eq!(lab.root("minimal", copies).matches("Permission denied\n126").count(), 4);
     let devices = lab.root("minimal", "touch /var/x; rm /var/x; stat -c %d / /var");
     let devices: BTreeSet<&str> = devices.lines().collect();
     assert_eq!(devices.len(), 2);

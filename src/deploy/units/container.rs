@@ -79,7 +79,9 @@ DropCapability=all
     for capability in CAPABILITIES {
         put(&mut text, format_args!("AddCapability=CAP_{capability}"));
     }
-    put(&mut text, format_args!("Volume={name}:/var\nVolume=%d:{CREDENTIALS}:ro"));
+    let var = parts.manifest.expect.mounts.iter().find(|(path, _)| path.as_str() == "/var");
+    let noexec = if var.is_some_and(|(_, (options, _))| options.contains("noexec")) { ":noexec" } else { "" };
+    put(&mut text, format_args!("Volume={name}:/var{noexec}\nVolume=%d:{CREDENTIALS}:ro"));
     put(&mut text, format_args!("Environment=CREDENTIALS_DIRECTORY={CREDENTIALS}"));
     for (host, guest) in ports(parts) {
         put(&mut text, format_args!("PublishPort={listen}:{host}:{guest}"));

@@ -33,7 +33,7 @@ podman() {
     --cgroup-manager cgroupfs "$@"
 }
 podman load --quiet --input /run/export/minimal_1.0.0.oci.tar
-podman run OPTIONS --network=none --cgroups=disabled --ulimit=nofile=1024:1024 --ulimit=nproc=1024:1024 \
+podman run OPTIONS --volume kept:/var:noexec --network=none --cgroups=disabled --ulimit=nofile=1024:1024 --ulimit=nproc=1024:1024 \
   --security-opt=apparmor=unconfined localhost/minimal:1.0.0 >/dev/null
 inside() { podman exec shop "$@"; }
 up() {
@@ -46,6 +46,7 @@ up() {
 up
 inside systemctl list-units --failed --plain --no-legend
 inside sh -c ': >/etc/made' 2>&1 || true
+inside sh -c "sed -n 's:^[^ ]* /var [^ ]* \([^ ]*\) .*:\1:p' /proc/mounts | tr , '\n' | grep -xE 'no(dev|exec|suid)' | sort"
 inside sh -c 'echo kept >/var/lib/kept; echo gone >/run/gone'
 inside sh -c 'grep CapBnd: /proc/1/status'
 podman stop --time 20 shop >/dev/null
@@ -105,6 +106,9 @@ fn a_container_of_the_export_runs_under_podman() {
         "Loaded image: localhost/minimal:1.0.0",
         "running",
         "sh: 1: cannot create /etc/made: Read-only file system",
+        "nodev",
+        "noexec",
+        "nosuid",
         "CapBnd:\t00000000002c15ef",
         "ended with 0",
         "running",

@@ -1,0 +1,61 @@
+//! Who fails, forges or wants too much is kept out of the production machine, and counted.
+
+use crate::lab::{Fault, wait_for};
+use crate::production::Scene;
+
+/// What keeps nobody out.
+pub const PATIENT: Fault = Fault {
+    breaks: "fail2ban-client set sshd maxretry 1000",
+    mends: "fail2ban-client set sshd maxretry 3",
+    seen_by: &["security.bans"],
+};
+
+/// A client that has to be kept out.
+const GREEDY: &str = include_str!("greedy.py");
+
+pub fn keep_out(scene: &Scene) {
+    println!("an address that forges is kept out, those that share one are not");
+    let banned = || scene.root("nft list table inet f2b-table 2> /dev/null || true");
+    let counted = |jail: &str, what: &str| {
+        let told = scene.root(&format!("cat /var/lib/node-exporter/fail2ban-{jail}.prom"));
+        told.lines().any(|line| line == format!("f2b_jail_banned_{what}")).then_some(())
+    };
+    let released = |jail: &str, address: &str| {
+        wait_for("the ban", || banned().contains(address).then_some(()));
+        wait_for("its count", || counted(jail, &format!("current{{jail=\"{jail}\"}} 1")));
+        scene.root(&format!("fail2ban-client set {jail} unbanip {address}"));
+        wait_for("its end", || (!banned().contains(address)).then_some(()));
+        wait_for("none to count", || counted(jail, &format!("current{{jail=\"{jail}\"}} 0")));
+        assert_eq!(counted(jail, &format!("total{{jail=\"{jail}\"}} 1")), Some(()));
+    };
+    scene.root("fail2ban-client set sshd attempt 192.0.2.7 1 1 1 1");
+    released("sshd", "192.0.2.7");
+    let forged = "for n in 1 2 3 4 5 6; do exec 3<> /dev/tcp/127.0.0.1/8090; \
+                  printf \"POST /webhook HTTP/1.1\\r\\nHost: localhost\\r\\nX-Forwarded-For: 198.51.100.9\\r\\n\
+                  Content-Length: 2\\r\\nConnection: close\\r\\n\\r\\n{}\" >&3; head -n 1 <&3; exec 3>&-; done";
+    assert_eq!(scene.root(&format!("bash -ec '{forged}'")).matches("401 Unauthorized").count(), 6);
+    released("webhook", "198.51.100.9");
+
+    println!("so is who asks for more than one client may, at once and one by one, and goes on when told to wait");
+    // The machine's own addresses are never kept out.
+    scene.root("fail2ban-client set nginx delignoreip 127.0.0.0/8");
+    let greedy = |what: &str| scene.root(&format!("python3 - {what} <<'END'\n{GREEDY}END"));
+    assert_eq!(greedy("at-once 127.0.0.10 33"), "HTTP/1.1 429");
+    let waiting: usize = greedy("one-by-one 127.0.0.9 400").parse().unwrap();
+    assert!(waiting >= 200, "{waiting}");
+    released("nginx", "127.0.0.9");
+    assert!(!banned().contains("127.0.0.10"));
+    scene.root("fail2ban-client set nginx addignoreip 127.0.0.0/8");
+
+    println!("a ban ends by itself");
+    scene.root("fail2ban-client set sshd bantime 5; fail2ban-client set sshd attempt 192.0.2.8 1 1 1 1");
+    wait_for("the ban", || banned().contains("192.0.2.8").then_some(()));
+    wait_for("its end", || (!banned().contains("192.0.2.8")).then_some(()));
+    scene.root("fail2ban-client set sshd bantime 1800");
+
+    println!("a stranger whom nobody keeps out is seen");
+    scene.lab.seen(&["production", "--stage", "security", "--skip", "security.scan"], &[PATIENT], &[]);
+    scene.root(PATIENT.mends);
+    // Forged requests have come from the gateway of the user network, too.
+    assert!(!banned().contains("10.0.2.2"));
+}
