@@ -94,4 +94,12 @@ impl Context {
         let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
         Ok(Self { ui, project: absolute(&global.project), store: absolute(&store), state, environment })
     }
+
+    /// One of a test: all below a directory, nothing of the environment, and what is said can be read.
+    #[cfg(test)]
+    pub fn below(root: &Path) -> Self {
+        let style = crate::ui::Style { json: false, events: false, quiet: true, verbose: 0 };
+        let [project, store, state] = ["project", "store", "state"].map(|name| root.join(name));
+        Self { ui: Arc::new(Ui::new(style)), project, store, state, environment: Environment::default() }
+    }
 }

@@ -2,6 +2,7 @@
 
 pub mod cloud;
 pub mod kubevirt;
+pub mod looks;
 pub mod rollout;
 pub mod way;
 

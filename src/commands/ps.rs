@@ -288,6 +288,11 @@ fn show(context: &Context, rows: &[Row], lines: &[Line]) {
 /// How long ago it was looked at.
 fn age(row: &Row) -> String {
     let Ok(Some(Seen { health: Some(health), .. })) = &row.found else { return String::new() };
+    ago(health)
+}
+
+/// How long ago a look was.
+pub fn ago(health: &Health) -> String {
     let seconds = Timestamp::now().as_second().saturating_sub(health.time).max(0);
     if seconds < 120 { format!(", {seconds} s ago") } else { format!(", {} min ago", seconds / 60) }
 }

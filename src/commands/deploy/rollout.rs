@@ -92,20 +92,14 @@ pub fn no_ssh(image: &str) -> Failure {
 
 #[cfg(test)]
 mod tests {
-    use std::path::PathBuf;
-    use std::sync::Arc;
+    use std::path::Path;
 
     use super::*;
-    use crate::commands::Environment;
-    use crate::ui::{Style, Ui};
 
     /// Rolls out to machines `a`, `b` and `c`, of which one may end otherwise than well. Returns those that were touched,
     /// whether all are well, and what was said.
     fn rolled_out(other: &str, ends: fn() -> Result<bool>) -> (Vec<String>, Result<bool>, String) {
-        let style = Style { json: false, events: false, quiet: true, verbose: 0 };
-        let [project, store, state] = [(); 3].map(|()| PathBuf::new());
-        let environment = Environment::default();
-        let context = Context { ui: Arc::new(Ui::new(style)), project, store, state, environment };
+        let context = Context::below(Path::new("nowhere"));
         let machines: [ImageName; 3] = ["a", "b", "c"].map(|name| name.parse().unwrap());
         let mut touched = Vec::new();
         let done = each(

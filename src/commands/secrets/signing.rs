@@ -74,21 +74,16 @@ pub fn values(context: &Context) -> Result<Patterns> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
     use crate::commands::Environment;
     use crate::evidence::VerifyingKey;
     use crate::secrets::sources::Sources;
-    use crate::ui::{Style, Ui};
 
     fn context(root: &std::path::Path, home: &str) -> Context {
-        let style = Style { json: false, events: false, quiet: true, verbose: 0 };
         let home = root.join(home);
         let identities = Sources { home: Some(home.clone()), config: Some(home.join(".config")), ..Sources::default() };
         let environment = Environment { home: Some(home), identities, ..Environment::default() };
-        let (project, store, state) = (root.join("project"), root.join("store"), root.join("state"));
-        Context { ui: Arc::new(Ui::new(style)), project, store, state, environment }
+        Context { environment, ..Context::below(root) }
     }
 
     #[test]

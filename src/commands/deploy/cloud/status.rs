@@ -7,6 +7,7 @@ use crate::deploy::cloud::answer::Instance;
 use crate::deploy::cloud::declared::short;
 use crate::deploy::cloud::run::Runner;
 use crate::deploy::cloud::{Declared, gib, tag};
+use crate::deploy::record::Health;
 use crate::disk;
 use crate::images::Manifest;
 use crate::name::ImageName;
@@ -14,6 +15,7 @@ use crate::store::Store;
 use crate::ui::Tone;
 
 use super::super::super::{Context, Failure, Result, failure, ps};
+use super::super::looks;
 use super::{Tools, failed, installed};
 
 /// One machine that is declared, or an instance that no machine of the target is.
@@ -44,7 +46,7 @@ pub fn lines(context: &Context, store: &Store, target: &Target, declared: &Decla
                 Failure::Request { message, .. } => message,
                 other => format!("{other:?}"),
             };
-            let line = |name| line(target, declared, name, Err(&reason), Vec::new());
+            let line = |name| line(context, target, declared, name, Err(&reason), Vec::new());
             return Ok(declared.machines.iter().map(|machine| line(machine.name.as_str())).collect());
         }
     };
@@ -73,12 +75,13 @@ pub fn lines(context: &Context, store: &Store, target: &Target, declared: &Decla
         } else {
             drift.push("not deployed".to_owned());
         }
-        lines.push(line(target, declared, machine.name.as_str(), Ok(shown), drift));
+        lines.push(line(context, target, declared, machine.name.as_str(), Ok(shown), drift));
     }
     let is_declared =
         |instance: &&Instance| declared.machines.iter().any(|m| m.name.as_str() == instance.tag(tag::MACHINE));
     for left in all.iter().filter(of_target).filter(|instance| !is_declared(instance)) {
         lines.push(line(
+            context,
             target,
             declared,
             left.tag(tag::MACHINE),
@@ -100,7 +103,21 @@ fn newer(context: &Context, store: &Store, instance: &Instance) -> Result<Option
     Ok(ps::newest(context, store, &image)?.filter(is_other).map(|newest| ps::built(&newest)))
 }
 
+/// What a cloud and the last look from here say of an instance. Nobody looks by himself, so the last look may be long ago.
+fn of_instance(instance: &Instance, look: Option<&Health>) -> (String, Tone) {
+    match look {
+        _ if !instance.runs => (instance.state.clone(), Tone::Bad),
+        Some(look) if !look.healthy => {
+            (format!("runs, unhealthy: {}{}", look.troubles.len(), ps::ago(look)), Tone::Bad)
+        }
+        Some(look) if instance.is_well() => (format!("runs, healthy{}", ps::ago(look)), Tone::Good),
+        None if instance.is_well() => ("runs, was well when deployed".to_owned(), Tone::Good),
+        _ => ("runs, not checked".to_owned(), Tone::Warn),
+    }
+}
+
 fn line(
+    context: &Context,
     target: &Target,
     declared: &Declared,
     machine: &str,
@@ -108,14 +125,13 @@ fn line(
     drift: Vec<String>,
 ) -> Line {
     let place = declared.place.title();
+    let instance = found.ok().flatten();
+    let look = instance.and_then(|instance| looks::last(context, &target.name, machine, &instance.id));
     let (health, tone) = match found {
         Err(_) => ("the cloud does not answer".to_owned(), Tone::Bad),
         Ok(None) => ("absent".to_owned(), Tone::Dim),
-        Ok(Some(instance)) if !instance.runs => (instance.state.clone(), Tone::Bad),
-        Ok(Some(instance)) if instance.is_well() => ("runs, was well when deployed".to_owned(), Tone::Good),
-        Ok(Some(_)) => ("runs, not checked".to_owned(), Tone::Warn),
+        Ok(Some(instance)) => of_instance(instance, look.as_ref()),
     };
-    let instance = found.ok().flatten();
     let deployed = instance.map(|instance| {
         json!({
             "image": instance.tag(tag::IMAGE),
@@ -126,6 +142,7 @@ fn line(
             "addresses": [&instance.public, &instance.private],
             "state": instance.state,
             "confirmed": instance.is_well(),
+            "health": look,
         })
     });
     let json = json!({

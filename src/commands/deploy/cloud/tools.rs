@@ -8,7 +8,7 @@ use crate::cli;
 use crate::deploy::cloud::act::{Error, Hands, Result as Done};
 use crate::deploy::cloud::run::Runner;
 use crate::deploy::cloud::step::Slot;
-use crate::deploy::cloud::{Declared, ENVIRONMENT, Machine, Upload, answer};
+use crate::deploy::cloud::{Declared, ENVIRONMENT, Machine, Upload, answer, tag};
 use crate::disk;
 use crate::export::{self, Format, Job};
 use crate::images::Manifest;
@@ -19,6 +19,7 @@ use crate::tool::{self, Tool};
 use super::super::super::running::Bootable;
 use super::super::super::scratch::Scratch;
 use super::super::super::{Context, Failure, Result, check, failure};
+use super::super::looks;
 use super::Ready;
 
 /// How long one call may take: an upload is one.
@@ -131,6 +132,33 @@ impl Hands for Tools<'_> {
     }
 
     fn look(&self, machine: &Machine, instance: &answer::Instance) -> Done<Option<String>> {
+        let trouble = self.found(machine, instance)?;
+        let troubles = trouble.iter().flat_map(|trouble| trouble.lines()).map(str::to_owned).collect();
+        let name = machine.name.as_str();
+        looks::keep(self.context, instance.tag(tag::TARGET), name, &instance.id, troubles);
+        Ok(trouble)
+    }
+
+    fn pause(&self, time: Duration) -> bool {
+        interrupt::pause(time)
+    }
+
+    fn say(&self, text: &str) {
+        self.context.ui.say(text);
+    }
+
+    fn scratch(&self) -> &Path {
+        self.scratch.path()
+    }
+
+    fn notes(&self) -> &Path {
+        &self.notes
+    }
+}
+
+impl Tools<'_> {
+    /// What a look at a machine finds.
+    fn found(&self, machine: &Machine, instance: &answer::Instance) -> Done<Option<String>> {
         let address = if machine.is_public { &instance.public } else { &instance.private };
         let Some(address) = address else { return Ok(Some("the machine has no address".to_owned())) };
         let Some(manifest) = self.manifest else {
@@ -159,21 +187,5 @@ impl Hands for Tools<'_> {
             }
             waited += PAUSE;
         }
-    }
-
-    fn pause(&self, time: Duration) -> bool {
-        interrupt::pause(time)
-    }
-
-    fn say(&self, text: &str) {
-        self.context.ui.say(text);
-    }
-
-    fn scratch(&self) -> &Path {
-        self.scratch.path()
-    }
-
-    fn notes(&self) -> &Path {
-        &self.notes
     }
 }

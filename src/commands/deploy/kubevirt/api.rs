@@ -22,6 +22,7 @@ use crate::tool::Tool;
 use super::super::super::failure::chain;
 use super::super::super::generations::Generations;
 use super::super::super::{Context, Failure, Result, check, project, store};
+use super::super::looks;
 use super::forward::Forward;
 
 /// How long kubectl may take, longer than what it is told to wait for, and how much it may print, in bytes.
@@ -157,11 +158,15 @@ impl Api for Kubectl<'_> {
     }
 
     fn look(&self, machine: &Value) -> rollout::Result<Vec<String>> {
-        match self.report(machine) {
-            Ok(troubles) => Ok(troubles),
-            Err(_) if interrupt::heard() => Err(rollout::Error::Interrupted),
-            Err(failure) => Ok(vec![format!("it could not be checked: {}", failure.reason())]),
-        }
+        let troubles = match self.report(machine) {
+            Ok(troubles) => troubles,
+            Err(_) if interrupt::heard() => return Err(rollout::Error::Interrupted),
+            Err(failure) => vec![format!("it could not be checked: {}", failure.reason())],
+        };
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let (name, root) = (text(&machine["metadata"]["name"]), text(&machine["metadata"]["annotations"][ROOT_HASH]));
+        looks::keep(self.context, &self.target.name, &name, &root, troubles.clone());
+        Ok(troubles)
     }
 
     fn pause(&self, time: Duration) -> bool {

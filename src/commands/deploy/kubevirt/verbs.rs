@@ -16,6 +16,7 @@ use crate::ui::Tone;
 
 use super::super::super::ps::{self, Row, Seen};
 use super::super::super::{Context, Failure, Result, Status};
+use super::super::looks;
 use super::super::rollout as shared;
 use super::api::{self, Kubectl};
 use super::failed;
@@ -68,7 +69,7 @@ pub fn rows(context: &Context, store: &Store, target: &Target, cluster: &Cluster
         }
         known += usize::from(declared.is_some());
         common.extend(declared.map(|(_, shared)| shared));
-        rows.push(row(machine, Ok(Some(seen(found))), drift));
+        rows.push(row(machine, Ok(Some(seen(context, target, machine, found))), drift));
     }
     // While machines run versions that have something else in common, there is nothing that it should be.
     let all = cluster.machines.iter().filter_map(|machine| there.get(machine.as_str())).filter(of_target).count();
@@ -82,7 +83,7 @@ pub fn rows(context: &Context, store: &Store, target: &Target, cluster: &Cluster
         if !cluster.machines.contains(&machine) {
             let mut drift = drift::of_machine(&target.name, found, None);
             drift.insert(0, "no longer declared".to_owned());
-            rows.push(row(&machine, Ok(Some(seen(found))), drift));
+            rows.push(row(&machine, Ok(Some(seen(context, target, &machine, found))), drift));
         }
     }
     Ok(rows)
@@ -108,27 +109,31 @@ fn of_shared(context: &Context, api: &Kubectl<'_>, target: &Target, told: &[Valu
     drift::of_shared(told, &answer).map_err(|error| Failure::error(format!("kubectl does not answer in JSON: {error}")))
 }
 
-fn seen(found: &Found) -> Seen {
+fn seen(context: &Context, target: &Target, machine: &ImageName, found: &Found) -> Seen {
     let text = |machine: Option<&Value>, key: &str| {
         machine.and_then(|machine| machine["metadata"]["annotations"][key].as_str()).unwrap_or("unknown").to_owned()
     };
     let current = found.applied.as_ref();
-    let verdict = match found.state.as_str() {
-        "Running" if found.ready && found.confirmed => ("healthy".to_owned(), Tone::Good),
-        "Running" if found.ready => ("unknown".to_owned(), Tone::Warn),
-        "Running" => ("not ready".to_owned(), Tone::Bad),
-        state => (state.to_lowercase(), Tone::Bad),
+    let root_hash = text(current, ROOT_HASH);
+    let health = looks::last(context, &target.name, machine.as_str(), &root_hash);
+    let unwell = health.as_ref().filter(|look| !look.healthy);
+    let verdict = match (found.state.as_str(), unwell) {
+        ("Running", Some(look)) => (format!("unhealthy: {}", look.troubles.len()), Tone::Bad),
+        ("Running", None) if found.ready && found.confirmed => ("healthy".to_owned(), Tone::Good),
+        ("Running", None) if found.ready => ("unknown".to_owned(), Tone::Warn),
+        ("Running", None) => ("not ready".to_owned(), Tone::Bad),
+        (state, _) => (state.to_lowercase(), Tone::Bad),
     };
     Seen {
         image: text(current, IMAGE),
         version: text(current, VERSION),
         mode: serde_json::from_value(text(current, MODE).into()).ok(),
-        root_hash: text(current, ROOT_HASH),
+        root_hash,
         previous: found.previous.as_ref().map(|previous| text(Some(previous), VERSION)),
         confirmed: found.confirmed,
         refused: None,
         state: found.state.clone(),
-        health: None,
+        health,
         verdict,
     }
 }
