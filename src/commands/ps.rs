@@ -294,7 +294,12 @@ fn age(row: &Row) -> String {
 /// How long ago a look was.
 pub fn ago(health: &Health) -> String {
     let seconds = Timestamp::now().as_second().saturating_sub(health.time).max(0);
-    if seconds < 120 { format!(", {seconds} s ago") } else { format!(", {} min ago", seconds / 60) }
+    match seconds {
+        ..120 => format!(", {seconds} s ago"),
+        120..7200 => format!(", {} min ago", seconds / 60),
+        7200..172_800 => format!(", {} h ago", seconds / 3600),
+        _ => format!(", {} days ago", seconds / 86_400),
+    }
 }
 
 #[cfg(test)]

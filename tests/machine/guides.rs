@@ -30,7 +30,7 @@ fn follow(scene: &Scene, script: &str) -> String {
 
 /// Commands of the guides that are not run here, by their beginnings: those that go on until somebody ends them, end the
 /// machine, or need another host, an option or an event of that number; and checks of all stages, which are run often enough.
-const ELSEWHERE: [&str; 21] = [
+const ELSEWHERE: [&str; 20] = [
     "rave check --ssh",
     "rave check shop\n",
     "rave check shop --bundle",
@@ -49,7 +49,6 @@ const ELSEWHERE: [&str; 21] = [
     "rave vm rm",
     "rave vm screenshot",
     "rave vm ssh shop -- sudo journalctl --setup-keys",
-    "rave vm ssh shop -- sudo journalctl --verify",
     "rave vm ssh shop -- sudo rave guest dead-letters drop",
     "rave vm stop",
 ];

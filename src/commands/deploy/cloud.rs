@@ -78,7 +78,7 @@ pub fn run(arguments: &cli::Deploy, context: &Context, target: &Target, declared
         return show::script_of(context, declared, &machines_wanted, &release, &built.bootable);
     }
     let _left = interrupt::leave_to_machine();
-    let tools = Tools::new(context, declared, Some(manifest))?;
+    let tools = Tools::new(context, target, declared, Some(manifest))?;
     let mut runner = Runner::new(calls.as_ref(), &tools);
     let all = runner.instances().map_err(failed)?;
     let actions: Vec<Option<Action>> = machines_wanted.iter().map(|wanted| plan(wanted, &all)).collect();

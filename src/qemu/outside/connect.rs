@@ -114,15 +114,15 @@ fn note(found: &mut Ports, port: u16, said: Said) {
 async fn ask(place: SocketAddr, time: Duration) -> io::Result<Said> {
     let Ok(connected) = tokio::time::timeout(time, TcpStream::connect(place)).await else { return Ok(Said::Nothing) };
     match connected {
-        Ok(stream) => said(&stream),
+        Ok(stream) => said(&stream, place),
         Err(error) => Errno::from_io_error(&error).and_then(meaning).ok_or(error),
     }
 }
 
 /// What a connection says. One that has met itself says that nobody else was there: on this host's own addresses the
 /// kernel may take the port that is asked as the one to ask from, and two that open at once are connected (RFC 9293, 3.5).
-fn said(stream: &TcpStream) -> io::Result<Said> {
-    Ok(if stream.local_addr()? == stream.peer_addr()? { Said::Closed } else { Said::Open })
+fn said(stream: &TcpStream, place: SocketAddr) -> io::Result<Said> {
+    Ok(if stream.local_addr()? == place { Said::Closed } else { Said::Open })
 }
 
 fn meaning(error: Errno) -> Option<Said> {

@@ -39,12 +39,12 @@ async fn a_connection_that_met_itself_is_no_open_port() {
     let listener = listener(5);
     let place = listener.local_addr().unwrap();
     let connected = tokio::net::TcpStream::connect(place).await.unwrap();
-    assert_eq!(said(&connected).unwrap(), Said::Open);
+    assert_eq!(said(&connected, place).unwrap(), Said::Open);
     drop((connected, listener));
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
     socket.set_reuseaddr(true).unwrap();
     socket.bind(place).unwrap();
-    assert_eq!(said(&socket.connect(place).await.unwrap()).unwrap(), Said::Closed);
+    assert_eq!(said(&socket.connect(place).await.unwrap(), place).unwrap(), Said::Closed);
 }
 
 #[test]

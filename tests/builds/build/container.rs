@@ -33,7 +33,7 @@ podman() {
     --cgroup-manager cgroupfs "$@"
 }
 podman load --quiet --input /run/export/minimal_1.0.0.oci.tar
-podman run OPTIONS --volume kept:/var:noexec --network=none --cgroups=disabled --ulimit=nofile=1024:1024 --ulimit=nproc=1024:1024 \
+podman run OPTIONS --network=none --cgroups=disabled --ulimit=nofile=1024:1024 --ulimit=nproc=1024:1024 \
   --security-opt=apparmor=unconfined localhost/minimal:1.0.0 >/dev/null
 inside() { podman exec shop "$@"; }
 up() {
@@ -69,7 +69,15 @@ fn options() -> Vec<&'static str> {
     let mut options = Vec::new();
     while let Some(word) = words.next() {
         match word {
-            "--volume" | "--env" | "--publish" => drop(words.next().unwrap()),
+            "--volume" => options.extend(
+                words
+                    .next()
+                    .filter(|volume| volume.contains(":/var"))
+                    .map(|volume| ["--volume", volume])
+                    .into_iter()
+                    .flatten(),
+            ),
+            "--env" | "--publish" => drop(words.next().unwrap()),
             "--dns=none" | "localhost/shop:1.0.0" => {}
             _ => options.push(word),
         }

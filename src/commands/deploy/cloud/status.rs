@@ -34,7 +34,7 @@ pub struct Line {
 pub fn lines(context: &Context, store: &Store, target: &Target, declared: &Declared) -> Result<Vec<Line>> {
     let calls = declared.place.calls();
     let asked = installed(context, calls.as_ref()).and_then(|()| {
-        let tools = Tools::new(context, declared, None)?;
+        let tools = Tools::new(context, target, declared, None)?;
         Runner::new(calls.as_ref(), &tools).instances().map_err(failed)
     });
     let all = match asked {
@@ -110,9 +110,9 @@ fn of_instance(instance: &Instance, look: Option<&Health>) -> (String, Tone) {
         Some(look) if !look.healthy => {
             (format!("runs, unhealthy: {}{}", look.troubles.len(), ps::ago(look)), Tone::Bad)
         }
-        Some(look) if instance.is_well() => (format!("runs, healthy{}", ps::ago(look)), Tone::Good),
+        Some(look) => (format!("runs, healthy{}", ps::ago(look)), Tone::Good),
         None if instance.is_well() => ("runs, was well when deployed".to_owned(), Tone::Good),
-        _ => ("runs, not checked".to_owned(), Tone::Warn),
+        None => ("runs, not checked".to_owned(), Tone::Warn),
     }
 }
 
@@ -126,7 +126,8 @@ fn line(
 ) -> Line {
     let place = declared.place.title();
     let instance = found.ok().flatten();
-    let look = instance.and_then(|instance| looks::last(context, &target.name, machine, &instance.id));
+    let name = machine.parse::<ImageName>().ok();
+    let look = instance.zip(name).and_then(|(instance, name)| looks::last(context, &target.name, &name, &instance.id));
     let (health, tone) = match found {
         Err(_) => ("the cloud does not answer".to_owned(), Tone::Bad),
         Ok(None) => ("absent".to_owned(), Tone::Dim),

@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::cli;
+use crate::deploy::Target;
 use crate::deploy::cloud::act::{Error, Hands, Result as Done};
 use crate::deploy::cloud::run::Runner;
 use crate::deploy::cloud::step::Slot;
-use crate::deploy::cloud::{Declared, ENVIRONMENT, Machine, Upload, answer, tag};
+use crate::deploy::cloud::{Declared, ENVIRONMENT, Machine, Upload, answer};
 use crate::disk;
 use crate::export::{self, Format, Job};
 use crate::images::Manifest;
@@ -37,6 +38,7 @@ const PAUSE: Duration = Duration::from_secs(10);
 /// What acts: the provider's tool with the user's environment, and ssh.
 pub struct Tools<'a> {
     context: &'a Context,
+    target: &'a Target,
     declared: &'a Declared,
     /// What machines are held against, if that is asked for.
     manifest: Option<&'a Manifest>,
@@ -46,11 +48,16 @@ pub struct Tools<'a> {
 
 impl<'a> Tools<'a> {
     /// With a private directory, which goes when this does; one that a killed program has left goes now.
-    pub fn new(context: &'a Context, declared: &'a Declared, manifest: Option<&'a Manifest>) -> Result<Self> {
+    pub fn new(
+        context: &'a Context,
+        target: &'a Target,
+        declared: &'a Declared,
+        manifest: Option<&'a Manifest>,
+    ) -> Result<Self> {
         disk::create_dir_all(&context.state)?;
         let scratch = Scratch::tidy(&context.state, SCRATCH)?;
         let notes = context.state.join("uploads");
-        Ok(Self { context, declared, manifest, scratch, notes })
+        Ok(Self { context, target, declared, manifest, scratch, notes })
     }
 
     /// The file that is uploaded.
@@ -134,8 +141,7 @@ impl Hands for Tools<'_> {
     fn look(&self, machine: &Machine, instance: &answer::Instance) -> Done<Option<String>> {
         let trouble = self.found(machine, instance)?;
         let troubles = trouble.iter().flat_map(|trouble| trouble.lines()).map(str::to_owned).collect();
-        let name = machine.name.as_str();
-        looks::keep(self.context, instance.tag(tag::TARGET), name, &instance.id, troubles);
+        looks::keep(self.context, &self.target.name, &machine.name, &instance.id, troubles);
         Ok(trouble)
     }
 

@@ -15,6 +15,7 @@ use crate::name::ImageName;
 
 use super::super::super::generations::Generations;
 use super::super::super::{Context, Failure, Result, Status, project, store};
+use super::super::looks;
 use super::{Tools, chosen, failed, installed};
 
 /// Runs one of the verbs.
@@ -33,7 +34,7 @@ pub fn run(
     let calls = declared.place.calls();
     installed(context, calls.as_ref())?;
     let _left = interrupt::leave_to_machine();
-    let tools = Tools::new(context, declared, None)?;
+    let tools = Tools::new(context, target, declared, None)?;
     let runner = Runner::new(calls.as_ref(), &tools);
     let all = runner.instances().map_err(failed)?;
     let mut status = Status::Done;
@@ -52,7 +53,7 @@ pub fn run(
             cli::Target::Stop(_) => runner.verb(Verb::Stop, &first.id).map_err(failed)?,
             cli::Target::Restart(_) => runner.verb(Verb::Restart, &first.id).map_err(failed)?,
             cli::Target::Check(_) => {
-                if let Some(trouble) = look(context, declared, machine, first)? {
+                if let Some(trouble) = look(context, target, declared, machine, first)? {
                     context.ui.error(format!("{} is not well\n{trouble}", machine.name));
                     status = Status::Unwell;
                 } else {
@@ -72,6 +73,7 @@ pub fn run(
                     runner.remove(&instance.id).map_err(failed)?;
                     forget(&runner, instance)?;
                 }
+                looks::forget(context, &target.name, &machine.name);
                 context.ui.say(format!("{} is gone from {}", machine.name, declared.place.title()));
             }
         }
@@ -88,12 +90,18 @@ fn forget(runner: &Runner<'_>, instance: &Instance) -> Result<()> {
 }
 
 /// Holds an instance against the image that it runs, which must be among those that were built here.
-fn look(context: &Context, declared: &Declared, machine: &Machine, instance: &Instance) -> Result<Option<String>> {
+fn look(
+    context: &Context,
+    target: &Target,
+    declared: &Declared,
+    machine: &Machine,
+    instance: &Instance,
+) -> Result<Option<String>> {
     let manifest = built(context, instance.tag(tag::IMAGE), instance.tag(tag::DISK))?.ok_or_else(|| {
         Failure::request(format!("{}: what it runs, {}, was not built here", machine.name, instance.title()))
             .hint("`rave check --ssh USER@ADDRESS --manifest FILE` holds it against the manifest of that build")
     })?;
-    Tools::new(context, declared, Some(&manifest))?.look(machine, instance).map_err(failed)
+    Tools::new(context, target, declared, Some(&manifest))?.look(machine, instance).map_err(failed)
 }
 
 /// The manifest of the build with that disk.

@@ -161,11 +161,12 @@ impl Api for Kubectl<'_> {
         let troubles = match self.report(machine) {
             Ok(troubles) => troubles,
             Err(_) if interrupt::heard() => return Err(rollout::Error::Interrupted),
-            Err(failure) => vec![format!("it could not be checked: {}", failure.reason())],
+            // That says nothing of the machine.
+            Err(failure) => return Ok(vec![format!("it could not be checked: {}", failure.reason())]),
         };
-        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        let (name, root) = (text(&machine["metadata"]["name"]), text(&machine["metadata"]["annotations"][ROOT_HASH]));
-        looks::keep(self.context, &self.target.name, &name, &root, troubles.clone());
+        if let Some(name) = machine["metadata"]["name"].as_str().and_then(|name| name.parse().ok()) {
+            looks::keep(self.context, &self.target.name, &name, &looked_at(self.target, machine), troubles.clone());
+        }
         Ok(troubles)
     }
 
@@ -176,6 +177,12 @@ impl Api for Kubectl<'_> {
     fn tell(&self, text: &str) {
         self.context.ui.say(text);
     }
+}
+
+/// What tells a machine from one of the same name that takes its place, or is in another cluster.
+pub fn looked_at(target: &Target, machine: &Value) -> String {
+    let place = target.cluster.as_ref().map(|cluster| (cluster.context.as_deref(), cluster.namespace.as_str()));
+    format!("{place:?} {}", machine["metadata"]["annotations"][ROOT_HASH].as_str().unwrap_or_default())
 }
 
 /// Whether a machine is told to run that build.

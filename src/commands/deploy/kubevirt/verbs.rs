@@ -114,21 +114,22 @@ fn seen(context: &Context, target: &Target, machine: &ImageName, found: &Found) 
         machine.and_then(|machine| machine["metadata"]["annotations"][key].as_str()).unwrap_or("unknown").to_owned()
     };
     let current = found.applied.as_ref();
-    let root_hash = text(current, ROOT_HASH);
-    let health = looks::last(context, &target.name, machine.as_str(), &root_hash);
+    let is_running = found.state == "Running";
+    let looked_at = current.filter(|_| is_running).map(|current| api::looked_at(target, current));
+    let health = looked_at.and_then(|of| looks::last(context, &target.name, machine, &of));
     let unwell = health.as_ref().filter(|look| !look.healthy);
     let verdict = match (found.state.as_str(), unwell) {
         ("Running", Some(look)) => (format!("unhealthy: {}", look.troubles.len()), Tone::Bad),
-        ("Running", None) if found.ready && found.confirmed => ("healthy".to_owned(), Tone::Good),
-        ("Running", None) if found.ready => ("unknown".to_owned(), Tone::Warn),
-        ("Running", None) => ("not ready".to_owned(), Tone::Bad),
+        ("Running", None) if !found.ready => ("not ready".to_owned(), Tone::Bad),
+        ("Running", None) if found.confirmed || health.is_some() => ("healthy".to_owned(), Tone::Good),
+        ("Running", None) => ("unknown".to_owned(), Tone::Warn),
         (state, _) => (state.to_lowercase(), Tone::Bad),
     };
     Seen {
         image: text(current, IMAGE),
         version: text(current, VERSION),
         mode: serde_json::from_value(text(current, MODE).into()).ok(),
-        root_hash,
+        root_hash: text(current, ROOT_HASH),
         previous: found.previous.as_ref().map(|previous| text(Some(previous), VERSION)),
         confirmed: found.confirmed,
         refused: None,
@@ -174,6 +175,7 @@ pub fn verb(verb: &cli::Target, context: &Context, target: &Target, cluster: &Cl
             }
             cli::Target::Remove { .. } => {
                 rollout.remove(name).map_err(failed)?;
+                looks::forget(context, &target.name, machine);
                 context.ui.say(format!("{name} is gone from {}", place(cluster)));
             }
         }
