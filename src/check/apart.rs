@@ -2,7 +2,7 @@
 //! root file system, are its host's. So is what is mounted before its systemd starts.
 
 /// The ids of such checks, or their beginnings up to a dot.
-pub const APART: [&str; 31] = [
+pub const APART: [&str; 34] = [
     "resources.limit.auditd.service",
     "resources.limit.chrony.service",
     "resources.memory.size",
@@ -22,9 +22,13 @@ pub const APART: [&str; 31] = [
     "security.sysctl.fs",
     "security.sysctl.kernel",
     "security.sysctl.net.core",
+    // Of interfaces that its host makes.
+    "security.sysctl.net.ipv4.conf.*.accept_redirects",
+    "security.sysctl.net.ipv4.conf.*.send_redirects",
     "security.sysctl.net.ipv4.conf.all.forwarding",
     "security.sysctl.net.ipv4.conf.default.forwarding",
     "security.sysctl.net.ipv4.ip_forward",
+    "security.sysctl.net.ipv6.conf.*.accept_redirects",
     "security.sysctl.net.ipv6.conf.all.forwarding",
     "security.sysctl.net.ipv6.conf.default.forwarding",
     "security.sysctl.user",

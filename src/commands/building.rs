@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
 use crate::debian::{self, Lock, rootfs, tools};
 use crate::digest::{Canonical, Digest};
 use crate::disk;
@@ -11,6 +13,7 @@ use crate::event::Work;
 use crate::images::assemble::{Assembled, Assembly, kind};
 use crate::images::plan::{Inputs, Piece, Plan, plan};
 use crate::name::PackageName;
+use crate::quantity;
 use crate::sandbox::{Ids, Sandbox};
 use crate::store::{PutError, Store};
 use crate::system::System;
@@ -188,6 +191,7 @@ impl Prepared {
             };
             Ok(assembly.run()?)
         };
+        let _bound = Bound::new(memory(&self.asked.system))?;
         let pool = rayon::ThreadPoolBuilder::new().num_threads(workers as usize).build().map_err(Failure::error)?;
         pool.install(make)
     }
@@ -305,6 +309,36 @@ pub fn workers(system: &System) -> u32 {
     jobs.unwrap_or_else(all)
 }
 
+/// Bytes of data that each program of a build may have: as `build.memory` says.
+fn memory(system: &System) -> Option<u64> {
+    let memory = system.options.iter().find(|(option, _)| option.as_str() == "build.memory");
+    memory.and_then(|(_, memory)| memory.value.as_str()).and_then(quantity::bytes)
+}
+
+/// A limit of memory that this process has, and that those which it starts inherit, until it is dropped: the soft one of
+/// setrlimit(2), so that whatever else rave does in the end, such as to run a machine, has what it had.
+struct Bound(Rlimit);
+
+impl Bound {
+    fn new(most: Option<u64>) -> Result<Self> {
+        let before = getrlimit(Resource::Data);
+        if let Some(most) = most
+            && before.current.is_none_or(|current| current > most)
+        {
+            let bound = Rlimit { current: Some(most), ..before };
+            setrlimit(Resource::Data, bound).map_err(|error| Failure::error(std::io::Error::from(error)))?;
+        }
+        Ok(Self(before))
+    }
+}
+
+impl Drop for Bound {
+    fn drop(&mut self) {
+        // What was in force before is never refused.
+        let _ = setrlimit(Resource::Data, self.0);
+    }
+}
+
 fn tools_digest(lock: &Lock) -> Digest {
     let mut hash = Canonical::new(TOOLS_FORMAT);
     lock.packages.iter().for_each(|package| {
@@ -317,4 +351,24 @@ fn rootfs_digest(system: &System, lock: &Lock) -> Result<Digest> {
     let mut hash = Canonical::new(ROOTFS_FORMAT);
     hash.field(lock.digest().as_bytes()).json(&(&system.users, &system.groups, &system.prepare))?;
     Ok(hash.finish())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tool::Tool;
+
+    #[test]
+    fn a_program_of_a_build_gets_no_more_memory_than_it_may_have() {
+        // A gigabyte and a half in one line, which tail keeps.
+        let greedy = || Tool::new("sh").args(["-ec", "head -c 1500000000 /dev/zero | tail -n 1 >/dev/null"]).output();
+        let before = getrlimit(Resource::Data);
+        {
+            let _bound = Bound::new(Some(1 << 30)).unwrap();
+            assert!(greedy().is_err());
+        }
+        assert_eq!(getrlimit(Resource::Data), before);
+        let _unbounded = Bound::new(None).unwrap();
+        assert_eq!(getrlimit(Resource::Data), before);
+    }
 }

@@ -61,6 +61,8 @@ fn units_of_a_container() {
     let all =
         ["kernel.sysrq", "net.ipv4.ip_forward", "net.ipv4.conf.all.accept_redirects", "net.ipv4.conf.all.forwarding"];
     let option: crate::name::OptionPath = "base.sysctl.ptrace".parse().unwrap();
+    manifest.expect.mounts.insert("/var".parse().unwrap(), (["noexec".to_owned()].into(), option.clone()));
+    manifest.expect.sysctl.insert("net.ipv4.conf.*.send_redirects".to_owned(), ("0".to_owned(), option.clone()));
     manifest.expect.sysctl.extend(all.map(|name| (name.to_owned(), ("0".to_owned(), option.clone()))));
     let text = "kind: podman\nmachines: { edge-1: { listen: 0.0.0.0, ports: { 3002: 443 } } }";
     let units = rendered(text, &manifest, true);

@@ -173,6 +173,7 @@ fn table() -> Value {
         "services.webhook.cpu": ["25%", "50%"],
         "base.journald.retention": ["7d", "30d"],
         "build.jobs": [1, null],
+        "build.memory": ["3G", null],
     })
 }
 

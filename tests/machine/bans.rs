@@ -10,6 +10,13 @@ pub const PATIENT: Fault = Fault {
     seen_by: &["security.bans"],
 };
 
+/// What keeps an address out for ever.
+pub const ENDLESS: Fault = Fault {
+    breaks: "fail2ban-client set webhook bantime -1",
+    mends: "fail2ban-client set webhook bantime 1800",
+    seen_by: &["security.fail2ban.ban.webhook"],
+};
+
 /// A client that has to be kept out.
 const GREEDY: &str = include_str!("greedy.py");
 
@@ -47,6 +54,16 @@ pub fn keep_out(scene: &Scene) {
     assert!(!banned().contains("127.0.0.10"));
     scene.root("fail2ban-client set nginx addignoreip 127.0.0.0/8");
 
+    println!("who is kept out stays so when the firewall is read anew and the configuration is");
+    scene.root("fail2ban-client set sshd attempt 192.0.2.9 1 1 1 1");
+    wait_for("the ban", || banned().contains("192.0.2.9").then_some(()));
+    scene.root("nft delete table inet f2b-table; fail2ban-client set sshd attempt 192.0.2.9 1 1 1 1");
+    wait_for("the ban anew", || banned().contains("192.0.2.9").then_some(()));
+    scene.root("fail2ban-client reload");
+    wait_for("its count", || counted("sshd", "current{jail=\"sshd\"} 1"));
+    scene.root("fail2ban-client set sshd unbanip 192.0.2.9");
+    wait_for("none to count", || counted("sshd", "current{jail=\"sshd\"} 0"));
+
     println!("a ban ends by itself");
     scene.root("fail2ban-client set sshd bantime 5; fail2ban-client set sshd attempt 192.0.2.8 1 1 1 1");
     wait_for("the ban", || banned().contains("192.0.2.8").then_some(()));
@@ -54,8 +71,8 @@ pub fn keep_out(scene: &Scene) {
     scene.root("fail2ban-client set sshd bantime 1800");
 
     println!("a stranger whom nobody keeps out is seen");
-    scene.lab.seen(&["production", "--stage", "security", "--skip", "security.scan"], &[PATIENT], &[]);
-    scene.root(PATIENT.mends);
+    scene.lab.seen(&["production", "--stage", "security", "--skip", "security.scan"], &[PATIENT, ENDLESS], &[]);
+    scene.root(&format!("{}; {}", PATIENT.mends, ENDLESS.mends));
     // Forged requests have come from the gateway of the user network, too.
     assert!(!banned().contains("10.0.2.2"));
 }

@@ -64,6 +64,11 @@ fn reported(lab: &Lab) {
     let (status, report) = lab.check(&[NAME, "--at-once"]);
     assert_eq!((status, with_verdict(&report, "unhealthy")), (Some(1), BTreeSet::from(SEEN)), "{report:#}");
     faults.into_iter().for_each(Fault::end);
+    let ahead = Fault::begin(lab, &["clock-jump", "7200"]);
+    let (status, report) = lab.check(&[NAME, "--at-once", "--stage", "services"]);
+    let seen = BTreeSet::from(["services.clock"]);
+    assert_eq!((status, with_verdict(&report, "unhealthy")), (Some(1), seen), "{report:#}");
+    ahead.end();
     assert_well(&lab.check(&[NAME]).1, &["https", "monitoring"]);
 }
 
@@ -85,6 +90,8 @@ fn unheard(lab: &Lab) {
         assert_eq!(banner(lab), None);
         fault.end();
         wait_for("the server", || banner(lab));
+        assert_well(&lab.check(&[NAME]).1, &["https", "monitoring"]);
+        assert_eq!(lab.root(NAME, "cat /var/home/note"), "acknowledged");
     }
 }
 

@@ -1,5 +1,7 @@
 //! The production image in both modes: what its users see from outside, and what breaks in it.
 
+use std::io::Write as _;
+use std::process::{Child, Stdio};
 use std::time::{Duration, Instant, SystemTime};
 
 use rave::digest::Digest;
@@ -177,8 +179,15 @@ fn production_in_safe_mode_works_and_is_seen_when_it_does_not() {
     let (root, initrd) = (size(&manifest["partitions"][1]["content"]), size(&manifest["initrd"]));
     assert!(root <= 300_000_000 && initrd <= 6_000_000, "{root} {initrd}");
 
+    let unused = scene.root(
+        "find / -xdev -type f '(' -iname '*llvm*' -o -path '/usr/lib/firmware/*' -o -path '/usr/share/man/*' \
+         -o -path '/usr/share/locale/*' -o -path '/var/cache/apt/*' -o -path '/usr/share/doc/*' ! -name copyright ')'",
+    );
+    assert_eq!(unused, "", "what nobody needs does not ship");
+
     println!("at rest a quarter of memory is free");
     let rest = scene.available();
+    println!("    {:.0} % of memory are available; root {root} bytes, initrd {initrd}", rest * 100.0);
     assert!(rest >= 0.25, "{rest}");
 
     pages(&site);
@@ -196,7 +205,8 @@ fn production_in_safe_mode_works_and_is_seen_when_it_does_not() {
     backup(&scene);
     guides::restore(&scene, &site, &secret);
     metrics::exist(&scene, &site);
-    leak(&scene);
+    leak(&scene, "nginx.service");
+    leak(&scene, "prometheus.service");
     load(&scene, &site);
     full(&scene, &site, &secret);
     println!("what watches and serves is missed when it is gone");
@@ -429,25 +439,26 @@ fn backup(scene: &Scene) {
     assert!(failed.is_some_and(|line| line.ends_with("} 0")), "{failed:?}");
 }
 
-fn leak(scene: &Scene) {
-    println!("a service that leaks memory until its limit is killed alone and comes back, and a quarter stays free");
+fn leak(scene: &Scene, unit: &str) {
+    println!("{unit} leaks memory until its limit, is killed alone and comes back, and a quarter stays free");
     let running = "systemctl list-units --type=service --state=running --plain --no-legend | cut -d' ' -f1 | \
                    xargs systemctl show --property=Id,InvocationID --value | paste - - - | sort";
     let before = scene.root(running);
-    let invocation = || scene.root("systemctl show --property=InvocationID --value nginx.service");
+    let invocation = || scene.root(&format!("systemctl show --property=InvocationID --value {unit}"));
     let (free, ()) = scene.available_during(|| {
-        scene.root(
-            "sh -c 'echo $$ > /sys/fs/cgroup/system.slice/nginx.service/cgroup.procs; exec tail /dev/zero' || true",
-        );
-        wait_for("another nginx", || {
+        scene.root(&format!(
+            "sh -c 'echo $$ > /sys/fs/cgroup/system.slice/{unit}/cgroup.procs; exec tail /dev/zero' || true"
+        ));
+        wait_for("another one", || {
             let id = invocation();
             (!id.is_empty() && !before.contains(&id)).then_some(())
         });
-        wait_for("nginx", || (scene.root("systemctl is-active nginx.service || true") == "active").then_some(()));
+        let state = format!("systemctl is-active {unit} || true");
+        wait_for("it to run", || (scene.root(&state) == "active").then_some(()));
     });
     let after = scene.root(running);
     let lost: Vec<&str> = before.lines().filter(|line| !after.contains(*line)).collect();
-    assert!(matches!(lost[..], [line] if line.contains("nginx.service")), "{lost:?}");
+    assert!(matches!(lost[..], [line] if line.contains(unit)), "{lost:?}");
     assert!(free >= 0.25, "{free}");
     assert!(scene.root("journalctl -k -b -o cat | grep -c 'Memory cgroup out of memory'").parse::<u32>().unwrap() > 0);
 }
@@ -477,6 +488,18 @@ fn load(scene: &Scene, site: &Site) {
         assert!(count(429) > 0 && count(429) + count(refused) + 2 >= statuses.len(), "{path}: {statuses:?}");
     }
     assert_eq!(scene.root("systemctl list-units --failed --plain --no-legend"), "");
+
+    println!("nor is it less when nobody is told to wait");
+    scene.root(
+        "sed -e 's|rate=[0-9]*r/m|rate=1000000r/m|' -e 's/burst=[0-9]*/burst=100000/' /etc/nginx/nginx.conf > /run/nginx.conf; \
+         mount --bind /run/nginx.conf /etc/nginx/nginx.conf; systemctl reload nginx.service",
+    );
+    let (free, statuses) =
+        scene.available_during(|| ["/", "/ready", "/grafana/"].map(|path| site.flood(path, 300, 24)).concat());
+    scene.root("umount /etc/nginx/nginx.conf; rm /run/nginx.conf; systemctl reload nginx.service");
+    let served = statuses.iter().filter(|&&status| status == 200).count();
+    assert!(served * 100 >= statuses.len() * 99, "{served} of {}", statuses.len());
+    assert!(free >= 0.25, "{free}");
 }
 
 /// What is not measured any more.
@@ -636,6 +659,7 @@ fn production_in_full_pipe_mode_has_the_limits_of_the_mode() {
         let told = scene.root(&format!("cd /sys/fs/cgroup/system.slice/{unit}.service; cat memory.max cpu.max"));
         assert_eq!(told, format!("{}\n{cpu}", memory * MIB), "{unit}");
     }
+    killed(&scene, &site);
     power(&scene, &site);
 }
 
@@ -647,12 +671,47 @@ fn power(scene: &Scene, site: &Site) {
     };
     let before = start().unwrap();
     assert_eq!(github(site, &scene.secret("production", "webhook-secret"), "cut", "long", b"{\"cut\":1}").status, 202);
-    scene.root("systemd-run --quiet --no-block /bin/sh -c 'sleep 3; echo b > /proc/sysrq-trigger'");
-    std::thread::sleep(Duration::from_secs(6));
-    wait_for("the machine", || start().filter(|now| *now != before));
+    let sent = sent(scene, "sent", "echo b > /proc/sysrq-trigger", |sender| {
+        std::thread::sleep(Duration::from_secs(6));
+        wait_for("the machine", || start().filter(|now| *now != before));
+        // Whoever waits for an answer of the machine that was waits in vain.
+        sender.kill().unwrap();
+        sender.wait().unwrap();
+    });
     wait_for("the end of the start", || {
         let state = scene.root("systemctl is-system-running --wait || true");
         (state == "running").then_some(())
     });
     wait_for("the handler", || scene.delivery("cut").starts_with("done|").then_some(()));
+    let known = scene.sql("select delivery from webhook.event");
+    let lost: Vec<&String> = sent.iter().filter(|name| !known.lines().any(|known| known == **name)).collect();
+    println!("    {} events were accepted up to the loss", sent.len());
+    assert!(sent.len() >= 10 && lost.is_empty(), "{} {lost:?}", sent.len());
+}
+
+/// Has the machine send events to itself, and breaks it meanwhile; returns the names of those that were accepted, as far as was
+/// heard of them. `over` waits until nothing is accepted any more.
+fn sent(scene: &Scene, name: &str, breaks: &str, over: impl FnOnce(&mut Child)) -> Vec<String> {
+    let heard = scene.lab.path().join(name);
+    scene.root(&format!("systemd-run --quiet --no-block /bin/sh -c 'sleep 4; {breaks}'"));
+    let mut ssh = scene.lab.command(&["vm", "ssh", "production", "--", "sudo", "python3", "-", name]);
+    let mut sender = ssh.stdin(Stdio::piped()).stdout(disk::create(&heard).unwrap()).spawn().unwrap();
+    sender.stdin.take().unwrap().write_all(SENDER.as_bytes()).unwrap();
+    over(&mut sender);
+    let heard = disk::read_to_string(heard).unwrap();
+    heard.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n')).map(str::to_owned).collect()
+}
+
+/// Sends events until one is not accepted.
+const SENDER: &str = include_str!("sender.py");
+
+fn killed(scene: &Scene, site: &Site) {
+    println!("no event that was accepted is lost when dispatcher and database are killed");
+    let breaks = "systemctl kill --signal=KILL webhook.service postgresql.service";
+    let sent = sent(scene, "killed", breaks, |sender| assert!(sender.wait().unwrap().success()));
+    wait_for("it to be ready", || (site.get("/ready").status == 200).then_some(()));
+    let known = scene.sql("select delivery from webhook.event");
+    let lost: Vec<&String> = sent.iter().filter(|name| !known.lines().any(|known| known == **name)).collect();
+    println!("    {} events were accepted before", sent.len());
+    assert!(sent.len() >= 10 && lost.is_empty(), "{} {lost:?}", sent.len());
 }

@@ -17,7 +17,7 @@ use crate::processes;
 /// Stages that the minimal image has nothing for.
 const IDLE: [&str; 2] = ["https", "monitoring"];
 
-pub const FAULTS: [Fault; 17] = [
+pub const FAULTS: [Fault; 19] = [
     Fault {
         breaks: "nft list table inet rave > /run/rave.nft; nft delete table inet rave",
         mends: "nft -f /run/rave.nft",
@@ -38,6 +38,11 @@ pub const FAULTS: [Fault; 17] = [
         breaks: "sysctl -qw kernel.sysrq=1",
         mends: "sysctl -qw kernel.sysrq=0",
         seen_by: &["security.sysctl.kernel.sysrq"],
+    },
+    Fault {
+        breaks: "sysctl -qw net.ipv6.conf.lo.accept_redirects=1",
+        mends: "sysctl -qw net.ipv6.conf.lo.accept_redirects=0",
+        seen_by: &["security.sysctl.net.ipv6.conf.*.accept_redirects"],
     },
     Fault {
         breaks: "mount -o remount,suid /var",
@@ -90,6 +95,12 @@ pub const FAULTS: [Fault; 17] = [
             "ssh.password.refused",
             "ssh.root.refused",
         ],
+    },
+    Fault {
+        breaks: "ssh-keygen -q -t ed25519 -N '' -f /run/other; \
+                 mount --bind /run/other.pub /var/lib/ssh/ssh_host_ed25519_key.pub",
+        mends: "umount /var/lib/ssh/ssh_host_ed25519_key.pub; rm /run/other /run/other.pub",
+        seen_by: &["ssh.host-key"],
     },
     Fault {
         breaks: "echo 0 > /sys/devices/system/cpu/cpu1/online",
@@ -182,6 +193,7 @@ fn a_machine_is_raised_used_broken_mended_and_removed() {
     select(&lab);
     watch(&lab);
     vouch(&lab);
+    judged(&lab);
     elsewhere(&lab);
     break_and_mend(&lab);
     close(&lab);
@@ -366,6 +378,22 @@ fn watch(lab: &Lab) {
     }
     signal(&rave, Signal::INT);
     assert_eq!(rave.wait().unwrap().code(), Some(0));
+}
+
+/// A service that module nor package has put into a sandbox.
+pub const BARE: Fault = Fault {
+    breaks: "printf '[Service]\nExecStart=/usr/bin/sleep 600\n' > /run/systemd/system/bare.service; systemctl start bare",
+    mends: "systemctl stop bare; rm /run/systemd/system/bare.service; systemctl daemon-reload",
+    seen_by: &["security.suite.systemd-analyze"],
+};
+
+fn judged(lab: &Lab) {
+    println!("a suite of other people judges all services, and sees one without a sandbox");
+    let asked = ["minimal", "--only", "security.suite", "--suite", "systemd-analyze"];
+    let (status, report) = lab.check(&asked);
+    assert_eq!(status, Some(0), "{report:#}");
+    lab.seen(&asked, &[BARE], &[]);
+    lab.root("minimal", BARE.mends);
 }
 
 /// The evidence of a check is signed, whole, and is not what it was once it is changed.

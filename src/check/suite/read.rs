@@ -156,6 +156,8 @@ pub fn kernel(_: &Target, text: &str) -> Result<Reading, String> {
 const OWN: &str = "/etc/systemd/system/";
 /// The most that a service may have, in tenths: one of modules, one of packages.
 const MOST: (u32, u32) = (15, 50);
+/// Services of packages that speak to the network, and may have as much as one of modules.
+const EXPOSED: [&str; 2] = ["systemd-networkd.service", "systemd-resolved.service"];
 
 /// Lines `PATH → Overall exposure level for UNIT: 1.1 OK`; path and arrow are not always there.
 pub fn systemd(_: &Target, text: &str) -> Result<Reading, String> {
@@ -166,7 +168,7 @@ pub fn systemd(_: &Target, text: &str) -> Result<Reading, String> {
         let (unit, figure) = told.1.split_once(": ").ok_or("a service has no figure")?;
         let figure = figure.split(' ').next().unwrap_or_default();
         let tenths = tenths(figure).ok_or("the figure of a service is none")?;
-        let most = if told.0.starts_with(OWN) { MOST.0 } else { MOST.1 };
+        let most = if told.0.starts_with(OWN) || EXPOSED.contains(&unit) { MOST.0 } else { MOST.1 };
         (count, worst) = (count + 1, tenths.max(worst));
         if tenths > most {
             faults.push(fault(unit, figure, Some(tenths)));

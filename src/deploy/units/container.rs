@@ -87,7 +87,7 @@ DropCapability=all
         put(&mut text, format_args!("PublishPort={listen}:{host}:{guest}"));
     }
     let settings = parts.manifest.expect.sysctl.iter().map(|(name, (value, _))| (name, value));
-    let is_own = |name: &str| NETWORK.iter().any(|own| name.starts_with(own)) && name != FORWARD;
+    let is_own = |name: &str| NETWORK.iter().any(|own| name.starts_with(own)) && name != FORWARD && !name.contains('*');
     for (name, value) in settings.filter(|(name, _)| is_own(name)) {
         let name = if name == LAST.0 { LAST.1 } else { name };
         put(&mut text, format_args!("Sysctl={}", quoted(&format!("{name}={value}"))));

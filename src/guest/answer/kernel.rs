@@ -74,15 +74,15 @@ fn unescape(text: &str) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// Kernel settings; names that lead nowhere, or out of /proc/sys, are left out.
+/// Kernel settings; names that lead nowhere, or out of /proc/sys, are left out. Of a name with `*` for a part it is the value
+/// of all for which that stands, or the values with what has them.
 pub fn sysctls(proc: &Path, names: &BTreeSet<String>) -> Answer {
     let (mut values, mut unread) = (BTreeMap::new(), BTreeMap::new());
     for name in names {
         let Some(path) = sysctl_path(name) else { continue };
-        match text(proc.join("sys").join(path)) {
-            Ok(value) => {
-                values.insert(name.clone(), value.split_whitespace().collect::<Vec<_>>().join(" "));
-            }
+        match setting(&proc.join("sys"), &path) {
+            Ok(Some(value)) => drop(values.insert(name.clone(), value)),
+            Ok(None) => {}
             Err(error) if error.is_not_found() => {}
             Err(error) => drop(unread.insert(name.clone(), chain(&error))),
         }
@@ -90,12 +90,32 @@ pub fn sysctls(proc: &Path, names: &BTreeSet<String>) -> Answer {
     Answer::Sysctls { values, unread }
 }
 
+fn setting(sys: &Path, path: &str) -> Result<Option<String>, disk::Error> {
+    let value = |path: PathBuf| Ok(text(path)?.split_whitespace().collect::<Vec<_>>().join(" "));
+    let Some((before, after)) = path.split_once("*/") else { return value(sys.join(path)).map(Some) };
+    let mut values: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for place in disk::list(sys.join(before))? {
+        let name = place.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        match value(place.join(after)) {
+            Ok(value) => values.entry(value).or_default().push(name),
+            // An interface that went away.
+            Err(error) if error.is_not_found() => {}
+            Err(error) => return Err(error),
+        }
+    }
+    let told = |(value, names): (String, Vec<String>)| format!("{value} ({})", names.join(", "));
+    Ok(match values.len() {
+        0 | 1 => values.into_keys().next(),
+        _ => Some(values.into_iter().map(told).collect::<Vec<_>>().join(", ")),
+    })
+}
+
 /// Dots separate, or slashes where the first separator is one (sysctl.d(5)).
-fn sysctl_path(name: &str) -> Option<PathBuf> {
+fn sysctl_path(name: &str) -> Option<String> {
     let slashes = name.find(['.', '/']).is_some_and(|at| name[at..].starts_with('/'));
     let path = if slashes { name.to_owned() } else { name.replace('.', "\0").replace('/', ".").replace('\0', "/") };
     let inside = path.split('/').all(|part| !matches!(part, "" | "." | ".."));
-    inside.then(|| path.into())
+    inside.then_some(path)
 }
 
 /// Memory, processors, OOM kills and pressure.
@@ -201,6 +221,24 @@ mod tests {
         for bad in ["", "a..b", ".a", "/etc/shadow", "a/../../b", "kernel///x", "a/./b"] {
             assert_eq!(sysctl_path(bad), None, "{bad}");
         }
+    }
+
+    #[test]
+    fn of_many_settings_the_one_that_differs_is_told() {
+        let sys = tempfile::tempdir().unwrap();
+        let set = |interface: &str, value: &str| {
+            let directory = sys.path().join("net/conf").join(interface);
+            disk::create_dir_all(&directory).unwrap();
+            disk::write_atomic(directory.join("accept"), value.as_bytes(), 0o644).unwrap();
+        };
+        let told = || setting(sys.path(), "net/conf/*/accept").unwrap();
+        disk::create_dir_all(sys.path().join("net/conf/gone")).unwrap();
+        assert_eq!(told(), None);
+        ["all", "eth0", "lo"].into_iter().for_each(|interface| set(interface, "0\n"));
+        assert_eq!(told().as_deref(), Some("0"));
+        set("lo", "1\n");
+        assert_eq!(told().as_deref(), Some("0 (all, eth0), 1 (lo)"));
+        assert!(setting(sys.path(), "net/none/*/accept").unwrap_err().is_not_found());
     }
 
     #[test]
