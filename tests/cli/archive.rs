@@ -1,9 +1,10 @@
 //! Mirrors that cannot be believed, while an image is locked and while it is built.
 
-use pgp::composed::{CleartextSignedMessage, KeyType, SecretKeyParamsBuilder};
+use pgp::composed::{CleartextSignedMessage, KeyType, SecretKeyParamsBuilder, SignedSecretKey};
 use pgp::types::Password;
 use rand::SeedableRng as _;
 use rave::debian::LockedPackage;
+use rave::digest::Digest;
 
 use super::mirror::{Mirror, Reply};
 use super::world::{NOBODY, Ran, World, bytes_of, package, ran};
@@ -11,14 +12,23 @@ use super::world::{NOBODY, Ran, World, bytes_of, package, ran};
 /// The text of a Release file that only its signature is wrong with.
 const RELEASE: &str = "Origin: Debian\nSuite: stable\nCodename: trixie\nDate: Sat, 12 Sep 2026 07:55:41 UTC\nSHA256:\n";
 
-/// The text, signed by a key of nobody.
-fn signed(text: &str) -> Vec<u8> {
+/// A key of nobody.
+fn key(number: u64) -> SignedSecretKey {
     let mut key = SecretKeyParamsBuilder::default();
     key.key_type(KeyType::Ed25519Legacy).can_sign(true).primary_user_id("Nobody".to_owned());
-    let key = key.build().unwrap().generate(rand::rngs::StdRng::seed_from_u64(1)).unwrap();
+    key.build().unwrap().generate(rand::rngs::StdRng::seed_from_u64(number)).unwrap()
+}
+
+/// The text, signed by a key.
+fn signed_by(key: &SignedSecretKey, text: &str) -> Vec<u8> {
     let message =
         CleartextSignedMessage::sign(rand::rngs::StdRng::seed_from_u64(2), text, &key.primary_key, &Password::empty());
     message.unwrap().to_armored_string(Default::default()).unwrap().into_bytes()
+}
+
+/// The text, signed by a key of nobody.
+fn signed(text: &str) -> Vec<u8> {
+    signed_by(&key(1), text)
 }
 
 /// Locks from a mirror that gives `reply` to everything, and returns how it was refused.
@@ -123,17 +133,22 @@ fn the_key_of_an_archive_must_be_there() {
 #[test]
 fn grafana_is_set_up_for_the_archive_that_the_image_names() {
     let world = World::new();
-    let extra = "{ name: grafana, url: 'http://127.0.0.1:1/', suite: stable, components: [main], key: grafana.asc }";
+    let theirs = key(3);
+    let release = signed_by(&theirs, &format!("{RELEASE} {} 0 main/binary-amd64/Packages\n", Digest::of(b"")));
+    let mirror =
+        Mirror::new(move |path| Reply::File(if path.ends_with("/InRelease") { release.clone() } else { Vec::new() }));
+    let url = mirror.url().replace("/debian", "/grafana");
+    let extra = format!("{{ name: grafana, url: '{url}', suite: stable, components: [main], key: grafana.asc }}");
     let image = format!(
         "name: web\nversion: 1.0.0\nextends: production\narchive:\n  extra:\n    - {extra}\n\
          config:\n  services.grafana.enable: true\n"
     );
     world.write("project/images/web.yaml", image);
     world.run(&["lock", "web"]).refused(1, &["there is no key file images/grafana.asc"]);
-    world.write(
-        "project/images/grafana.asc",
-        "-----BEGIN PGP PUBLIC KEY BLOCK-----\n\n-----END PGP PUBLIC KEY BLOCK-----\n",
-    );
+    let trust = |key: &SignedSecretKey| {
+        world.write("project/images/grafana.asc", key.to_public_key().to_armored_string(Default::default()).unwrap());
+    };
+    trust(&key(4));
     let file = |path: &str| world.run(&["eval", "web", "--file", path]).clean().to_owned();
     let ini = file("/etc/grafana/grafana.ini");
     assert!(
@@ -160,8 +175,17 @@ fn grafana_is_set_up_for_the_archive_that_the_image_names() {
     let place = place.split_once("proxy_pass http://127.0.0.1:3030;").unwrap().0;
     assert!(place.contains("\"^(GET|POST|HEAD)$\"") && !place.contains("location"), "{place}");
     assert!(!site.contains("Content-Security-Policy"), "{site}");
-    let ran = ran(world.rave().env("RAVE_MIRROR", format!("{NOBODY}/debian")).args(["lock", "web"]));
-    ran.refused(2, &["grafana"]);
+    // Nobody is in Debian's place, so no lock is made; what is read of this archive is up to its key.
+    let locked = |parts: &[&str]| {
+        let ran = ran(world.rave().env("RAVE_MIRROR", format!("{NOBODY}/debian")).args(["lock", "web"]));
+        ran.refused(2, &[&["error: cannot fetch ", "/dists/trixie/InRelease"], parts].concat());
+    };
+    let (release, index) = ("/grafana/dists/stable/InRelease", "/grafana/dists/stable/main/binary-amd64/Packages");
+    locked(&["     read  grafana\n"]);
+    assert_eq!(mirror.asked(), [release]);
+    trust(&theirs);
+    locked(&["     read  grafana: of 2026-09-12T07:55:41Z  "]);
+    assert_eq!(mirror.asked(), [release, release, index]);
 }
 
 /// The bytes that the locks of [`World::lock`] have of any package.

@@ -6,9 +6,11 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::time::SystemTime;
 
 use clap::CommandFactory as _;
 use rave::cli::Cli;
+use rave::secrets::generate;
 
 use super::world::{NOBODY, Ran, World, ran};
 
@@ -70,7 +72,10 @@ fn run_all(world: &World, guide: &str, at_least: usize) {
 #[test]
 fn the_commands_for_installation_work() {
     let world = World::new();
-    run_all(&world, INSTALLATION, 8);
+    // In the place of what cargo makes.
+    world.write("project/target/x86_64-unknown-linux-gnu/release/rave", "#!/bin/sh\n");
+    run_all(&world, INSTALLATION, 11);
+    assert!(world.path("home/.local/bin/rave").exists());
     assert!(world.path("project/images/shop.yaml").exists());
     assert!(world.path("home/.local/share/man/man1/rave.1").exists());
 }
@@ -78,7 +83,19 @@ fn the_commands_for_installation_work() {
 #[test]
 fn the_commands_for_configuration_work() {
     let world = shop();
-    run_all(&world, CONFIGURATION, 9);
+    // What a public authority sends is for one name, and then the image has no other.
+    let (all, forced) = ("hosts: [shop.example.org]", "hosts: !force [shop.example.org]");
+    assert!(CONFIGURATION.contains(&format!("`{forced}`")));
+    let image = std::fs::read_to_string(world.path("project/images/shop.yaml")).unwrap();
+    world.write("project/images/shop.yaml", image.replace(all, forced));
+    let (now, hosts) = (SystemTime::now(), ["shop.example.org".to_owned()]);
+    let (authority, key) = (generate::authority("public", now).unwrap(), generate::tls_key().unwrap());
+    let chain = generate::server_certificate(&hosts, &key, &authority, now).unwrap();
+    world.write("project/key.pem", key.expose());
+    world.write("project/chain.pem", &chain);
+    run_all(&world, CONFIGURATION, 12);
+    let kept = world.run(&["secrets", "get", "secrets/shop.yaml", "tls-certificate-main"]);
+    assert_eq!(kept.clean(), chain);
     let nginx = world.run(&["eval", "shop", "--file", "/etc/nginx/nginx.conf"]);
     assert!(nginx.clean().contains("shop.example.org") && nginx.stdout.contains("proxy_pass http://127.0.0.1:8000;"));
     assert_eq!(world.run(&["fmt", "--check"]).clean(), "");
@@ -89,7 +106,15 @@ fn the_commands_for_operation_upgrade_and_troubleshooting_work() {
     let world = shop();
     assert_eq!(shell(&world, "rave secrets init shop").status, 0);
     run_all(&world, OPERATION, 3);
-    run_all(&world, UPGRADE, 4);
+    let commit = "git init -q; git add .; git -c user.name=t -c user.email=t@example.org commit -qm one";
+    assert_eq!(shell(&world, commit).status, 0);
+    // What a build leaves are links into the store.
+    let disk = world.write("cache/disk", "disk");
+    std::fs::create_dir_all(world.path("project/releases/1.0.1")).unwrap();
+    std::os::unix::fs::symlink(disk, world.path("project/releases/1.0.1/disk.raw")).unwrap();
+    run_all(&world, UPGRADE, 8);
+    let copy = std::fs::symlink_metadata(world.path("home/releases/shop-1.0.1/disk.raw"));
+    assert!(copy.unwrap().is_file());
     run_all(&world, TROUBLESHOOTING, 9);
 }
 
@@ -147,16 +172,43 @@ fn guides_show_nothing_that_is_not_tried() {
     }
 }
 
+/// What the first column of a table names, by the beginning of its head.
+fn told<'a>(guide: &'a str, head: &str) -> BTreeSet<&'a str> {
+    let (_, table) = guide.split_once(head).unwrap();
+    let rows = table.lines().skip(2).take_while(|line| line.starts_with('|'));
+    let cells = rows.filter_map(|row| row.split('|').nth(1));
+    cells.flat_map(|cell| cell.split('`').skip(1).step_by(2)).collect()
+}
+
 /// The alerts of the table, and those of the image.
 #[test]
 fn the_alerts_of_the_guide_are_those_of_the_image() {
-    let (_, table) = OPERATION.split_once("| alert |").unwrap();
-    let rows = table.lines().skip(2).take_while(|line| line.starts_with('|'));
-    let cells = rows.filter_map(|row| row.split('|').nth(1));
-    let told: BTreeSet<&str> = cells.flat_map(|cell| cell.split('`').skip(1).step_by(2)).collect();
+    let told = told(OPERATION, "| alert |");
     let evaluated = World::new().run(&["eval", "production", "--json"]).json();
     let rules = evaluated["config"]["services.prometheus.rules"].as_object().unwrap();
     assert_eq!(told, rules.keys().map(String::as_str).collect());
+}
+
+/// What any image keeps without an entry of `state`, and the file of the image that sees to it: journald makes its own
+/// directory, and systemd that of the unit which makes the host key.
+const STATELESS: [(&str, &str); 2] = [
+    ("/var/log/journal", "/etc/tmpfiles.d/20-rave-state.conf"),
+    ("/var/lib/ssh", "/etc/systemd/system/rave-ssh-host-key.service"),
+];
+
+/// The directories of the table, and those that the image's modules keep.
+#[test]
+fn the_state_of_the_guide_is_that_of_the_image() {
+    let mut told = told(UPGRADE, "| directory |");
+    let world = World::new();
+    let file = |path: &str| world.run(&["eval", "production", "--file", path]).clean().to_owned();
+    for (path, by) in STATELESS {
+        assert!(told.remove(path), "{path}");
+        assert!(file(by).contains(path), "{by}");
+    }
+    // Each entry of `state` is a line there.
+    let kept = file("/etc/tmpfiles.d/30-rave-modules.conf");
+    assert_eq!(told, kept.lines().filter_map(|line| line.split(' ').nth(1)).collect());
 }
 
 /// Links lead somewhere, and the README has one to each page.
