@@ -127,12 +127,21 @@ fn judge_login(target: &Target, _: &str, answers: &[&Answer]) -> Finding {
 fn judge_host_key(_: &Target, _: &str, answers: &[&Answer]) -> Finding {
     match answers {
         [Answer::SshLogin { host_key, .. }, Answer::HostKey { key }] => {
-            Finding::hold(!key.is_empty() && host_key == key, key, host_key)
+            let key = if host_key.contains(" SHA256:") { fingerprint(key) } else { key.clone() };
+            Finding::hold(!key.is_empty() && *host_key == key, key, host_key)
         }
         [Answer::SshRefusal(refusal), Answer::HostKey { key }] => {
             Finding::new(Verdict::Skipped, key, "no login, so no host key").because(&refusal.said)
         }
         _ => Finding::misfit(),
+    }
+}
+
+/// A host key as ssh tells of it: its type and fingerprint.
+fn fingerprint(key: &str) -> String {
+    match ssh_key::PublicKey::from_openssh(key) {
+        Ok(key) => format!("{} {}", key.algorithm(), key.fingerprint(ssh_key::HashAlg::Sha256)),
+        Err(_) => key.to_owned(),
     }
 }
 

@@ -23,8 +23,9 @@ const LONGEST: u64 = 24 * 60 * 60;
   rave check web --junit report.xml --markdown summary.md --sarif security.sarif
                                           for CI, beside the table
   rave check web --bundle web.tar.zst     evidence to keep: report, manifest, journal and console, signed
+  rave check web --ssh ops@203.0.113.7    a machine elsewhere, held against the newest build of images/web.yaml
   rave check web --ssh ops@203.0.113.7 --ssh-key ~/.ssh/id_ed25519
-                                          a machine elsewhere, held against the newest build of images/web.yaml
+                                          the same with this key and no other
   rave check --ssh ops@203.0.113.7:2222 --manifest result/manifest.json --host-key \"ssh-ed25519 AAAA...\"
                                           the same without a project and known_hosts
   rave check web --json                   one document; its schema: rave schema report
@@ -130,7 +131,7 @@ pub struct Elsewhere {
     /// The host key that it must have, such as `ssh-ed25519 AAAA...` [default: what known_hosts has]
     #[arg(long, value_name = "KEY", requires = "ssh")]
     pub host_key: Option<String>,
-    /// Private key to log in with [default: what ssh finds; logins are then not tried as a stranger would]
+    /// Private key to log in with, and no other [default: the keys that ssh finds by itself]
     #[arg(long, value_name = "FILE", requires = "ssh")]
     pub ssh_key: Option<PathBuf>,
 }

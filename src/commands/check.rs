@@ -228,6 +228,9 @@ fn check(
     limits: Limits,
 ) -> Result<Report> {
     let mut target = target(&subject.manifest, programs.suites());
+    if let (Some(ssh), Some(user)) = (target.expect.ssh.as_mut(), subject.user()) {
+        user.clone_into(&mut ssh.user);
+    }
     let until = Instant::now() + limits.all;
     // Suites keep a machine busy, so they come when all else is answered.
     let is_suite = |probe: &Probe| matches!(probe, Probe::Suite { .. });

@@ -46,7 +46,8 @@ pub enum Answer {
     SshOffer(SshOffer),
     /// A login succeeded and the command ended.
     SshLogin {
-        /// The key by which the server proved itself: type and base64, as in a known_hosts file.
+        /// The key by which the server proved itself: type and base64, as in a known_hosts file; or type and
+        /// fingerprint, such as `ssh-ed25519 SHA256:...`, where the user's own ssh has looked the key up.
         host_key: String,
         /// How the command ended.
         ended: Ended,

@@ -8,6 +8,7 @@ pub mod brute;
 mod connect;
 mod https;
 mod offer;
+mod own;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, ToSocketAddrs as _};
@@ -65,6 +66,8 @@ pub struct Outside {
     port: u16,
     key: PathBuf,
     ssh: Tool,
+    /// The user's own way in, if that takes the place of the key.
+    own: Option<own::Own>,
     patience: Patience,
     until: Option<Instant>,
     /// Holds the file in which ssh notes the host key of the first login; later ones must show the same.
@@ -113,7 +116,14 @@ impl Outside {
         let scanner = Err(inapplicable("nobody is there to scan the machine"));
         let reason = "only with a machine that rave runs: elsewhere its users would be kept out".to_owned();
         let (stranger, from) = (Err(Answer::Inapplicable { reason }), None);
-        Ok(Self { host, port, key, ssh, patience, until, known, ports, web: None, scanner, stranger, from })
+        Ok(Self { host, port, key, ssh, own: None, patience, until, known, ports, web: None, scanner, stranger, from })
+    }
+
+    /// The machine is entered by the user's own ssh, with its configuration and these options, instead of by a key: it
+    /// is known to let `user` in.
+    #[must_use]
+    pub fn of_user(self, user: &str, options: Vec<String>) -> Self {
+        Self { own: Some(own::Own::new(user, options)), ..self }
     }
 
     /// Further ports of the machine, and where each is reached, on the same host or on `web`.
@@ -279,14 +289,20 @@ impl Outside {
                     Err(error) => Answer::Unreachable { reason: error.to_string() },
                 }
             }
-            Probe::SshLogin { user, command } => self.login(user, true, command, |known, ended| {
-                let host_key = known?;
-                Ok(Answer::SshLogin { host_key, ended })
-            }),
-            Probe::SshRefusal { user, key } => self.login(user, *key, &["true".to_owned()], |_, ended| {
-                let said = format!("logged in, exit status {:?}", ended.code);
-                Ok(Answer::SshRefusal(SshRefusal { refused: false, methods: Vec::new(), said }))
-            }),
+            Probe::SshLogin { user, command } => match &self.own {
+                Some(own) => self.enter(own, user, command),
+                None => self.login(user, true, command, |known, ended| {
+                    let host_key = known?;
+                    Ok(Answer::SshLogin { host_key, ended })
+                }),
+            },
+            Probe::SshRefusal { user, key } => match &self.own {
+                Some(own) => self.refusal(own, user, *key),
+                None => self.login(user, *key, &["true".to_owned()], |_, ended| {
+                    let said = format!("logged in, exit status {:?}", ended.code);
+                    Ok(Answer::SshRefusal(SshRefusal { refused: false, methods: Vec::new(), said }))
+                }),
+            },
             Probe::HostClock => clock(),
             _ => Answer::unavailable("this has to be asked inside the machine"),
         }
@@ -309,7 +325,7 @@ impl Outside {
             Err(error) => return Answer::unavailable(error),
         };
         let stderr = String::from_utf8_lossy(&ended.stderr).into_owned();
-        match verdict(&ended, &stderr, user, &self.host) {
+        match verdict(&ended, &stderr, user) {
             Login::Entered => {
                 let stdout = String::from_utf8_lossy(&ended.stdout).into_owned();
                 let ended = Ended { code: ended.status.and_then(|status| status.code()), stdout, stderr };
@@ -390,7 +406,7 @@ enum Login {
     Unreachable { reason: String },
 }
 
-fn verdict(ended: &Bounded, stderr: &str, user: &str, host: &str) -> Login {
+fn verdict(ended: &Bounded, stderr: &str, user: &str) -> Login {
     let Some(status) = ended.status else {
         return Login::Unreachable { reason: LATE.to_owned() };
     };
@@ -402,9 +418,12 @@ fn verdict(ended: &Bounded, stderr: &str, user: &str, host: &str) -> Login {
     if stderr.contains("Load key \"") {
         return Login::Unusable;
     }
+    // It names the host as its configuration does, and without large letters.
     let methods = last_line(stderr)
-        .strip_prefix(&format!("{user}@{host}: Permission denied ("))
-        .and_then(|rest| rest.strip_suffix(")."));
+        .strip_prefix(&format!("{user}@"))
+        .and_then(|rest| rest.split_once(": Permission denied ("))
+        .filter(|(host, _)| !host.contains(' '))
+        .and_then(|(_, rest)| rest.strip_suffix(")."));
     match methods {
         Some(methods) => Login::Refused {
             methods: methods.split(',').filter(|method| !method.is_empty()).map(str::to_owned).collect(),

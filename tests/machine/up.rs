@@ -4,14 +4,14 @@ use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpStream};
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::console::Console;
 use crate::junit;
-use crate::lab::{Fault, Lab, assert_well, checks, lines, signal, verdicts, with_verdict};
+use crate::lab::{Ended, Fault, Lab, assert_well, checks, lines, signal, verdicts, with_verdict};
 use crate::processes;
 
 /// Stages that the minimal image has nothing for.
@@ -436,6 +436,37 @@ fn elsewhere(lab: &Lab) {
     let (status, report) = lab.check(&arguments(host_key));
     assert_eq!(status, Some(0), "{report}");
     assert_well(&report, &IDLE);
+
+    println!("without a key the user's own ssh logs in as it is configured, and its key is refused to others");
+    let alias = known.split_once(' ').unwrap().0;
+    let folder = lab.path().join("bin");
+    rave::disk::create_dir_all(&folder).unwrap();
+    let own = |configured: &str, more: &[&str]| {
+        let ssh = format!(
+            "#!/bin/sh\nset -- -F none -o IdentityAgent=none -o HostKeyAlias={alias} -o UserKnownHostsFile={} \"$@\"\n\
+             {configured}exec /usr/bin/ssh \"$@\"\n",
+            machine.join("known_hosts").display()
+        );
+        rave::disk::write_atomic(folder.join("ssh"), ssh.as_bytes(), 0o755).unwrap();
+        let path = format!("{}:/usr/bin:/bin", folder.display());
+        let all = ["check", "--json", "--ssh", place.as_str(), "--manifest", manifest.to_str().unwrap()];
+        let arguments = [&all[..], more].concat();
+        let begin = Instant::now();
+        let tool = lab.tool(env!("CARGO_BIN_EXE_rave")).env("PATH", &path).args(&arguments);
+        let ended = Ended::from(tool.command().stdin(Stdio::null()).output().unwrap());
+        println!("    {:5.1} s  rave {} -> {:?}", begin.elapsed().as_secs_f32(), arguments.join(" "), ended.status);
+        (ended.status, ended.report())
+    };
+    let (status, report) = own(&format!("set -- -i {} \"$@\"\n", key.display()), &[]);
+    assert_eq!(status, Some(0), "{report}");
+    assert_well(&report, &IDLE);
+    assert_eq!(verdicts(&report)[0], ("ssh", "healthy"));
+
+    println!("a refusal without that key says nothing");
+    let root = format!("case \" $* \" in *\" -l root \"*) ;; *) set -- -i {} \"$@\" ;; esac\n", key.display());
+    let (status, report) = own(&root, &["--only", "ssh.root.refused"]);
+    assert_eq!((status, with_verdict(&report, "skipped")), (Some(2), BTreeSet::from(["ssh.root.refused"])), "{report}");
+
     let other = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ2HMZCnsFmAkPJvBDzNMvMoyVVmAdtgYV7CkUmsiPFj";
     let ended = lab.rave(&[&["check"][..], &arguments(other)].concat());
     assert_eq!((ended.status, ended.stdout.as_str()), (Some(2), ""), "{ended:?}");

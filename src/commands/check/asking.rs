@@ -29,27 +29,6 @@ pub struct Subject<'a> {
     pub manifest: Manifest,
 }
 
-/// A machine as its users see it.
-pub struct Outsider {
-    outside: Outside,
-    /// Whether there is a key to log in with.
-    has_key: bool,
-}
-
-impl Outsider {
-    fn answer(&self, probes: &[Probe]) -> Vec<Answered> {
-        if self.has_key {
-            return self.outside.answer(probes);
-        }
-        let needs_key = |probe: &Probe| matches!(probe, Probe::SshLogin { .. } | Probe::SshRefusal { .. });
-        let known: Vec<Probe> = probes.iter().filter(|probe| !needs_key(probe)).cloned().collect();
-        let mut answers = self.outside.answer(&known).into_iter();
-        let keyless = || Answered::unavailable("--ssh-key names no key to log in with");
-        let each = probes.iter().map(|probe| if needs_key(probe) { None } else { answers.next() });
-        each.map(|answered| answered.unwrap_or_else(keyless)).collect()
-    }
-}
-
 /// Who scans a machine, or why nobody can.
 pub type Peered = std::result::Result<Peer, String>;
 
@@ -62,6 +41,14 @@ pub enum Inside<'a> {
 }
 
 impl Subject<'_> {
+    /// Who logs in, if somebody was named: whom the machine must let in.
+    pub fn user(&self) -> Option<&str> {
+        match &self.inside {
+            Inside::Agent(_) => None,
+            Inside::Ssh(remote) => Some(remote.user()),
+        }
+    }
+
     /// Host and port of its SSH server.
     pub fn ssh(&self) -> Option<(String, u16)> {
         match &self.inside {
@@ -102,22 +89,21 @@ impl Subject<'_> {
     /// The machine as its users see it, until the deadline.
     ///
     /// `peer` is who scans it.
-    pub fn outside(&self, limits: Limits, until: Instant, peer: Option<Peered>) -> Result<Outsider> {
+    pub fn outside(&self, limits: Limits, until: Instant, peer: Option<Peered>) -> Result<Outside> {
         let patience = Patience { whole: limits.each, ..Patience::default() };
         let sites = self.manifest.expect.https.values().map(|site| site.port);
-        let (outside, has_key) = match &self.inside {
+        let outside = match &self.inside {
             Inside::Ssh(remote) => remote.outside(patience, sites.collect())?,
             Inside::Agent(vm) => {
                 let (host, port) = self.ssh().ok_or_else(|| Failure::error("the machine has no SSH port"))?;
                 let ssh = running::ssh(&running::tools_of(vm)?, vm.directory(), false);
                 let ports = sites.filter_map(|port| Some((port, vm.state().host_port(port)?))).collect();
                 let outside = Outside::new(&host, port, &vm.private_key(), ssh, patience)?.reached(ports, None);
-                let outside = outside.strange(brute::address());
-                (outside, true)
+                outside.strange(brute::address())
             }
         };
         let outside = if let Some(peer) = peer { outside.beside(peer) } else { outside };
-        Ok(Outsider { outside: outside.until(until), has_key })
+        Ok(outside.until(until))
     }
 }
 
@@ -140,7 +126,7 @@ impl Inside<'_> {
 /// The answers to all probes of a check, as they come.
 pub struct Asking<'a> {
     inside: &'a Inside<'a>,
-    outside: &'a Outsider,
+    outside: &'a Outside,
     until: Instant,
     each: Option<Duration>,
     /// What is to be asked inside and was not yet.
@@ -156,7 +142,7 @@ impl<'a> Asking<'a> {
     pub fn start<'scope>(
         scope: &'scope Scope<'scope, '_>,
         inside: &'a Inside<'a>,
-        outside: &'a Outsider,
+        outside: &'a Outside,
         lots: [Vec<Probe>; 6],
         until: Instant,
         each: Option<Duration>,
@@ -257,28 +243,4 @@ pub fn inside(inside: &Inside<'_>, probes: &[Probe], limit: Duration, each: Opti
         serde_json::from_slice(&output).map_err(|e| format!("the machine gave no answers: {e}"))
     };
     ask().unwrap_or_else(|reason| probes.iter().map(|_| Answered::unavailable(&reason)).collect())
-}
-
-#[cfg(test)]
-mod tests {
-    use std::path::Path;
-
-    use super::*;
-    use crate::probe::Answer;
-    use crate::tool::Tool;
-
-    #[test]
-    fn without_a_key_only_logins_are_not_tried() {
-        let patience = Patience { attempts: 1, ..Patience::default() };
-        // Nobody listens at port 1.
-        let outside = Outside::new("127.0.0.1", 1, Path::new(""), Tool::new("false"), patience).unwrap();
-        let outsider = Outsider { outside, has_key: false };
-        let login = || Probe::SshLogin { user: "agent".to_owned(), command: Vec::new() };
-        let refusal = Probe::SshRefusal { user: "root".to_owned(), key: true };
-        let answers = outsider.answer(&[login(), Probe::SshOffer, refusal, Probe::HostClock]);
-        let keyless = Answer::unavailable("--ssh-key names no key to log in with");
-        assert_eq!((&answers[0].answer, &answers[2].answer), (&keyless, &keyless));
-        assert!(matches!(answers[1].answer, Answer::Unreachable { .. }), "{:?}", answers[1]);
-        assert!(matches!(answers[3].answer, Answer::Clock { .. }), "{:?}", answers[3]);
-    }
 }

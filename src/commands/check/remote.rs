@@ -122,13 +122,21 @@ impl Remote {
     }
 
     fn client(&self) -> Tool {
+        let mut ssh = self.ssh.clone().args(["-T", "-p", &self.place.port.to_string(), "-l", &self.place.user]);
+        for option in self.options().iter().map(String::as_str).chain(["LogLevel=ERROR"]) {
+            ssh = ssh.args(["-o", option]);
+        }
+        ssh.args(["--", &self.place.host])
+    }
+
+    /// What ssh is told besides the user's configuration.
+    fn options(&self) -> Vec<String> {
         let mut options: Vec<String> = [
             "BatchMode=yes",
             "ClearAllForwardings=yes",
             "ConnectTimeout=30",
             "ControlPath=none",
             "ForwardAgent=no",
-            "LogLevel=ERROR",
             "StrictHostKeyChecking=yes",
             "UpdateHostKeys=no",
         ]
@@ -143,11 +151,12 @@ impl Remote {
             let identity = format!("IdentityFile={}", quoted(key));
             options.extend(["IdentitiesOnly=yes".to_owned(), "IdentityAgent=none".to_owned(), identity]);
         }
-        let mut ssh = self.ssh.clone().args(["-T", "-p", &self.place.port.to_string(), "-l", &self.place.user]);
-        for option in options {
-            ssh = ssh.args(["-o", &option]);
-        }
-        ssh.args(["--", &self.place.host])
+        options
+    }
+
+    /// Who logs in.
+    pub fn user(&self) -> &str {
+        &self.place.user
     }
 
     /// Host and port of its SSH server.
@@ -160,14 +169,19 @@ impl Remote {
         self.web.clone().unwrap_or_else(|| (self.place.host.clone(), port))
     }
 
-    /// The machine as its users see it, and whether there is a key to log in with as one of them.
-    pub fn outside(&self, patience: Patience, sites: BTreeSet<u16>) -> Result<(Outside, bool)> {
+    /// The machine as its users see it. They log in with the key that was named, by an ssh that knows nothing else, or as
+    /// this user does.
+    pub fn outside(&self, patience: Patience, sites: BTreeSet<u16>) -> Result<Outside> {
         let key = self.key.clone().unwrap_or_default();
         let outside = Outside::new(&self.place.host, self.place.port, &key, self.ssh.clone(), patience)?;
+        let outside = match self.key {
+            Some(_) => outside,
+            None => outside.of_user(&self.place.user, self.options()),
+        };
         let port = |site| self.web.as_ref().filter(|_| sites.len() == 1).map_or(site, |(_, port)| *port);
         let ports = sites.iter().map(|site| (*site, port(*site))).collect();
         let outside = outside.reached(ports, self.web.as_ref().map(|(host, _)| host.clone()));
-        Ok((outside.connected(self.apart.clone()), self.key.is_some()))
+        Ok(outside.connected(self.apart.clone()))
     }
 }
 
@@ -228,6 +242,35 @@ fn quoted(path: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::probe::{Answer, Probe};
+
+    #[test]
+    fn strangers_log_in_with_the_key_that_was_named_or_as_the_user_does() {
+        // Says what it was told, and that it has logged in.
+        let script = "echo \"$@\"; echo 'debug1: Server host key: ssh-ed25519 SHA256:x\nAuthenticated to web' >&2";
+        let login = Probe::SshLogin { user: "ops".to_owned(), command: vec!["id".to_owned()] };
+        let told = |key: Option<&Path>, known: Option<tempfile::TempDir>| {
+            let ssh = Tool::new("sh").args(["-c", script, "ssh"]);
+            let place = Place { user: "ops".to_owned(), host: "web".to_owned(), port: 2222 };
+            let remote = Remote { place, ssh, key: key.map(Path::to_owned), known, web: None, apart: None };
+            let patience = Patience { attempts: 1, ..Patience::default() };
+            remote.outside(patience, BTreeSet::new()).unwrap().answer(std::slice::from_ref(&login)).remove(0).answer
+        };
+        let Answer::SshLogin { ended, .. } = told(None, None) else { panic!("no login") };
+        for wanted in ["-p 2222 -l ops ", " BatchMode=yes ", " StrictHostKeyChecking=yes ", " -- web id\n"] {
+            assert!(ended.stdout.contains(wanted), "{wanted}: {}", ended.stdout);
+        }
+        for unwanted in ["-F none", "Identit", "KnownHostsFile", "LogLevel=ERROR"] {
+            assert!(!ended.stdout.contains(unwanted), "{unwanted}: {}", ended.stdout);
+        }
+        // A host key that was named is the only one here, too.
+        let Answer::SshLogin { ended, .. } = told(None, Some(disk::temp_dir().unwrap())) else { panic!("no login") };
+        assert!(ended.stdout.contains(&format!("HostKeyAlias={ALIAS}")), "{}", ended.stdout);
+        // With a key of its own ssh notes the host key, which this one does not.
+        let key = tempfile::NamedTempFile::new().unwrap();
+        let Answer::Unavailable { reason } = told(Some(key.path()), None) else { panic!("a login") };
+        assert!(reason.contains("known_hosts"), "{reason}");
+    }
 
     #[test]
     fn a_site_is_at_a_host_and_a_port() {

@@ -79,9 +79,12 @@ fn a_scan_from_here_says_why_it_tells_nothing() {
 
 #[test]
 fn only_a_denied_login_is_a_refusal() {
-    let verdict = |code, stderr: &str| super::verdict(&ended(code), stderr, "root", "127.0.0.1");
+    let verdict = |code, stderr: &str| super::verdict(&ended(code), stderr, "root");
     let refused = Login::Refused { methods: vec!["publickey".to_owned(), "password".to_owned()] };
-    assert_eq!(verdict(Some(255), "root@127.0.0.1: Permission denied (publickey,password).\r\n"), refused);
+    for host in ["127.0.0.1", "::1", "web.example.org"] {
+        let stderr = format!("root@{host}: Permission denied (publickey,password).\r\n");
+        assert_eq!(verdict(Some(255), &stderr), refused);
+    }
     for stderr in [
         "",
         "ssh: connect to host 127.0.0.1 port 22: Connection refused",
@@ -89,6 +92,7 @@ fn only_a_denied_login_is_a_refusal() {
         "Connection timed out during banner exchange",
         "@@@@ WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED! @@@@\nHost key verification failed.",
         "other@127.0.0.1: Permission denied (publickey).",
+        "root@127.0.0.1 says: Permission denied (publickey).",
         "root@127.0.0.1: Permission denied (publickey).\nbut then something else",
         "Permission denied (publickey).",
     ] {
@@ -216,6 +220,39 @@ fn a_server_that_is_gone_or_another_one_refuses_nothing() {
     assert!(matches!(only(&outside, refusal("nobody", true)), Answer::Unreachable { .. }));
     let login = Probe::SshLogin { user: "root".to_owned(), command: vec!["true".to_owned()] };
     assert!(matches!(only(&outside, login), Answer::Unreachable { .. }));
+}
+
+#[test]
+fn the_users_own_ssh_enters_a_host_that_it_knows_and_is_refused_as_others() {
+    let Some(sshd) = Sshd::start("PasswordAuthentication no\nKbdInteractiveAuthentication no") else { return };
+    let path = |name: &str| sshd.directory.path().join(name);
+    let quoted = |name: &str| format!("\"{}\"", path(name).display().to_string().replace('%', "%%"));
+    let public = disk::read_to_string(path("host.pub")).unwrap();
+    let known = format!("[127.0.0.1]:{} {public}", sshd.port);
+    disk::write_atomic(path("known"), known.as_bytes(), 0o600).unwrap();
+    let outside = |known: &str| {
+        let options = vec![
+            "BatchMode=yes".to_owned(),
+            "GlobalKnownHostsFile=none".to_owned(),
+            "StrictHostKeyChecking=yes".to_owned(),
+            format!("UserKnownHostsFile={}", quoted(known)),
+        ];
+        // What is in the configuration of a user who has a key.
+        let identity = format!("IdentityFile={}", quoted("client"));
+        let ssh = Tool::new("ssh").args(["-F", "none", "-o", "IdentityAgent=none", "-o", identity.as_str()]);
+        let outside = Outside::new("127.0.0.1", sshd.port, Path::new(""), ssh, HASTY).unwrap();
+        outside.of_user("root", options)
+    };
+    let login = || Probe::SshLogin { user: "root".to_owned(), command: vec!["true".to_owned()] };
+    let Answer::SshLogin { host_key, ended } = only(&outside("known"), login()) else { panic!("no login") };
+    let fingerprint = ssh_key::PublicKey::from_openssh(public.trim()).unwrap().fingerprint(ssh_key::HashAlg::Sha256);
+    assert_eq!((ended.code, host_key), (Some(0), format!("ssh-ed25519 {fingerprint}")));
+    for probe in [refusal("nobody", true), refusal("root", false)] {
+        let Answer::SshRefusal(refusal) = only(&outside("known"), probe) else { panic!("no refusal") };
+        assert_eq!((refusal.refused, refusal.methods), (true, vec!["publickey".to_owned()]), "{}", refusal.said);
+    }
+    let Answer::Unreachable { reason } = only(&outside("unknown"), login()) else { panic!("a host that is not known") };
+    assert!(reason.contains("Host key verification failed"), "{reason}");
 }
 
 #[test]
