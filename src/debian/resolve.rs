@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::archive::{Base, Source, is_safe_name, is_safe_path};
 use super::deb822::{Malformed, Stanza};
-use super::error::Error;
+use super::error::{Error, FetchError};
 use super::local::{self, LocalDeb, LocalError};
 use super::lock::{Lock, LockedArchive, LockedPackage, Place, Wanted, wanted};
 use super::lock_file::is_safe_file;
@@ -89,7 +89,7 @@ fn resolve_trusting(
     let wanted = wanted(request.archive);
     refuse_bad_names(&wanted)?;
     let debs = read_debs(&request.archive.debs, project)?;
-    let read: Vec<Result<_, Error>> = std::thread::scope(|scope| {
+    let mut read: Vec<Result<_, Error>> = std::thread::scope(|scope| {
         let threads: Vec<_> = wanted
             .iter()
             .enumerate()
@@ -99,6 +99,11 @@ fn resolve_trusting(
             .collect();
         threads.into_iter().map(|t| t.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
     });
+    // An answer that was refused tells more than one that did not come.
+    let is_refused = |read: &Result<_, Error>| matches!(read, Err(Error::Fetch(FetchError::Refused { .. })));
+    if let Some(at) = read.iter().position(is_refused) {
+        drop(read.swap_remove(at)?);
+    }
     let mut archives = Vec::new();
     let mut indices = Vec::new();
     for read in read {
