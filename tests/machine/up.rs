@@ -17,7 +17,7 @@ use crate::processes;
 /// Stages that the minimal image has nothing for.
 const IDLE: [&str; 2] = ["https", "monitoring"];
 
-pub const FAULTS: [Fault; 19] = [
+pub const FAULTS: [Fault; 18] = [
     Fault {
         breaks: "nft list table inet rave > /run/rave.nft; nft delete table inet rave",
         mends: "nft -f /run/rave.nft",
@@ -95,12 +95,6 @@ pub const FAULTS: [Fault; 19] = [
             "ssh.password.refused",
             "ssh.root.refused",
         ],
-    },
-    Fault {
-        breaks: "ssh-keygen -q -t ed25519 -N '' -f /run/other; \
-                 mount --bind /run/other.pub /var/lib/ssh/ssh_host_ed25519_key.pub",
-        mends: "umount /var/lib/ssh/ssh_host_ed25519_key.pub; rm /run/other /run/other.pub",
-        seen_by: &["ssh.host-key"],
     },
     Fault {
         breaks: "echo 0 > /sys/devices/system/cpu/cpu1/online",
