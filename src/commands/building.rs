@@ -5,6 +5,7 @@ use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use serde_json::Value;
 
 use crate::debian::{self, Lock, rootfs, tools};
 use crate::digest::{Canonical, Digest};
@@ -303,16 +304,19 @@ fn name_package(lock: &Lock, failure: Failure) -> Failure {
 
 /// Processors that a build may use: as `build.jobs` says, or all.
 pub fn workers(system: &System) -> u32 {
-    let jobs = system.options.iter().find(|(option, _)| option.as_str() == "build.jobs");
-    let jobs = jobs.and_then(|(_, jobs)| jobs.value.as_u64()).and_then(|jobs| u32::try_from(jobs).ok());
+    let jobs = setting(system, "build.jobs").and_then(Value::as_u64).and_then(|jobs| u32::try_from(jobs).ok());
     let all = || std::thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(1));
     jobs.unwrap_or_else(all)
 }
 
 /// Bytes of data that each program of a build may have: as `build.memory` says.
 fn memory(system: &System) -> Option<u64> {
-    let memory = system.options.iter().find(|(option, _)| option.as_str() == "build.memory");
-    memory.and_then(|(_, memory)| memory.value.as_str()).and_then(quantity::bytes)
+    setting(system, "build.memory").and_then(Value::as_str).and_then(quantity::bytes)
+}
+
+/// What the image, or its mode, says of a build.
+fn setting<'a>(system: &'a System, name: &str) -> Option<&'a Value> {
+    system.options.iter().find(|(option, _)| option.as_str() == name).map(|(_, setting)| &setting.value)
 }
 
 /// A limit of memory that this process has, and that those which it starts inherit, until it is dropped: the soft one of
