@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use rave::secrets::{Secret, generate};
 use serde_json::Value;
 
-use crate::lab::{Fault, Lab, checks, wait_for, with_verdict};
+use crate::lab::{Fault, Lab, checks, unwell, wait_for, with_verdict};
 use crate::site::Site;
 
 /// A server that is set up in other ways than the image says, with a certificate that is wrong in all ways.
@@ -112,10 +112,10 @@ pub fn breaks(lab: &Lab, site: &Site, key: Secret) {
     wait_for("the site", || (site.flood("/ready", 1, 1) == [200]).then_some(()));
     let (status, report) = lab.check(&["production", "--only", "https.certificate"]);
     let told = checks(&report).into_iter().find(|check| check["id"] == LIES.seen_by[0]).unwrap();
-    assert_eq!((status, &told["verdict"]), (Some(0), &Value::from("healthy")), "{report}");
+    assert_eq!((status, &told["verdict"]), (Some(0), &Value::from("healthy")), "{:#?}", unwell(&report));
     assert_eq!(told["expected"], "a chain to the authority beside the project's certificate");
     let (status, report) = lab.check(&["production", "--only", "https.webhook"]);
-    assert_eq!((status, with_verdict(&report, "unhealthy").len()), (Some(0), 0), "{report}");
+    assert_eq!((status, with_verdict(&report, "unhealthy").len()), (Some(0), 0), "{:#?}", unwell(&report));
     // Another address of this host is kept out on purpose, and may be again for what was read late.
     let banned = root("nft list table inet f2b-table 2> /dev/null || true");
     assert!(!banned.contains("10.0.2.2"), "a check must not have those banned who share an address: {banned}");
