@@ -207,32 +207,42 @@ fn content_without_tls_is_told_and_is_no_tls() {
     assert!(matches!(only(port, older()), Answer::TlsRefusal { refused: false, .. }));
 }
 
-/// A client that goes on for so many seconds.
-fn slow(seconds: u16) -> Probe {
-    Probe::Slow { port: 3002, name: NAME.to_owned(), seconds }
+/// A client that goes on for so many seconds, with a header or with a body that it posts.
+fn slow(post: Option<&str>, seconds: u16) -> Probe {
+    Probe::Slow { port: 3002, name: NAME.to_owned(), post: post.map(str::to_owned), seconds }
 }
 
 #[test]
 fn a_slow_client_tells_how_long_it_was_put_up_with() {
     // One after the other, whoever comes first.
-    let (port, serving) = fixture::serve(config(&[&TLS13], false), 2, |_| String::new());
-    let answers = outside(port, Duration::from_secs(30)).answer(&[slow(2), tls()]);
-    assert!(matches!(answers[0].answer, Answer::Held { ms: 2000.., ended: false }), "{answers:?}");
-    assert!(matches!(answers[1].answer, Answer::Tls(_)), "{answers:?}");
+    let (port, serving) = fixture::serve(config(&[&TLS13], false), 3, |_| String::new());
+    let answers = outside(port, Duration::from_secs(30)).answer(&[slow(None, 2), slow(Some("/webhook"), 2), tls()]);
+    for answered in &answers[..2] {
+        assert!(matches!(answered.answer, Answer::Held { ms: 2000.., ended: false }), "{answers:?}");
+    }
+    assert!(matches!(answers[2].answer, Answer::Tls(_)), "{answers:?}");
     assert_eq!(serving.join().unwrap(), Vec::<String>::new());
 
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
-    let config = config(&[&TLS13], false);
-    let serving = std::thread::spawn(move || {
-        let (mut stream, _) = listener.accept().unwrap();
-        let mut connection = rustls::ServerConnection::new(config).unwrap();
-        while connection.is_handshaking() {
-            connection.complete_io(&mut stream).unwrap();
-        }
-    });
-    assert!(matches!(only(port, slow(20)), Answer::Held { ms: ..10_000, ended: true }));
+    // Whoever is not given the time has not seen an end.
+    let (port, serving) = fixture::serve(config(&[&TLS13], false), 1, |_| String::new());
+    let answer = within(Duration::from_secs(2), port, slow(Some("/webhook"), 20));
+    assert!(matches!(answer, Answer::Held { ms: ..10_000, ended: false }), "{answer:?}");
     serving.join().unwrap();
+
+    for post in [None, Some("/webhook")] {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let config = config(&[&TLS13], false);
+        let serving = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut connection = rustls::ServerConnection::new(config).unwrap();
+            while connection.is_handshaking() {
+                connection.complete_io(&mut stream).unwrap();
+            }
+        });
+        assert!(matches!(only(port, slow(post, 20)), Answer::Held { ms: ..10_000, ended: true }));
+        serving.join().unwrap();
+    }
 }
 
 #[test]
