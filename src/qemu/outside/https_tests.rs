@@ -90,6 +90,23 @@ fn what_is_agreed_on_is_told_and_older_versions_are_tried() {
     serving.join().unwrap();
 }
 
+/// What servers of TLS 1.1 and 1.0 say to a client of TLS 1.2: that they speak their own, or that no cipher is left.
+#[test]
+fn a_server_that_speaks_what_is_older_still_does_not_refuse_the_version() {
+    for hello in [
+        b"\x16\x03\x02\0\x2a\x02\0\0\x26\x03\x02an arbitrary number of 32 bytes!\0\0\x2f\0",
+        b"\x16\x03\x01\0\x2a\x02\0\0\x26\x03\x01an arbitrary number of 32 bytes!\0\0\x2f\0",
+    ] {
+        let answer = only(raw(hello, 1), older());
+        assert!(matches!(answer, Answer::TlsRefusal { refused: false, .. }), "{answer:?}");
+    }
+    let answer = only(raw(b"\x15\x03\x01\0\x02\x02\x28", 1), older());
+    assert!(
+        matches!(&answer, Answer::TlsRefusal { refused: false, said } if said.contains("HandshakeFailure")),
+        "{answer:?}"
+    );
+}
+
 #[test]
 fn what_is_spoken_on_top_is_what_the_server_takes_of_what_is_offered() {
     for (taken, told) in [(&["h2", "http/1.1"][..], "h2"), (&["http/1.1"], "http/1.1"), (&[], "")] {
