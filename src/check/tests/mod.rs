@@ -249,7 +249,11 @@ fn certificates_and_numbers_that_are_none_break_nothing() {
 fn what_one_option_sets_names_it() {
     let target = target();
     let report = check(&target, &Wanted::default(), &healthy(&target));
-    for (id, option) in [("resources.memory.size", "machine.memory"), ("resources.processors", "machine.vcpus")] {
+    for (id, option) in [
+        ("resources.memory.size", "machine.memory"),
+        ("resources.processors", "machine.vcpus"),
+        ("resources.usage.ssh.service", "services.ssh.memory"),
+    ] {
         let found = report.stages.iter().flat_map(|stage| &stage.checks).find(|check| check.id == id).unwrap();
         assert_eq!(found.option.as_deref(), Some(option), "{id}");
     }
