@@ -12,7 +12,7 @@ use crate::site::Site;
 pub const WRONG: [Fault; 2] = [
     Fault {
         breaks: "sed -e 's/ssl_protocols TLSv1.3;/ssl_protocols TLSv1.2;/' -e 's/Options DENY/Options SAMEORIGIN/' \
-                 -e 's/ =421;/ =410;/' -e 's/client_header_timeout [0-9]*s/client_header_timeout 90s/' \
+                 -e 's/ =421;/ =410;/' -e 's/_timeout 10s/_timeout 90s/' \
                  -e 's/header_buffers 4 8k/header_buffers 4 128k/' -e 's/ =404;/ =410;/' -e '/limit_req zone/d' \
                  -e 's|http2 on;|http2 off; error_page 497 =302 https://localhost/;|' \
                  -e 's|ssl_certificate /.*|ssl_certificate /var/cache/nginx/wrong.pem;|' /etc/nginx/nginx.conf > /run/nginx.conf; \
@@ -31,6 +31,7 @@ pub const WRONG: [Fault; 2] = [
             "https.page.main/metrics",
             "https.plain-http.main",
             "https.slow.main",
+            "https.slow.main/webhook",
             "https.tls.older-refused.main",
             "https.tls.version.main",
             "https.unknown-host.main",

@@ -22,6 +22,7 @@ pub const FAULTS: [Fault; 18] = [
         breaks: "nft list table inet rave > /run/rave.nft; nft delete table inet rave",
         mends: "nft -f /run/rave.nft",
         seen_by: &[
+            "security.firewall.forward",
             "security.firewall.policy",
             "security.scan.tcp4",
             "security.scan.tcp6",
