@@ -470,7 +470,7 @@ fn leak_in_a_session(scene: &Scene) {
     let before = scene.root(service);
     let command = ["vm", "ssh", "production", "--", "sleep", "1234"];
     let mut other = scene.lab.command(&command).stdin(Stdio::null()).spawn().unwrap();
-    let beside = "grep -lzx 1234 /proc/[0-9]*/cmdline 2> /dev/null | cut -d/ -f3";
+    let beside = "grep -lz '^1234$' /proc/[0-9]*/cmdline 2> /dev/null | cut -d/ -f3";
     wait_for("another session", || (!scene.root(beside).is_empty()).then_some(()));
     let (free, status) = scene.available_during(|| scene.root("tail /dev/zero || echo $?"));
     assert_eq!((status.as_str(), scene.root(service)), ("137", before));
