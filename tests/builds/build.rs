@@ -14,12 +14,16 @@ mod copy;
 mod deb;
 #[path = "build/deploy.rs"]
 mod deploy;
+#[path = "build/dissect.rs"]
+mod dissect;
 #[path = "build/export.rs"]
 mod export;
 #[path = "../support/memory.rs"]
 mod memory;
 #[path = "build/registry.rs"]
 mod registry;
+#[path = "build/signatures.rs"]
+mod signatures;
 
 use std::ffi::OsStr;
 use std::os::unix::process::CommandExt as _;
@@ -39,7 +43,7 @@ use tempfile::TempDir;
 const RAVE: &str = env!("CARGO_BIN_EXE_rave");
 
 /// Programs that judge what rave makes; they join rave's own tools, so that the host needs none of them.
-const JUDGES: [&str; 11] = [
+const JUDGES: [&str; 14] = [
     "cryptsetup-bin",
     "gdisk",
     "dosfstools",
@@ -51,6 +55,9 @@ const JUDGES: [&str; 11] = [
     "zstd",
     "cpio",
     "binutils",
+    "sbsigntool",
+    "shim-unsigned",
+    "systemd-container",
 ];
 
 /// A project of its own, with fresh locks, and a store.
