@@ -52,6 +52,11 @@ fn the_world_inside_is_always_the_same() {
         "0000000000000000\n1"
     );
     assert_eq!(stdout(&sandbox.clone().directory("/data"), "pwd; cat file"), "/data\ncontent");
+    // Also for whoever asks in the guise of an older machine.
+    let plain = sandbox.tool("/bin/cat").arg("/proc/self/personality").command();
+    let mut disguised = Command::new("setarch");
+    disguised.args(["linux32", "--uname-2.6"]).arg(plain.get_program()).args(plain.get_args());
+    assert_eq!(String::from_utf8(disguised.output().unwrap().stdout).unwrap(), "00000000\n");
 }
 
 #[test]
