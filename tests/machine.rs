@@ -8,6 +8,8 @@ mod apart;
 mod bans;
 #[path = "machine/boot.rs"]
 mod boot;
+#[path = "machine/bucket.rs"]
+mod bucket;
 #[path = "machine/clouds.rs"]
 mod clouds;
 #[path = "machine/configurations.rs"]
@@ -20,6 +22,8 @@ mod copy;
 mod cuts;
 #[path = "machine/debug.rs"]
 mod debug;
+#[path = "machine/door.rs"]
+mod door;
 #[path = "machine/faults.rs"]
 mod faults;
 #[path = "machine/guides.rs"]

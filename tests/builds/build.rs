@@ -45,7 +45,7 @@ use tempfile::TempDir;
 const RAVE: &str = env!("CARGO_BIN_EXE_rave");
 
 /// Programs that judge what rave makes; they join rave's own tools, so that the host needs none of them.
-const JUDGES: [&str; 14] = [
+const JUDGES: [&str; 18] = [
     "cryptsetup-bin",
     "gdisk",
     "dosfstools",
@@ -60,7 +60,20 @@ const JUDGES: [&str; 14] = [
     "sbsigntool",
     "shim-unsigned",
     "systemd-container",
+    "virt-v2v",
+    // It runs these.
+    "coreutils",
+    "dash",
+    "tar",
 ];
+
+/// What the library of virt-v2v makes a small machine of, to look into disks. None is started here, and all of it is more than
+/// the rest of the tree: so one package says that it is there.
+const APPLIANCE: &str = "Provides: supermin (= 9), acl, attr, bsdextrautils, btrfs-progs, bzip2, db-util, dhcpcd-base, \
+     diffutils, e2fsprogs, exfatprogs, extlinux, f2fs-tools, fdisk, file, gawk, grub2-common, icoutils, iproute2, kmod, \
+     ldmtool, less, lsscsi, lvm2, lzop, mdadm, mount, nbdkit-plugin-python, netpbm, ntfs-3g, osinfo-db, parted, pciutils, \
+     procps, psmisc, scrub, sleuthkit, squashfs-tools, syslinux, systemd-sysv, udev, util-linux-extra, uuid-runtime, \
+     xz-utils, zerofree";
 
 /// A project of its own, with fresh locks, and a store.
 struct Lab {
@@ -80,7 +93,9 @@ impl Lab {
         let tools = lab.path("project/images/tools.yaml");
         let more: String = JUDGES.iter().map(|name| format!("    - {name}\n")).collect();
         let text = disk::read_to_string(&tools).unwrap();
-        disk::write_atomic(&tools, format!("{}\n{more}", text.trim_end()).as_bytes(), 0o644).unwrap();
+        Package::new("appliance", APPLIANCE).write(&lab.path("project/images"));
+        let text = format!("{}\n{more}archive: {{ debs: [appliance.deb] }}\n", text.trim_end());
+        disk::write_atomic(&tools, text.as_bytes(), 0o644).unwrap();
         lab.good(&["lock", "minimal"]);
         lab
     }
@@ -151,7 +166,8 @@ impl Lab {
 
     /// A program of the tools tree that sees `files` in /in.
     fn judge(&self, program: &str, files: &Path) -> Tool {
-        Sandbox::new(&self.piece("tools")).bind(files, "/in", true).tmpfs("/run").executable(RAVE).tool(program)
+        let sandbox = Sandbox::new(&self.piece("tools")).bind(files, "/in", true).tmpfs("/run").tmpfs("/var/tmp");
+        sandbox.executable(RAVE).tool(program)
     }
 }
 

@@ -11,6 +11,7 @@ use rave::secrets::generate;
 use serde::Deserialize as _;
 use serde_json::{Value, json};
 
+use crate::bucket::Bucket;
 use crate::copy::copy;
 use crate::lab::{Fault, Lab, checks, lines, shared, unwell, verdicts, with_verdict};
 use crate::package;
@@ -96,7 +97,9 @@ fn a_machine_finds_itself_in_each_cloud_and_does_as_it_is_told() {
         shown(lab);
     });
     let examples = examples(&lock);
-    let scenes = scenes(&lab, &examples);
+    let identity = lab.path().join("home/.config/sops/age/keys.txt");
+    let bucket = Bucket::open(disk::read(&identity).unwrap());
+    let scenes = scenes(&lab, &examples, &identity, &bucket);
     let mut tasks: Vec<Box<dyn Fn() + Sync + '_>> = Vec::new();
     tasks.extend(scenes.iter().map(|scene| Box::new(|| rehearse(&lab, scene)) as Box<dyn Fn() + Sync>));
     tasks.push(Box::new(|| no_service(&lab, "hang", "metadata service")));
@@ -110,6 +113,7 @@ fn a_machine_finds_itself_in_each_cloud_and_does_as_it_is_told() {
         }
     };
     std::thread::scope(|scope| [(); 2].map(|()| drop(scope.spawn(work))));
+    assert_eq!(bucket.given(), 2, "each boot of the instance that has the address fetches it");
     assert!(lab.list().is_empty());
     assert_eq!(lab.left(), Vec::<PathBuf>::new());
 }
@@ -129,12 +133,18 @@ fn config(value: &Value) -> String {
 }
 
 /// What an instance is told: the example with a script, to write down where that has run, an authority, and what opens its
-/// secrets.
-fn instance(lab: &Lab, examples: &BTreeMap<String, String>, name: &str, users: &[&str]) -> String {
-    let identity = lab.path().join("home/.config/sops/age/keys.txt");
+/// secrets, as `identity` has it rendered.
+fn instance(
+    lab: &Lab,
+    examples: &BTreeMap<String, String>,
+    name: &str,
+    users: &[&str],
+    identity: &[&str],
+    authority: &str,
+) -> String {
     let output = lab.path().join(format!("{name}-rendered"));
-    let rendered = ["cloud-init", "render", "told", "--cloud", "nocloud", "--identity", identity.to_str().unwrap()];
-    lab.good(&[&rendered[..], &["--output", output.to_str().unwrap()]].concat());
+    let rendered = ["cloud-init", "render", "told", "--output", output.to_str().unwrap()];
+    lab.good(&[&rendered[..], identity].concat());
     let rendered: Value = serde_yaml::from_str(&disk::read_to_string(output).unwrap()).unwrap();
     let mut files = rendered["write_files"].as_array().unwrap().clone();
     files.push(json!({"path": format!("/etc/of-{name}"), "content": name}));
@@ -144,11 +154,16 @@ fn instance(lab: &Lab, examples: &BTreeMap<String, String>, name: &str, users: &
     let made = users.iter().map(|user| json!({"name": user, "ssh_authorized_keys": [KEY]}));
     told["users"] = std::iter::once(Value::from("default")).chain(made).collect();
     told["write_files"] = files.into();
-    told["ca_certs"] = json!({"trusted": [generate::authority(name, SystemTime::now()).unwrap().certificate]});
+    told["ca_certs"] = json!({"trusted": [authority]});
     config(&told)
 }
 
-fn scenes(lab: &Lab, examples: &BTreeMap<String, String>) -> [Scene; 5] {
+fn scenes(lab: &Lab, examples: &BTreeMap<String, String>, identity: &Path, bucket: &Bucket) -> [Scene; 5] {
+    // By reference where the network leads anywhere, and elsewhere on a seed that nobody else reads.
+    let (address, file) = (bucket.address(), text(identity));
+    let by_reference = ["--identity-url", address.as_str()];
+    let plain = ["--cloud", "nocloud", "--identity", file.as_str()];
+    let second = generate::authority("second", SystemTime::now()).unwrap().certificate;
     // What no machine without the Internet could do is left out of them, and so is what an image is made of.
     let users = parsed(examples, "cloud-config-user-groups.txt");
     let alone = |user: &&Value| user == &"default" || user["name"] == "cloudy";
@@ -164,9 +179,9 @@ fn scenes(lab: &Lab, examples: &BTreeMap<String, String>) -> [Scene; 5] {
         Scene {
             image: "told",
             cloud: "nocloud",
-            user_data: instance(lab, examples, "first", &["ana"]),
+            user_data: instance(lab, examples, "first", &["ana"], &by_reference, bucket.authority()),
             says: &[("journalctl -b -o cat", "HI WORLD")],
-            second: Some(instance(lab, examples, "second", &[])),
+            second: Some(instance(lab, examples, "second", &[], &plain, &second)),
         },
         Scene {
             image: "cloud",
@@ -350,7 +365,7 @@ fn again(lab: &Lab, cloud: &str, first: &str, second: &str) {
         lab.good(&["vm", "stop", "--grace", "120", cloud]);
         well(lab, "told", cloud, now, user_data, &[&["--persist"], more].concat());
     };
-    // How the card has its address, whether the provider was heard, an authority of the user, and the secret.
+    // How the card has its address, whether the provider was heard, an authority of the user, what opens secrets, and one.
     let given = |user_data: &str| {
         let authority: Value = serde_yaml::from_str(user_data).unwrap();
         let line = authority["ca_certs"]["trusted"][0].as_str().unwrap().lines().nth(1).unwrap().to_owned();
@@ -360,11 +375,12 @@ fn again(lab: &Lab, cloud: &str, first: &str, second: &str) {
             "echo address $(ip -o -4 address show scope global | grep -o '10.0.2.15/24')",
             "echo vendor $(ls /run/of-the-vendor 2>/dev/null)",
             &format!("echo authority $(grep -cxF '{line}' /etc/ssl/certs/ca-certificates.crt)"),
+            "echo identity $(stat -c '%a %U' /run/rave/identity.txt)",
             "echo secret $(stat -L -c %U /run/secrets/word)",
         ];
         lab.root(cloud, &asked.join("; "))
     };
-    let vendor = "address 10.0.2.15/24\nvendor /run/of-the-vendor\nauthority 1\nsecret root";
+    let vendor = "address 10.0.2.15/24\nvendor /run/of-the-vendor\nauthority 1\nidentity 400 root\nsecret root";
     assert_eq!(given(first), format!("mtu 1400\nleased 0\n{vendor}"));
     let card = lab.root(cloud, "ls /sys/class/net | grep ^en");
     assert_eq!(facts(), "is first ana\netc of-first\nvar\nran first\nkeys agent ana");
@@ -385,7 +401,10 @@ fn again(lab: &Lab, cloud: &str, first: &str, second: &str) {
     println!("{cloud}: as another instance, by a config drive, it runs scripts again, and has of the first /var only");
     restart("configdrive", second, &["--cloud-instance", "second"]);
     assert_eq!(facts(), "is second\netc of-second\nvar kept\nran first second\nkeys agent");
-    assert_eq!(given(second), "mtu 1500\nleased 1\naddress 10.0.2.15/24\nvendor\nauthority 1\nsecret root");
+    assert_eq!(
+        given(second),
+        "mtu 1500\nleased 1\naddress 10.0.2.15/24\nvendor\nauthority 1\nidentity 400 root\nsecret root"
+    );
     assert_ne!(id(), before);
 }
 
