@@ -20,6 +20,8 @@ mod evidence;
 mod explain;
 #[path = "cli/export.rs"]
 mod export;
+#[path = "support/guide.rs"]
+mod guide;
 #[path = "cli/guides.rs"]
 mod guides;
 #[path = "cli/help.rs"]

@@ -26,6 +26,8 @@ mod debug;
 mod door;
 #[path = "machine/faults.rs"]
 mod faults;
+#[path = "support/guide.rs"]
+mod guide;
 #[path = "machine/guides.rs"]
 mod guides;
 #[path = "machine/host.rs"]

@@ -128,7 +128,10 @@ pub fn find<'a>(units: &'a BTreeMap<String, Unit>, name: &str) -> Option<&'a Uni
 fn judge_unit(_: &Target, subject: &str, answers: &[&Answer]) -> Finding {
     let [Answer::Units { units }] = answers else { return Finding::misfit() };
     let Some(unit) = find(units, subject) else {
-        return Finding::new(Verdict::Unhealthy, "active", "not loaded");
+        // systemctl does not list what is inactive.
+        let waits = listens(units, subject);
+        let state = if waits { "inactive, its socket listens" } else { "inactive, or not loaded" };
+        return Finding::hold(waits, "active", state);
     };
     let state = format!("{} ({})", unit.active, unit.sub);
     let (good, state) = match unit.active.as_str() {

@@ -1,8 +1,9 @@
 //! The guides: their commands run, their files are what they say, and what they list is what there is.
 //!
 //! A block of `console` runs here, each line by itself. A block of `sh` needs a machine, a mirror or another host: it is
-//! held against the grammar of the shell and the command line of rave; `tests/machine/guides.rs` runs those for operation
-//! and troubleshooting. A block of `yaml` is that file of the project which its first line names. There are no others.
+//! held against the grammar of the shell and the command line of rave; `tests/machine/guides.rs` runs those for
+//! operation, troubleshooting and an upgrade. A block of `yaml` is that file of the project which its first line names.
+//! There are no others.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -12,6 +13,7 @@ use clap::CommandFactory as _;
 use rave::cli::Cli;
 use rave::secrets::generate;
 
+use super::guide::{blocks, blocks_in};
 use super::world::{NOBODY, Ran, World, ran};
 
 const CLOUD: &str = include_str!("../../docs/cloud.md");
@@ -27,25 +29,16 @@ const UPGRADE: &str = include_str!("../../docs/upgrade.md");
 const GUIDES: [&str; 10] =
     [CLOUD, CONFIGURATION, DEPLOY, EXPORT, HARDENING, INSTALLATION, OPERATION, REHEARSAL, TROUBLESHOOTING, UPGRADE];
 
-/// The blocks of a guide: language and text.
-fn blocks(guide: &str) -> Vec<(&str, &str)> {
-    assert_eq!(guide.matches("```").count() % 2, 0, "a block does not end");
-    guide.split("```").skip(1).step_by(2).map(|block| block.split_once('\n').unwrap()).collect()
-}
-
 fn lines_of<'a>(guide: &'a str, language: &str) -> Vec<&'a str> {
-    let blocks = blocks(guide).into_iter().filter(|(of, _)| *of == language);
-    blocks.flat_map(|(_, text)| text.lines()).collect()
+    blocks_in(guide, language).into_iter().flat_map(str::lines).collect()
 }
 
 /// The project that the guide to configuration describes, with locks that fit.
 fn shop() -> World {
     let world = World::new();
-    for (language, text) in blocks(CONFIGURATION) {
-        if language == "yaml" {
-            let (path, _) = text.strip_prefix("# ").and_then(|text| text.split_once('\n')).unwrap();
-            world.write(&format!("project/{path}"), text);
-        }
+    for text in blocks_in(CONFIGURATION, "yaml") {
+        let (path, _) = text.strip_prefix("# ").and_then(|text| text.split_once('\n')).unwrap();
+        world.write(&format!("project/{path}"), text);
     }
     world.lock("shop", &[]);
     world

@@ -29,6 +29,8 @@ pub struct Scene {
     /// Who is told of alerts. It ends before another scenario has its turn.
     receiver: Option<Receiver>,
     pub lab: Lab,
+    /// The machine that is asked.
+    pub machine: &'static str,
 }
 
 impl Scene {
@@ -75,10 +77,18 @@ impl Scene {
                 assert!(memory < 3 << 30, "{memory}");
             }
         });
-        Self { lab, receiver: Some(Receiver::open()) }
+        Self { lab, receiver: Some(Receiver::open()), machine: "production" }
     }
 
-    fn secret(&self, file: &str, name: &str) -> String {
+    /// Has the image's file say something else.
+    pub fn edit(&self, from: &str, to: &str) {
+        let path = self.lab.path().join("project/images/production.yaml");
+        let text = disk::read_to_string(&path).unwrap();
+        assert!(text.contains(from), "{from} is not in\n{text}");
+        disk::write(path, text.replace(from, to).as_bytes(), 0o644).unwrap();
+    }
+
+    pub fn secret(&self, file: &str, name: &str) -> String {
         self.lab.good(&["secrets", "get", &self.file(file), name])
     }
 
@@ -87,17 +97,15 @@ impl Scene {
         self.lab.path().join(format!("project/secrets/{name}.yaml")).display().to_string()
     }
 
-    /// Has everything done at once, secrets included; returns what was checked, and goes on.
-    fn up(&self, mode: &str) -> Value {
-        let ended = self.lab.rave(&["up", "production", "--mode", mode, "--keep", "--json", "--timeout", "600"]);
-        let report = ended.report();
-        assert_well(&report, &[]);
+    /// Has everything done at once, secrets included, and goes on.
+    fn up(&self) {
+        let ended = self.lab.rave(&["up", "production", "--mode", "safe", "--keep", "--json", "--timeout", "600"]);
+        assert_well(&ended.report(), &[]);
         assert_eq!(ended.status, Some(0));
-        report
     }
 
-    fn site(&self) -> Site {
-        let forwards = self.lab.state("production").unwrap()["forwards"].clone();
+    pub fn site(&self) -> Site {
+        let forwards = self.lab.state(self.machine).unwrap()["forwards"].clone();
         let port = forwards.as_array().unwrap().iter().find(|forward| forward["guest"] == 3002).unwrap();
         let port = u16::try_from(port["host"].as_u64().unwrap()).unwrap();
         Site::new(port, &self.secret("authority", "certificate"))
@@ -111,7 +119,7 @@ impl Scene {
     }
 
     pub fn root(&self, script: &str) -> String {
-        self.lab.root("production", script)
+        self.lab.root(self.machine, script)
     }
 
     /// What a service on the machine's loopback interface answers to GET.
@@ -170,7 +178,7 @@ impl Scene {
 fn production_in_safe_mode_works_and_is_seen_when_it_does_not() {
     let mut scene = Scene::new();
     println!("from no secrets to a machine in which every check is well");
-    scene.up("safe");
+    scene.up();
     let (manifest, site) = (scene.manifest(), scene.site());
     let secret = scene.secret("production", "webhook-secret");
 
@@ -661,9 +669,10 @@ const GONE_TOO: [&str; 19] = [
 ];
 
 #[test]
-fn production_in_full_pipe_mode_has_the_limits_of_the_mode() {
-    let scene = Scene::new();
-    scene.up("full-pipe");
+fn production_in_full_pipe_mode_has_its_limits_and_gives_way_to_the_next_version() {
+    let mut scene = Scene::new();
+    scene.edit("version: 1.0.0\n", "version: 1.0.0\nmode: full-pipe\n");
+    guides::first_version(&mut scene);
     let site = scene.site();
     assert!(site.get("/").body.contains("<dd>full-pipe</dd>"));
     let limits = [
@@ -679,12 +688,13 @@ fn production_in_full_pipe_mode_has_the_limits_of_the_mode() {
     }
     killed(&scene, &site);
     power(&scene, &site);
+    guides::next_version(&mut scene);
 }
 
 fn power(scene: &Scene, site: &Site) {
     println!("an event that was accepted survives the loss of what the machine had in memory, and is handled after it");
     let start = || {
-        let asked = ["vm", "ssh", "production", "--", "cat", "/proc/sys/kernel/random/boot_id"];
+        let asked = ["vm", "ssh", scene.machine, "--", "cat", "/proc/sys/kernel/random/boot_id"];
         Some(scene.lab.rave(&asked)).filter(|ended| ended.status == Some(0)).map(|ended| ended.stdout)
     };
     let before = start().unwrap();
@@ -712,14 +722,16 @@ fn kept(scene: &Scene, sent: &[String]) {
     assert!(sent.len() >= 10 && lost.is_empty(), "{} {lost:?}", sent.len());
 }
 
-/// Has the machine send events to itself, and breaks it meanwhile; returns the names of those that were accepted, as far as was
-/// heard of them. `over` waits until nothing is accepted any more.
+/// Has the machine send events to itself, and breaks it 4 s after the first was accepted; returns the names of those that were,
+/// as far as was heard of them. `over` begins after that first, and waits until nothing is accepted any more.
 fn sent(scene: &Scene, name: &str, breaks: &str, over: impl FnOnce(&mut Child)) -> Vec<String> {
     let heard = scene.lab.path().join(name);
-    scene.root(&format!("systemd-run --quiet --no-block /bin/sh -c 'sleep 4; {breaks}'"));
-    let mut ssh = scene.lab.command(&["vm", "ssh", "production", "--", "sudo", "python3", "-", name]);
+    let first = format!("until test -e /run/accepted-{name}; do sleep 0.1; done");
+    scene.root(&format!("systemd-run --quiet --no-block /bin/sh -c '{first}; sleep 4; {breaks}'"));
+    let mut ssh = scene.lab.command(&["vm", "ssh", scene.machine, "--", "sudo", "python3", "-", name]);
     let mut sender = ssh.stdin(Stdio::piped()).stdout(disk::create(&heard).unwrap()).spawn().unwrap();
     sender.stdin.take().unwrap().write_all(SENDER.as_bytes()).unwrap();
+    wait_for("an event", || (!disk::read(&heard).unwrap().is_empty()).then_some(()));
     over(&mut sender);
     let heard = disk::read_to_string(heard).unwrap();
     heard.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n')).map(str::to_owned).collect()

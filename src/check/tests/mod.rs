@@ -332,6 +332,11 @@ fn a_service_that_its_socket_starts_need_not_run() {
     let mut world = healthy(&target);
     pairs::waiting(&mut world, "success", "active");
     assert_eq!(verdicts(&check(&target, &Wanted::default(), &world))["services.unit.ssh.service"], Verdict::Healthy);
+    for (socket, expected) in [("active", Verdict::Healthy), ("inactive", Verdict::Unhealthy)] {
+        let mut world = healthy(&target);
+        pairs::untold(&mut world, socket);
+        assert_eq!(verdicts(&check(&target, &Wanted::default(), &world))["services.unit.ssh.service"], expected);
+    }
 }
 
 #[test]
