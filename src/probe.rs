@@ -75,12 +75,14 @@ pub enum Probe {
         /// The request; its `host` is whom TLS is agreed on with.
         request: Request,
     },
-    /// Begin a request over TLS, and send a byte of it each second; [`Answer::Held`]. While that goes on, others are asked.
+    /// Begin a request over TLS that does not end; [`Answer::Held`]. While that goes on, others are asked.
     Slow {
         /// Port of the machine.
         port: u16,
         /// Whom it should be.
         name: String,
+        /// Where to begin a body of which nothing more comes; nothing: a header of which a byte comes each second.
+        post: Option<String>,
         /// For so many seconds at most.
         seconds: u16,
     },

@@ -8,7 +8,8 @@
 //! ```
 //!
 //! The helper ends the program when rave dies, and the kernel ends everything in the sandbox when init ends.
-//! No file of the host is visible but what was bound; the host name, umask and signals are always the same.
+//! No file of the host is visible but what was bound; the host name, umask, personality and signals are always the
+//! same.
 
 mod error;
 mod ids;

@@ -48,10 +48,15 @@ fn the_world_inside_is_always_the_same() {
         "1\n3"
     );
     assert_eq!(
-        stdout(&sandbox, "grep -E '^(SigIgn|SigBlk|NoNewPrivs)' /proc/1/status | cut -f2 | sort -u"),
+        stdout(&sandbox, "grep -E '^(SigIgn|SigBlk|NoNewPrivs)' /proc/self/status | cut -f2 | sort -u"),
         "0000000000000000\n1"
     );
     assert_eq!(stdout(&sandbox.clone().directory("/data"), "pwd; cat file"), "/data\ncontent");
+    // Also for whoever asks in the guise of an older machine.
+    let plain = sandbox.tool("/bin/cat").arg("/proc/self/personality").command();
+    let mut disguised = Command::new("setarch");
+    disguised.args(["linux32", "--uname-2.6"]).arg(plain.get_program()).args(plain.get_args());
+    assert_eq!(String::from_utf8(disguised.output().unwrap().stdout).unwrap(), "00000000\n");
 }
 
 #[test]
@@ -200,9 +205,10 @@ fn as_nobody(tool: &Tool) -> Option<Output> {
 #[test]
 fn an_ordinary_user_is_root_inside_and_is_told_what_a_range_needs() {
     let root = root();
-    // The test's own binary may lie where nobody may read it.
+    // The test's own binary may lie where nobody may read it. Another process copies it: what this one has open to write, a
+    // test beside this one could take along, and then it cannot be executed.
     let rave = root.path().join("rave");
-    std::fs::copy(env!("CARGO_BIN_EXE_rave"), &rave).unwrap();
+    assert!(Command::new("cp").arg(env!("CARGO_BIN_EXE_rave")).arg(&rave).status().unwrap().success());
     let outside = tempfile::tempdir().unwrap();
     std::fs::set_permissions(outside.path(), std::fs::Permissions::from_mode(0o777)).unwrap();
     let sandbox = sandbox(root.path()).executable(&rave).bind(outside.path(), "/out", true);

@@ -2,7 +2,7 @@
 //! root file system, are its host's. So is what is mounted before its systemd starts.
 
 /// The ids of such checks, or their beginnings up to a dot.
-pub const APART: [&str; 34] = [
+pub const APART: [&str; 35] = [
     "resources.limit.auditd.service",
     "resources.limit.chrony.service",
     "resources.memory.size",
@@ -14,6 +14,7 @@ pub const APART: [&str; 34] = [
     "security.cmdline",
     "security.kernel",
     "security.mount./proc",
+    "security.mount./sys",
     // podman mounts these, and lets programs run there.
     "security.mount./run",
     "security.mount./tmp",

@@ -35,7 +35,7 @@ pub static CHECKS: [Check; 23] = [
     },
     Check {
         id: "https.tls.older-refused",
-        about: "TLS 1.2 is refused",
+        about: "TLS 1.2 and older are refused",
         unreachable: Verdict::Skipped,
         ask: |target| sites(target, |site| vec![Probe::TlsOlder { port: site.port, name: site.name().to_owned() }]),
         judge: judge_older,
@@ -147,9 +147,11 @@ fn judge_version(_: &Target, _: &str, answers: &[&Answer]) -> Finding {
     }
 }
 
+/// TLS 1.1 and 1.0 need no offer of their own: a server that has one of them answers a client of TLS 1.2 with it, or finds no
+/// cipher in common, and says that the version is the trouble only where all of its own are newer (RFC 5246, E.1).
 fn judge_older(_: &Target, _: &str, answers: &[&Answer]) -> Finding {
     let [Answer::TlsRefusal { refused, said }] = answers else { return Finding::misfit() };
-    Finding::hold(*refused, "a client of TLS 1.2 is refused because of its version", said)
+    Finding::hold(*refused, "a client of TLS 1.2 or older is refused because of its version", said)
 }
 
 /// By ALPN (RFC 9113, 3.2).

@@ -47,10 +47,7 @@ pub static CHECKS: [Check; 10] = [
         id: "resources.usage",
         about: "the unit is below 90 % of its limits",
         unreachable: Verdict::Skipped,
-        ask: |target| {
-            let subject = |unit: &String| Subject { name: unit.clone(), option: None, probes: vec![cgroups(target)] };
-            target.expect.limits.keys().map(subject).collect()
-        },
+        ask: ask_usage,
         judge: judge_usage,
     },
     of_resources("resources.oom-kills", "no process was killed for want of memory", judge_oom),
@@ -195,6 +192,18 @@ fn judge_limit(target: &Target, subject: &str, answers: &[&Answer]) -> Finding {
             Finding::hold(limits::same(property, value, &observed), value, observed).because(source)
         }
     }
+}
+
+/// The limits of systemd that use is held against.
+const USED: [&str; 3] = ["MemoryMax", "MemoryHigh", "TasksMax"];
+
+fn ask_usage(target: &Target) -> Vec<Subject> {
+    let subjects = target.expect.limits.iter().map(|(unit, limits)| {
+        let limit = USED.iter().find_map(|property| limits.get(*property));
+        let option = limit.map(|(_, option)| option.clone());
+        Subject { name: unit.clone(), option, probes: vec![cgroups(target)] }
+    });
+    subjects.collect()
 }
 
 fn judge_usage(_: &Target, subject: &str, answers: &[&Answer]) -> Finding {

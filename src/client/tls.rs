@@ -1,8 +1,9 @@
 //! TLS from the side of a client that wants to see what a server shows before it thinks anything of it: whether the
 //! certificate is a good one is for whoever gets the report. That the server holds its key is proved in every handshake.
 
-use std::io::{self, BufReader, Write as _};
+use std::io::{self, BufReader, Read as _, Write as _};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -131,6 +132,29 @@ impl Session {
     /// The server has ended the connection, or it broke.
     pub fn send(&mut self, part: &[u8]) -> io::Result<()> {
         self.stream.get_mut().write_all(part)
+    }
+
+    /// Waits for so long, whatever the server says meanwhile.
+    ///
+    /// # Errors
+    /// The server has ended the connection, or it broke.
+    pub fn wait(&mut self, time: Duration) -> io::Result<()> {
+        let whole = self.stream.get_ref().sock.deadline;
+        self.stream.get_mut().sock.deadline = whole.min(Instant::now() + time);
+        let mut said = [0; 1024];
+        let waited = loop {
+            match self.stream.read(&mut said) {
+                Ok(0) => break Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(_) => {}
+                Err(error) => match error.kind() {
+                    io::ErrorKind::Interrupted => {}
+                    io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => break Ok(()),
+                    _ => break Err(error),
+                },
+            }
+        };
+        self.stream.get_mut().sock.deadline = whole;
+        waited
     }
 
     /// Sends blanks. A server that does not want it may answer and close before all of it is written, so

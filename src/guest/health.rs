@@ -15,7 +15,7 @@ use crate::probe::{Answer, Answered, Probe};
 use crate::secrets::generate;
 use crate::system::Baseline;
 
-pub use outcome::{Audit, Certificate, Outcome, StageOutcome, Trouble};
+pub use outcome::{Audit, Certificate, Kernel, Outcome, StageOutcome, Trouble};
 
 /// The stages that a machine can ask itself.
 const STAGES: [Stage; 4] = [Stage::Services, Stage::Monitoring, Stage::Resources, Stage::Security];
@@ -33,6 +33,9 @@ const FILE: u64 = 4 << 20;
 
 /// What the module of the audit record has asked of the kernel.
 const AUDIT: [&str; 2] = ["/usr/sbin/auditctl", "-s"];
+
+/// How the module of the firewall asks for its rules.
+const FIREWALL: [&str; 2] = ["/usr/sbin/nft", "list"];
 
 /// Where systemd says what container this is, if it is one.
 const CONTAINER: &str = "/run/systemd/container";
@@ -79,8 +82,8 @@ pub fn look(settings: &Settings, now: SystemTime) -> Result<Outcome, Error> {
     let certificates =
         settings.certificates.iter().map(|path| Certificate { path: path.display().to_string(), end: end(path) });
     let certificates = certificates.collect();
-    let (failed, audit) = (asking.failed(), asking.audit());
-    let outcome = Outcome::new(&report, certificates, failed, audit, seconds(now), started.elapsed());
+    let kernel = Kernel { audit: asking.audit(), packets: asking.packets() };
+    let outcome = Outcome::new(&report, certificates, asking.failed(), kernel, seconds(now), started.elapsed());
     // Each in one step, so that nobody reads half of it.
     for directory in &settings.metrics {
         disk::write_atomic(directory.join(METRICS), outcome.metrics().as_bytes(), 0o644)?;
@@ -146,6 +149,17 @@ impl<F: FnMut(&[Probe]) -> Vec<Answered>> Asking<F> {
             Answer::Run(ended) => Audit::read(&ended.stdout),
             _ => None,
         }
+    }
+
+    /// What the firewall has counted, if its rules were asked for.
+    fn packets(&self) -> BTreeMap<String, u64> {
+        let asked = self.known.iter().filter_map(|(probe, answered)| match (probe, &answered.answer) {
+            (Probe::Run { command }, Answer::Run(ended)) if command.starts_with(&FIREWALL.map(str::to_owned)) => {
+                Some(outcome::packets(&ended.stdout))
+            }
+            _ => None,
+        });
+        asked.flatten().collect()
     }
 
     /// Units that have failed.

@@ -2,6 +2,7 @@
 //! running machine sees them, and packed, as they are stored and sent.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -47,7 +48,7 @@ pub struct Pieces<'a> {
 /// What a search for private keys and password hashes of any kind found. The image has no others.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Searched {
-    /// Bytes that were searched.
+    /// Bytes that were searched, with the holes of the disk.
     pub bytes: u64,
     /// Pieces and files.
     pub contents: u64,
@@ -110,12 +111,7 @@ impl Pieces<'_> {
     /// The disk with all its partitions, without its holes, and the packages as they were configured, of which not
     /// all ship.
     pub fn packed(&self) -> Result<Vec<Content>, Error> {
-        let file = Arc::new(disk::open(self.disk)?);
-        let mut contents = Vec::new();
-        for run in disk::data(self.disk)? {
-            let bytes = Bytes::File { file: Arc::clone(&file), offset: run.start, size: run.end - run.start };
-            contents.push(Content { name: format!("disk, from byte {}", run.start), option: None, bytes });
-        }
+        let mut contents = data(self.disk)?;
         let packages = Content { name: "packages as configured".to_owned(), option: None, bytes: whole(self.rootfs)? };
         contents.push(packages);
         Ok(contents)
@@ -140,10 +136,9 @@ impl Pieces<'_> {
         }
         // Packed, a file shows what it shows unpacked; if that is allowed there, it is nothing new here.
         if wrong.is_empty() && searched.allowed.is_empty() {
-            let packed = self.packed()?;
-            let disk: Vec<Content> = packed.into_iter().filter(|content| content.name.starts_with("disk")).collect();
-            let found = leaks::search(&patterns, &disk, workers as usize)?;
-            searched.bytes += found.bytes;
+            let found = leaks::search(&patterns, &data(self.disk)?, workers as usize)?;
+            // All of it counts: which zeros are holes is up to the file system that it lies on.
+            searched.bytes += disk::metadata(self.disk)?.len();
             searched.contents += 1;
             wrong = found.findings;
         }
@@ -174,6 +169,16 @@ pub fn describe(finding: &Finding, system: &System) -> String {
 
 fn memory(name: impl Into<String>, bytes: Vec<u8>) -> Content {
     Content { name: name.into(), option: None, bytes: Bytes::Memory(bytes) }
+}
+
+/// A disk without its holes.
+fn data(path: &Path) -> Result<Vec<Content>, Error> {
+    let file = Arc::new(disk::open(path)?);
+    let content = |run: Range<u64>| {
+        let bytes = Bytes::File { file: Arc::clone(&file), offset: run.start, size: run.end - run.start };
+        Content { name: format!("disk, from byte {}", run.start), option: None, bytes }
+    };
+    Ok(disk::data(path)?.into_iter().map(content).collect())
 }
 
 /// A whole file.

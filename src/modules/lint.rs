@@ -20,7 +20,7 @@ const ALLOW: &str = "# rave: allow ";
 const NEVER_WINS: &str = "never-wins";
 
 /// The lints, each with what it is about.
-pub const LINTS: [(&str, &str); 8] = [
+pub const LINTS: [(&str, &str); 9] = [
     ("format", "the file is not as `rave fmt` writes it"),
     ("unused-import", "an import that changes nothing"),
     ("default-value", "an option is set to its default"),
@@ -29,6 +29,7 @@ pub const LINTS: [(&str, &str); 8] = [
     ("no-example", "a module of the library: an option whose default shows nothing has no example"),
     ("no-probe", "a module of the library: services, but no probe that tells whether they work"),
     ("no-sandbox", "a module of the library: a service without a `sandbox` profile"),
+    ("no-limit", "a module of the library: a service that goes on and has no `MemoryMax`"),
 ];
 
 /// One finding.
@@ -197,6 +198,13 @@ impl Linter<'_> {
                     message,
                     "name a profile of modules/sandbox.yaml: `sandbox: strict`",
                 );
+            }
+            let directives = node.get("service");
+            let ends = |node: &Node| matches!(&node.kind, Kind::Scalar { text, .. } if text == "oneshot");
+            let ends = directives.and_then(|service| service.get("Type")).is_some_and(ends);
+            if !ends && directives.and_then(|service| service.get("MemoryMax")).is_none() {
+                let message = format!("{} may take all memory", key.text);
+                self.find("no-limit", &key.origin, message, "say how much is its own: `MemoryMax: \"{{ memory }}\"`");
             }
         }
     }

@@ -46,9 +46,13 @@ fn more_is_asked_of_the_library() {
     let module = "--- modules/a.yaml\ndescription: A.\noptions:\n  x: { type: string, default: \"\", description: X. }\n  \
         y: { type: string, default: y }\nunits:\n  a.service:\n    service: { ExecStart: /usr/bin/a }\n";
     assert_eq!(found(module, &[]), "modules/a.yaml:4:3 no-description\n");
-    let all = "modules/a.yaml:3:3 no-example\nmodules/a.yaml:4:3 no-description\nmodules/a.yaml:6:3 no-probe\n\
-        modules/a.yaml:6:3 no-sandbox\n";
+    let all = "modules/a.yaml:3:3 no-example\nmodules/a.yaml:4:3 no-description\nmodules/a.yaml:6:3 no-limit\n\
+        modules/a.yaml:6:3 no-probe\nmodules/a.yaml:6:3 no-sandbox\n";
     assert_eq!(found(module, &["a"]), all);
+    for limited in ["MemoryMax: 64M", "Type: oneshot"] {
+        let module = module.replace("/usr/bin/a }", &format!("/usr/bin/a, {limited} }}"));
+        assert_eq!(found(&module, &["a"]), all.replace("modules/a.yaml:6:3 no-limit\n", ""), "{limited}");
+    }
 }
 
 #[test]

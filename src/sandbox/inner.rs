@@ -22,6 +22,7 @@ pub fn run(arguments: &[OsString]) -> Result<ExitCode> {
     let (spec, program, arguments) = Sandbox::parse(arguments)?;
     step("follow", "the helper", rustix::process::set_parent_process_death_signal(Some(Signal::KILL)))?;
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
+    step("become", "an ordinary process", sys::default_personality())?;
     step("name", "the host", rustix::system::sethostname(HOST_NAME))?;
     mounts::build(&spec)?;
     step("enter", &spec.directory, std::env::set_current_dir(&spec.directory))?;

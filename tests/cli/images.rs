@@ -272,10 +272,13 @@ fn the_firewall_of_production_limits_ssh_as_the_image_says() {
         let at = rules.lines().position(|line| line.trim() == rule);
         at.unwrap_or_else(|| panic!("{rule:?} is not in\n{rules}"))
     };
-    let accept = place("tcp dport 22 accept");
+    let accept = place("tcp dport 22 counter accept comment \"ssh\"");
     for (set, protocol) in [("ssh4", "ip"), ("ssh6", "ip6")] {
         let limit = format!("{protocol} saddr limit rate over {rate}/minute burst 20 packets");
-        assert!(place(&format!("tcp dport 22 update @{set} {{ {limit} }} drop")) < accept, "{rules}");
+        assert!(
+            place(&format!("tcp dport 22 update @{set} {{ {limit} }} counter drop comment \"ssh-over-rate\"")) < accept,
+            "{rules}"
+        );
     }
 }
 

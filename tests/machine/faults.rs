@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::lab::{Lab, assert_well, checks, signal, wait_for, with_verdict};
+use crate::lab::{Lab, assert_well, checks, signal, unwell, wait_for, with_verdict};
 
 const NAME: &str = "faulty";
 const RUN: [&str; 7] = ["run", "minimal", "--name", NAME, "--persist", "--detach", "--direct"];
@@ -62,12 +62,12 @@ fn reported(lab: &Lab) {
     ];
     let faults = faults.map(|fault| Fault::begin(lab, fault));
     let (status, report) = lab.check(&[NAME, "--at-once"]);
-    assert_eq!((status, with_verdict(&report, "unhealthy")), (Some(1), BTreeSet::from(SEEN)), "{report:#}");
+    assert_eq!((status, with_verdict(&report, "unhealthy")), (Some(1), BTreeSet::from(SEEN)), "{:#?}", unwell(&report));
     faults.into_iter().for_each(Fault::end);
     let ahead = Fault::begin(lab, &["clock-jump", "7200"]);
     let (status, report) = lab.check(&[NAME, "--at-once", "--stage", "services"]);
     let seen = BTreeSet::from(["services.clock"]);
-    assert_eq!((status, with_verdict(&report, "unhealthy")), (Some(1), seen), "{report:#}");
+    assert_eq!((status, with_verdict(&report, "unhealthy")), (Some(1), seen), "{:#?}", unwell(&report));
     ahead.end();
     assert_well(&lab.check(&[NAME]).1, &["https", "monitoring"]);
 }
@@ -107,7 +107,7 @@ fn unreadable(lab: &Lab) {
     if boot() == before {
         // Whatever has to start meanwhile fails, too.
         let report = lab.check(&[NAME, "--stage", "services"]).1;
-        assert!(with_verdict(&report, "unhealthy").contains("services.journal"), "{report:#}");
+        assert!(with_verdict(&report, "unhealthy").contains("services.journal"), "{:#?}", unwell(&report));
     } else {
         assert!(lab.good(&["vm", "logs", NAME]).contains("Kernel panic"));
     }
@@ -156,7 +156,8 @@ fn wrong_hardware_clock(lab: &Lab) {
     assert_eq!(
         (status, with_verdict(&report, "unhealthy")),
         (Some(1), BTreeSet::from(["services.clock"])),
-        "{report:#}"
+        "{:#?}",
+        unwell(&report)
     );
     let clock = checks(&report).into_iter().find(|check| check["id"] == "services.clock").unwrap();
     assert_eq!(clock["expected"], "within 60 s of the host's clock");

@@ -14,7 +14,7 @@ use crate::bans;
 use crate::copy::copy;
 use crate::guides;
 use crate::https;
-use crate::lab::{Fault, Lab, assert_well, checks, shared, wait_for, with_verdict};
+use crate::lab::{Fault, Lab, assert_well, checks, shared, unwell, wait_for, with_verdict};
 use crate::memory::measured;
 use crate::metrics;
 use crate::receiver::{PORT, Receiver};
@@ -207,6 +207,7 @@ fn production_in_safe_mode_works_and_is_seen_when_it_does_not() {
     metrics::exist(&scene, &site);
     leak(&scene, "nginx.service");
     leak(&scene, "prometheus.service");
+    leak_in_a_session(&scene);
     load(&scene, &site);
     full(&scene, &site, &secret);
     println!("what watches and serves is missed when it is gone");
@@ -261,7 +262,7 @@ fn pages(site: &Site) {
 }
 
 /// The machine does not look at itself from then on.
-const UNWATCHED: &str = "systemctl stop rave-health.timer; \
+pub const UNWATCHED: &str = "systemctl stop rave-health.timer; \
      while systemctl show --property=ActiveState rave-health.service | grep -q activating; do sleep 0.2; done";
 
 fn watched(scene: &Scene, site: &Site) {
@@ -319,7 +320,7 @@ fn alerted(scene: &mut Scene) {
     scene.root("systemctl start rave-health.service");
     assert_eq!(known(scene), before);
     let (status, report) = look(scene);
-    assert_eq!((status, with_verdict(&report, "healthy")), (Some(0), UNTOLD.into()), "{report:#}");
+    assert_eq!((status, with_verdict(&report, "healthy")), (Some(0), UNTOLD.into()), "{:#?}", unwell(&report));
     let nonce = checks(&report)[0]["evidence"].as_str().unwrap().strip_prefix("nonce ").unwrap();
     let receiver = scene.receiver.as_ref().unwrap();
     let told = receiver.tests().split_off(before);
@@ -330,7 +331,7 @@ fn alerted(scene: &mut Scene) {
     println!("a receiver that is gone is missed");
     scene.receiver = None;
     let (status, report) = look(scene);
-    assert_eq!((status, with_verdict(&report, "unhealthy")), (Some(1), UNTOLD.into()), "{report:#}");
+    assert_eq!((status, with_verdict(&report, "unhealthy")), (Some(1), UNTOLD.into()), "{:#?}", unwell(&report));
     scene.receiver = Some(Receiver::open());
     assert_eq!(look(scene).0, Some(0));
 }
@@ -463,6 +464,22 @@ fn leak(scene: &Scene, unit: &str) {
     assert!(scene.root("journalctl -k -b -o cat | grep -c 'Memory cgroup out of memory'").parse::<u32>().unwrap() > 0);
 }
 
+fn leak_in_a_session(scene: &Scene) {
+    println!("what takes too much in a session is ended; the service and other sessions go on");
+    let service = "systemctl show --value --property=InvocationID --property=ActiveState ssh.service";
+    let before = scene.root(service);
+    let command = ["vm", "ssh", "production", "--", "sleep", "1234"];
+    let mut other = scene.lab.command(&command).stdin(Stdio::null()).spawn().unwrap();
+    let beside = "grep -lz '^1234$' /proc/[0-9]*/cmdline 2> /dev/null | cut -d/ -f3";
+    wait_for("another session", || (!scene.root(beside).is_empty()).then_some(()));
+    let (free, status) = scene.available_during(|| scene.root("tail /dev/zero || echo $?"));
+    assert_eq!((status.as_str(), scene.root(service)), ("137", before));
+    assert!(free >= 0.25, "{free}");
+    // Whether it still goes on: kill(1) fails where there is nothing.
+    scene.root(&format!("{beside} | xargs kill"));
+    other.wait().unwrap();
+}
+
 fn load(scene: &Scene, site: &Site) {
     println!("200 requests a second for a minute: some are told to wait, and a quarter of memory stays free");
     let (free, statuses) = scene.available_during(|| {
@@ -549,8 +566,8 @@ fn full(scene: &Scene, site: &Site, secret: &str) {
     // What is left is little enough to be told, and enough for a journal to go on.
     scene.root("fallocate -l $(($(stat -f -c '%a * %S' /var) - 4194304)) /var/full");
     let resources = || scene.lab.check(&["production", "--stage", "resources"]).1;
-    let unwell = |report: &Value| with_verdict(report, "unhealthy").into_iter().map(str::to_owned).collect::<Vec<_>>();
-    assert_eq!(unwell(&resources()), FULL);
+    let bad = |report: &Value| with_verdict(report, "unhealthy").into_iter().map(str::to_owned).collect::<Vec<_>>();
+    assert_eq!(bad(&resources()), FULL);
 
     // The machine's look at itself would fail for want of room.
     scene.root(&format!("echo {before} > {limit}.max; {UNWATCHED}; cat /dev/zero > /var/rest 2> /dev/null || true"));
@@ -558,7 +575,7 @@ fn full(scene: &Scene, site: &Site, secret: &str) {
     let answers = [("full long", "held"), ("full short", "nothing")].map(|(id, kind)| (id, send(id, kind)));
     scene.root("rm /var/full /var/rest; systemctl start rave-health.timer");
     println!("    {answers:?}");
-    assert_eq!(unwell(&resources()), ["resources.oom-kills"]);
+    assert_eq!(bad(&resources()), ["resources.oom-kills"]);
     wait_for("room for an event", || (send("full after", "held") == 202).then_some(()));
     let known = scene.sql("select delivery from webhook.event");
     let accepted = answers.into_iter().filter(|(_, status)| *status == 202).map(|(id, _)| id);

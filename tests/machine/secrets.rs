@@ -8,7 +8,7 @@ use rave::disk;
 use serde_json::Value;
 
 use crate::copy::copy;
-use crate::lab::{Ended, Lab, lines, wait_for};
+use crate::lab::{Ended, Lab, lines, unwell, wait_for, with_verdict};
 
 const PASSWORDS: [&str; 2] = ["correct-horse-battery-7", "staple-battery-horse-8"];
 
@@ -122,8 +122,8 @@ fn secrets_appear_rotate_and_never_reach_a_disk() {
     assert!(lab.root("app", "cat /run/reader.sum").starts_with(&sum(PASSWORDS[0])));
     assert_eq!(lab.root("app", "systemctl --failed --quiet --no-legend | wc -l"), "0");
     let (status, report) = lab.check(&["app", "--only", "security.secrets"]);
-    assert_eq!(status, Some(0), "{report}");
-    assert_eq!(crate::lab::with_verdict(&report, "healthy").len(), 3, "{report}");
+    assert_eq!(status, Some(0), "{:#?}", unwell(&report));
+    assert_eq!(with_verdict(&report, "healthy").len(), 3, "{:#?}", unwell(&report));
 
     println!("a new value restarts the service that reads it and no other");
     let before = ["reader", "other"].map(|unit| scene.invocation("app", unit));
@@ -145,8 +145,8 @@ fn secrets_appear_rotate_and_never_reach_a_disk() {
     println!("a secret that others may read is no longer healthy");
     lab.root("app", "chmod 444 /run/secrets/db-password");
     let (status, report) = lab.check(&["app", "--stage", "security", "--skip", "security.scan", "--at-once"]);
-    assert_eq!(status, Some(1), "{report}");
-    assert_eq!(crate::lab::with_verdict(&report, "unhealthy"), READABLE.into());
+    assert_eq!(status, Some(1), "{:#?}", unwell(&report));
+    assert_eq!(with_verdict(&report, "unhealthy"), READABLE.into());
 
     println!("nothing of it is on a disk");
     lab.root("app", "sync");
@@ -205,7 +205,10 @@ fn a_machine_without_its_identity_says_so_and_is_reached() {
         scene.boot(name, more);
         let console = lab.good(&["vm", "logs", name]);
         assert_eq!(console.matches(said).count(), 1, "{console}");
-        let failed = lab.root(name, "systemctl --failed --plain --no-legend | cut -d' ' -f1 | sort");
+        // SSH is there before the last unit has had its turn.
+        let failed = "systemctl is-system-running --wait > /dev/null || true; \
+                      systemctl --failed --plain --no-legend | cut -d' ' -f1 | sort";
+        let failed = lab.root(name, failed);
         assert_eq!(failed, "other.service\nrave-secrets.service\nreader.service");
         assert!(lab.root(name, "journalctl --unit=rave-secrets --output=cat").contains(said));
         let push = scene.rave(&["vm", "secrets", name, "push"]);

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::console::Console;
 use crate::junit;
-use crate::lab::{Ended, Fault, Lab, assert_well, checks, lines, signal, verdicts, with_verdict};
+use crate::lab::{Ended, Fault, Lab, assert_well, checks, lines, signal, unwell, verdicts, with_verdict};
 use crate::processes;
 
 /// Stages that the minimal image has nothing for.
@@ -22,6 +22,7 @@ pub const FAULTS: [Fault; 18] = [
         breaks: "nft list table inet rave > /run/rave.nft; nft delete table inet rave",
         mends: "nft -f /run/rave.nft",
         seen_by: &[
+            "security.firewall.forward",
             "security.firewall.policy",
             "security.scan.tcp4",
             "security.scan.tcp6",
@@ -429,7 +430,7 @@ fn elsewhere(lab: &Lab) {
         [&["--ssh", place.as_str(), "--host-key", host_key][..], &files].concat()
     };
     let (status, report) = lab.check(&arguments(host_key));
-    assert_eq!(status, Some(0), "{report}");
+    assert_eq!(status, Some(0), "{:#?}", unwell(&report));
     assert_well(&report, &IDLE);
 
     println!("without a key the user's own ssh logs in as it is configured, and its key is refused to others");
@@ -453,14 +454,19 @@ fn elsewhere(lab: &Lab) {
         (ended.status, ended.report())
     };
     let (status, report) = own(&format!("set -- -i {} \"$@\"\n", key.display()), &[]);
-    assert_eq!(status, Some(0), "{report}");
+    assert_eq!(status, Some(0), "{:#?}", unwell(&report));
     assert_well(&report, &IDLE);
     assert_eq!(verdicts(&report)[0], ("ssh", "healthy"));
 
     println!("a refusal without that key says nothing");
     let root = format!("case \" $* \" in *\" -l root \"*) ;; *) set -- -i {} \"$@\" ;; esac\n", key.display());
     let (status, report) = own(&root, &["--only", "ssh.root.refused"]);
-    assert_eq!((status, with_verdict(&report, "skipped")), (Some(2), BTreeSet::from(["ssh.root.refused"])), "{report}");
+    assert_eq!(
+        (status, with_verdict(&report, "skipped")),
+        (Some(2), BTreeSet::from(["ssh.root.refused"])),
+        "{:#?}",
+        unwell(&report)
+    );
 
     let other = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ2HMZCnsFmAkPJvBDzNMvMoyVVmAdtgYV7CkUmsiPFj";
     let ended = lab.rave(&[&["check"][..], &arguments(other)].concat());

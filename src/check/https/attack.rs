@@ -1,7 +1,7 @@
 //! Clients that no browser is: what they send is refused, and who takes too long is left.
 
 use super::sites;
-use crate::check::table::{Check, Finding};
+use crate::check::table::{Check, Finding, Subject};
 use crate::check::{Target, Verdict};
 use crate::probe::{Answer, Probe, Request};
 use crate::system::Https;
@@ -35,10 +35,7 @@ pub const SLOW: Check = Check {
     id: "https.slow",
     about: "a client that does not finish its request is left",
     unreachable: Verdict::Skipped,
-    ask: |target| {
-        let slow = |site: &Https| Probe::Slow { port: site.port, name: site.name().to_owned(), seconds: PATIENCE };
-        sites(target, |site| vec![slow(site)])
-    },
+    ask: ask_slow,
     judge: judge_slow,
 };
 
@@ -68,8 +65,21 @@ fn refused(answers: &[&Answer], expected: &str) -> Finding {
     Finding::hold(all, expected, said.join("; "))
 }
 
-fn judge_slow(_: &Target, _: &str, answers: &[&Answer]) -> Finding {
-    let expected = format!("an end within {PATIENCE} s");
+/// Of each site a header, and a body where events are taken in: elsewhere a server may not even wait for it.
+fn ask_slow(target: &Target) -> Vec<Subject> {
+    let slow =
+        |site: &Https, post| Probe::Slow { port: site.port, name: site.name().to_owned(), post, seconds: PATIENCE };
+    let mut subjects = sites(target, |site| vec![slow(site, None)]);
+    subjects.extend(target.expect.https.iter().map(|(name, site)| {
+        let path = site.webhooks.keys().next().map_or("/", String::as_str);
+        Subject::of(format!("{name}{path}"), &site.option, slow(site, Some(path.to_owned())))
+    }));
+    subjects
+}
+
+fn judge_slow(_: &Target, subject: &str, answers: &[&Answer]) -> Finding {
+    let part = if subject.contains('/') { "body" } else { "header" };
+    let expected = format!("a {part} that goes on: an end within {PATIENCE} s");
     match answers {
         [Answer::Held { ms, ended: true }] => {
             Finding::new(Verdict::Healthy, expected, format!("ended after {:.1} s", f64::from(*ms) / 1000.0))

@@ -1,5 +1,7 @@
 mod again;
 mod certificates;
+mod keys;
+mod own;
 mod pairs;
 mod scan;
 mod site;
@@ -249,7 +251,11 @@ fn certificates_and_numbers_that_are_none_break_nothing() {
 fn what_one_option_sets_names_it() {
     let target = target();
     let report = check(&target, &Wanted::default(), &healthy(&target));
-    for (id, option) in [("resources.memory.size", "machine.memory"), ("resources.processors", "machine.vcpus")] {
+    for (id, option) in [
+        ("resources.memory.size", "machine.memory"),
+        ("resources.processors", "machine.vcpus"),
+        ("resources.usage.ssh.service", "services.ssh.memory"),
+    ] {
         let found = report.stages.iter().flat_map(|stage| &stage.checks).find(|check| check.id == id).unwrap();
         assert_eq!(found.option.as_deref(), Some(option), "{id}");
     }
@@ -303,74 +309,6 @@ fn what_is_left_out_is_reported_and_neither_passes_nor_fails() {
     assert_eq!(skip(&["services.jornal"]).unknown(&target), ["services.jornal"]);
 }
 
-/// A machine that looks at itself.
-fn own() -> (Target, Wanted) {
-    let Target { image, version, mode, cmdline, expect, .. } = target();
-    let baseline = crate::system::Baseline { image, version, mode, cmdline, expect, versions: BTreeMap::new() };
-    let stages = [Stage::Services, Stage::Monitoring, Stage::Resources, Stage::Security].into();
-    (Target::of_itself(&baseline, 900), Wanted { stages, inside: true, ..Wanted::default() })
-}
-
-#[test]
-fn a_receiver_of_alerts_is_told_once() {
-    let target = target();
-    let again = Wanted { again: true, ..Wanted::default() };
-    let report = check(&target, &again, &healthy(&target));
-    let left = left_out(&report).into_iter().flat_map(|(_, ids)| ids).collect::<Vec<_>>();
-    assert_eq!((left, report.healthy), (vec!["monitoring.alertmanager.delivery"], true));
-}
-
-#[test]
-fn a_machine_that_looks_at_itself_claims_nothing_that_only_others_know() {
-    let (own, wanted) = own();
-    let report = check(&own, &wanted, &healthy(&own));
-    let unknown = [
-        "monitoring.alertmanager.delivery",
-        "resources.memory.size",
-        "resources.processors",
-        "security.bans",
-        "security.keys",
-        "security.passwords",
-        "security.scan.tcp4",
-        "security.scan.tcp6",
-        "security.scan.udp4",
-        "security.scan.udp6",
-        "security.set-id",
-        "services.clock",
-    ];
-    let mut left: Vec<&str> = left_out(&report).into_iter().flat_map(|(_, ids)| ids).collect();
-    left.sort_unstable();
-    assert_eq!(left, unknown);
-    let asked: Vec<Stage> =
-        report.stages.iter().filter(|s| s.verdict != Verdict::NotApplicable).map(|s| s.stage).collect();
-    assert_eq!(asked, wanted.stages.iter().copied().collect::<Vec<_>>());
-    assert!(report.healthy, "{report:?}");
-    let probes: Vec<Probe> = Stage::ALL.into_iter().flat_map(|stage| wanted.probes(stage, &own)).collect();
-    assert!(probes.iter().all(|probe| probe.side() == crate::probe::Side::Inside && *probe != Probe::Scan));
-    assert!(probes.contains(&Probe::Journal { seconds: Some(900) }));
-    // It does not know the root hash, but that the device is verified and that it was told one.
-    let spoilt = |change: &dyn Fn(&mut Answer)| {
-        let mut world = healthy(&own);
-        world.values_mut().for_each(change);
-        verdicts(&check(&own, &wanted, &world))
-    };
-    let corrupt = spoilt(&|answer| match answer {
-        Answer::Verity(verity) => verity.status = "C".to_owned(),
-        Answer::CommandLine { line } => line.push_str(" roothash=0"),
-        _ => {}
-    });
-    assert_eq!(corrupt["security.root.verity"], Verdict::Unhealthy);
-    assert_eq!(corrupt["security.cmdline"], Verdict::Unhealthy);
-    // A look at the end of the start is a part of it; a look from outside is not.
-    let starting = |target: &Target, wanted: &Wanted| {
-        let mut world = healthy(target);
-        world.insert(Probe::SystemState, Answer::SystemState { state: "starting".to_owned(), jobs: 2 });
-        verdicts(&check(target, wanted, &world))["services.system"]
-    };
-    assert_eq!(starting(&own, &wanted), Verdict::NotApplicable);
-    assert_eq!(starting(&target(), &Wanted::default()), Verdict::Unhealthy);
-}
-
 fn left_out_of(report: &Report) -> usize {
     let count: usize = left_out(report).iter().map(|(_, ids)| ids.len()).sum();
     assert_eq!(junit(report, false).matches("<skipped ").count(), count);
@@ -386,30 +324,6 @@ fn a_warning_is_healthy_unless_strict() {
     spoil(&mut world);
     let report = check(&target, &Wanted::default(), &world);
     assert_eq!((report.healthy, report.exit_status(false), report.exit_status(true)), (true, 0, 1));
-}
-
-#[test]
-fn a_host_key_is_told_whole_or_by_its_fingerprint() {
-    const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ2HMZCnsFmAkPJvBDzNMvMoyVVmAdtgYV7CkUmsiPFj";
-    const FINGERPRINT: &str = "ssh-ed25519 SHA256:oCw7her92afJ3d4QgwGbA87D2QXR3WJxnS1Z25rpTuk";
-    let target = target();
-    let wanted = Wanted { only: vec!["ssh.host-key".to_owned()], ..Wanted::default() };
-    let verdict = |told: &str, inside: &str| {
-        let mut world = healthy(&target);
-        for answer in world.values_mut() {
-            match answer {
-                Answer::HostKey { key } => inside.clone_into(key),
-                Answer::SshLogin { host_key, .. } => told.clone_into(host_key),
-                _ => {}
-            }
-        }
-        verdicts(&check(&target, &wanted, &world))["ssh.host-key"]
-    };
-    assert_eq!((verdict(KEY, KEY), verdict(FINGERPRINT, KEY)), (Verdict::Healthy, Verdict::Healthy));
-    let others = [("ssh-rsa SHA256:oCw7her92afJ3d4QgwGbA87D2QXR3WJxnS1Z25rpTuk", KEY), ("ssh-ed25519 SHA256:x", KEY)];
-    for (told, inside) in others.into_iter().chain([(FINGERPRINT, ""), (FINGERPRINT, "ssh-ed25519 AAAA")]) {
-        assert_eq!(verdict(told, inside), Verdict::Unhealthy, "{told} {inside}");
-    }
 }
 
 #[test]

@@ -158,13 +158,15 @@ fn forged(world: &mut World, scheme: Scheme, status: Option<u16>) {
     });
 }
 
-/// The server is still there when the client gives up.
-fn held(world: &mut World, after: u32) {
-    heard(world, |answer| {
-        if let Answer::Held { ms, ended } = answer {
+/// The server is still there when the client gives up, in its header or in the body that it has posted.
+fn held(world: &mut World, body: bool, after: u32) {
+    for (probe, answer) in world {
+        if let (Probe::Slow { post, .. }, Answer::Held { ms, ended }) = (probe, answer)
+            && post.is_some() == body
+        {
             (*ms, *ended) = (after, false);
         }
-    });
+    }
 }
 
 fn burst(world: &mut World, to: Burst) {
@@ -257,8 +259,9 @@ pub const PAIRS: &[Pair] = &[
     ("https.large-header.web", Unhealthy, |world| {
         asked(world, |r| r.headers.contains_key("x-rave-check"), |r| r.status = 200);
     }),
-    ("https.slow.web", Unhealthy, |world| held(world, 20_002)),
-    ("https.slow.web", Skipped, |world| held(world, 12_000)),
+    ("https.slow.web", Unhealthy, |world| held(world, false, 20_002)),
+    ("https.slow.web", Skipped, |world| held(world, false, 12_000)),
+    ("https.slow.web/webhook", Unhealthy, |world| held(world, true, 20_002)),
     ("https.webhook.method.web/webhook", Unhealthy, |world| {
         asked(world, |r| r.method == "GET" && r.path == "/webhook", |r| r.status = 200);
     }),

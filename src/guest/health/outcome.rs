@@ -1,5 +1,6 @@
 //! What a look found: as JSON for rave's other parts, and in the Prometheus text format, version 0.0.4.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Duration;
 
@@ -37,8 +38,8 @@ pub struct Outcome {
     pub failed: Vec<String>,
     /// The certificates that are watched.
     pub certificates: Vec<Certificate>,
-    /// What the kernel says of its audit record, if the machine keeps one.
-    pub audit: Option<Audit>,
+    /// What the kernel has counted.
+    pub kernel: Kernel,
 }
 
 /// One stage.
@@ -77,6 +78,16 @@ pub struct Certificate {
     pub end: Option<u64>,
 }
 
+/// What the kernel has counted since the start.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Kernel {
+    /// What it says of its audit record, if the machine keeps one.
+    pub audit: Option<Audit>,
+    /// Packets by the rule of the firewall that they met, of rules that count and have a name.
+    pub packets: BTreeMap<String, u64>,
+}
+
 /// The kernel's audit record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -94,6 +105,16 @@ impl Audit {
         let number = |name: &str| status.lines().find_map(|line| value(line, name));
         Some(Self { lost: number("lost")?, backlog: number("backlog")? })
     }
+}
+
+/// Reads what `nft list` prints: packets by the comments of the rules that count them.
+pub fn packets(rules: &str) -> impl Iterator<Item = (String, u64)> {
+    rules.lines().filter_map(|rule| {
+        let (_, counted) = rule.split_once("counter packets ")?;
+        let (count, rest) = counted.split_once(' ')?;
+        let (_, name) = rest.split_once("comment \"")?;
+        Some((name.split_once('"')?.0.to_owned(), count.parse().ok()?))
+    })
 }
 
 impl Certificate {
@@ -116,7 +137,7 @@ impl Outcome {
         report: &Report,
         certificates: Vec<Certificate>,
         failed: Vec<String>,
-        audit: Option<Audit>,
+        kernel: Kernel,
         time: u64,
         took: Duration,
     ) -> Self {
@@ -141,7 +162,7 @@ impl Outcome {
             wrong,
             failed,
             certificates,
-            audit,
+            kernel,
         }
     }
 
@@ -176,11 +197,14 @@ impl Outcome {
         family("unit_failed", "A unit that has failed.", &units.collect::<Vec<_>>());
         let about = "When a certificate ends, in seconds since 1970; 0 if unreadable.";
         family("certificate_end_seconds", about, &ends.collect::<Vec<_>>());
-        let audit = |of: fn(Audit) -> u64| self.audit.map(|audit| (String::new(), of(audit).to_string()));
+        let audit = |of: fn(Audit) -> u64| self.kernel.audit.map(|audit| (String::new(), of(audit).to_string()));
         let about = "Events that the kernel's audit record has lost since the start.";
         family("audit_lost", about, audit(|audit| audit.lost).as_slice());
         let about = "Events that wait to be taken into the audit record.";
         family("audit_backlog", about, audit(|audit| audit.backlog).as_slice());
+        let packets = self.kernel.packets.iter().map(|(rule, count)| (labels(&[("rule", rule)]), count.to_string()));
+        let about = "Packets that have met a rule of the firewall since the start.";
+        family("firewall_packets", about, &packets.collect::<Vec<_>>());
         family("troubles", "What is wrong with the machine, in number.", &plain(self.wrong.to_string()));
         let seconds = format!("{}.{:03}", self.ms / 1000, self.ms % 1000);
         family("duration_seconds", "How long the last look took.", &plain(seconds));

@@ -14,6 +14,12 @@ const DAY: u64 = 24 * 60 * 60;
 const STATUS: &str = "enabled 2\nfailure 1\npid 311\nrate_limit 0\nbacklog_limit 8192\nlost 3\nbacklog 4\n\
                       backlog_wait_time 60000\nbacklog_wait_time_actual 0\nloginuid_immutable 0 unlocked\n";
 
+/// What nft prints.
+const RULES: &str = "table inet rave {\n\tchain input {\n\t\ttype filter hook input priority filter; policy drop;\n\
+    \t\tiif \"lo\" accept\n\t\ttcp dport 22 counter packets 7 bytes 420 accept comment \"ssh\"\n\
+    \t\tcounter packets 12 bytes 1 comment \"refused\"\n\t\tcounter packets 5 bytes 1\n\
+    \t\tcounter packets x bytes 1 comment \"no number\"\n\t}\n}\n";
+
 fn check(id: &str, verdict: Verdict) -> CheckReport {
     CheckReport {
         id: id.to_owned(),
@@ -38,8 +44,8 @@ fn report(checks: Vec<CheckReport>) -> Report {
 fn outcome(checks: Vec<CheckReport>, certificates: &[(&str, Option<u64>)]) -> Outcome {
     let certificates = certificates.iter().map(|(path, end)| Certificate { path: (*path).to_owned(), end: *end });
     let failed = vec!["a\"b.service".to_owned()];
-    let audit = Audit::read(STATUS);
-    Outcome::new(&report(checks), certificates.collect(), failed, audit, NOW, Duration::from_millis(1234))
+    let kernel = Kernel { audit: Audit::read(STATUS), packets: outcome::packets(RULES).collect() };
+    Outcome::new(&report(checks), certificates.collect(), failed, kernel, NOW, Duration::from_millis(1234))
 }
 
 #[test]
@@ -87,6 +93,8 @@ fn the_outcome_becomes_metrics_and_comes_back_from_json() {
         "rave_health_unit_failed{unit=\"a\\\"b.service\"} 1",
         "rave_health_audit_lost 3",
         "rave_health_audit_backlog 4",
+        "rave_health_firewall_packets{rule=\"ssh\"} 7",
+        "rave_health_firewall_packets{rule=\"refused\"} 12",
         "rave_health_troubles 2",
         "rave_health_duration_seconds 1.234",
         &format!("rave_health_certificate_end_seconds{{path=\"/c\"}} {}", NOW + DAY),
@@ -104,7 +112,7 @@ fn the_audit_record_is_told_of_where_there_is_one() {
     for other in ["", "lost 3\n", "lost x\nbacklog 4\n", "lost -1\nbacklog 4\n", "lost3\nbacklog 4\n"] {
         assert_eq!(Audit::read(other), None, "{other}");
     }
-    let without = Outcome { audit: None, ..outcome(Vec::new(), &[]) };
+    let without = Outcome { kernel: Kernel::default(), ..outcome(Vec::new(), &[]) };
     assert!(!without.metrics().contains("\nrave_health_audit"), "{}", without.metrics());
 }
 
@@ -155,6 +163,11 @@ fn all_is_asked_at_once_and_a_stage_anew_when_it_is_repeated() {
     let probe = Probe::Run { command: ["/usr/sbin/auditctl", "-s"].map(str::to_owned).into() };
     asking.known.insert(probe, Answered { answer: Answer::Run(ended), ms: 0 });
     assert_eq!(asking.audit(), Some(Audit { lost: 3, backlog: 4 }));
+    assert_eq!(asking.packets(), BTreeMap::new());
+    let ended = Ended { code: Some(0), stdout: RULES.to_owned(), stderr: String::new() };
+    let probe = Probe::Run { command: ["/usr/sbin/nft", "list", "table"].map(str::to_owned).into() };
+    asking.known.insert(probe, Answered { answer: Answer::Run(ended), ms: 0 });
+    assert_eq!(asking.packets(), [("refused".to_owned(), 12), ("ssh".to_owned(), 7)].into());
     assert!(lots.len() == 2 && lots[0] > probes.len() && lots[1] == probes.len(), "{lots:?}");
 }
 

@@ -58,7 +58,7 @@ impl Health {
 mod tests {
     use super::*;
     use crate::disk;
-    use crate::guest::health::Trouble;
+    use crate::guest::health::{Kernel, Trouble};
 
     #[test]
     fn a_look_is_good_while_it_is_recent_and_found_nothing() {
@@ -77,7 +77,7 @@ mod tests {
             wrong: 1,
             failed: Vec::new(),
             certificates: Vec::new(),
-            audit: None,
+            kernel: Kernel::default(),
         };
         let of = |healthy, time| Health::of(outcome(healthy, time), 10_000, 300);
         assert!(of(true, 9800).good);

@@ -5,7 +5,7 @@ use tower::ServiceExt as _;
 
 use super::*;
 use crate::check::{Stage, Verdict};
-use crate::guest::health::{Outcome, StageOutcome, Trouble};
+use crate::guest::health::{Kernel, Outcome, StageOutcome, Trouble};
 
 const CONFIG: &str = r#"{"image":"<shop>","version":"1.2.3","mode":"safe","details":true,"postgresql":null,
     "health":null,"units":["a.service","b.service"],
@@ -110,7 +110,7 @@ fn health(good: bool, troubles: Vec<Trouble>) -> Health {
         wrong: u64::from(!good),
         failed: Vec::new(),
         certificates: Vec::new(),
-        audit: None,
+        kernel: Kernel::default(),
     };
     let (age_seconds, troubles) = (Some(5), Some(outcome.wrong));
     Health { good, age_seconds, troubles, wrong: Vec::new(), outcome: Some(outcome) }

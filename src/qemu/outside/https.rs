@@ -20,6 +20,9 @@ const WAIT: Duration = Duration::from_secs(1);
 const BURST: u64 = 10_000;
 const BROKEN: u32 = 3;
 
+/// Bytes of a body that never comes: few enough for any server to wait for them.
+const BODY: u16 = 512;
+
 impl Outside {
     /// Answers a probe about a port that speaks TLS; `waits` is used up.
     pub(super) fn https(&self, probe: &Probe, waits: &mut u32) -> Answer {
@@ -57,7 +60,9 @@ impl Outside {
                 }
                 answer
             }
-            Probe::Slow { name, seconds, .. } => slow(place, name, Duration::from_secs(u64::from(*seconds))),
+            Probe::Slow { name, post, seconds, .. } => {
+                slow(place, name, post.as_deref(), Duration::from_secs(u64::from(*seconds)))
+            }
             Probe::Burst { name, paths, limit, .. } => {
                 burst(place, paths.iter().map(|path| Request::get(name, path)).collect(), *limit)
             }
@@ -172,21 +177,27 @@ fn burst(place: Place, pages: Vec<Request>, limit: Rate) -> Answer {
     }
 }
 
-/// Sends a header that does not end, a byte each second.
-fn slow(place: Place, name: &str, most: Duration) -> Answer {
+/// Sends a header that does not end, a byte each second, or the beginning of a body and nothing more: servers have one time
+/// for a whole header, but for a body only between two parts of it.
+fn slow(place: Place, name: &str, post: Option<&str>, most: Duration) -> Answer {
+    let end = Instant::now() + place.time;
     let mut session = match session(place, name, Offer::All) {
         Ok(session) => session,
         Err(error) => return unreachable(error),
     };
-    let (begin, most) = (Instant::now(), most.min(place.time));
+    let begin = Instant::now();
+    let end = end.min(begin + most);
     let held = |ended| Answer::Held { ms: u32::try_from(begin.elapsed().as_millis()).unwrap_or(u32::MAX), ended };
-    let mut part = format!("GET / HTTP/1.1\r\nhost: {name}\r\nx-rave-check: ");
-    // A connection that the other side has ended takes one more write before that shows.
-    while session.send(part.as_bytes()).is_ok() {
-        if begin.elapsed() >= most || interrupt::pause(WAIT) {
+    let (first, more) = match post {
+        None => (format!("GET / HTTP/1.1\r\nhost: {name}\r\nx-rave-check: "), "x"),
+        Some(path) => (format!("POST {path} HTTP/1.1\r\nhost: {name}\r\ncontent-length: {BODY}\r\n\r\nx"), ""),
+    };
+    let mut part = first.as_str();
+    while session.send(part.as_bytes()).and_then(|()| session.wait(WAIT)).is_ok() {
+        if Instant::now() >= end || interrupt::heard() {
             return held(false);
         }
-        part = "x".to_owned();
+        part = more;
     }
     held(true)
 }

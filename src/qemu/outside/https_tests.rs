@@ -90,6 +90,23 @@ fn what_is_agreed_on_is_told_and_older_versions_are_tried() {
     serving.join().unwrap();
 }
 
+/// What servers of TLS 1.1 and 1.0 say to a client of TLS 1.2: that they speak their own, or that no cipher is left.
+#[test]
+fn a_server_that_speaks_what_is_older_still_does_not_refuse_the_version() {
+    for hello in [
+        b"\x16\x03\x02\0\x2a\x02\0\0\x26\x03\x02an arbitrary number of 32 bytes!\0\0\x2f\0",
+        b"\x16\x03\x01\0\x2a\x02\0\0\x26\x03\x01an arbitrary number of 32 bytes!\0\0\x2f\0",
+    ] {
+        let answer = only(raw(hello, 1), older());
+        assert!(matches!(answer, Answer::TlsRefusal { refused: false, .. }), "{answer:?}");
+    }
+    let answer = only(raw(b"\x15\x03\x01\0\x02\x02\x28", 1), older());
+    assert!(
+        matches!(&answer, Answer::TlsRefusal { refused: false, said } if said.contains("HandshakeFailure")),
+        "{answer:?}"
+    );
+}
+
 #[test]
 fn what_is_spoken_on_top_is_what_the_server_takes_of_what_is_offered() {
     for (taken, told) in [(&["h2", "http/1.1"][..], "h2"), (&["http/1.1"], "http/1.1"), (&[], "")] {
@@ -207,32 +224,42 @@ fn content_without_tls_is_told_and_is_no_tls() {
     assert!(matches!(only(port, older()), Answer::TlsRefusal { refused: false, .. }));
 }
 
-/// A client that goes on for so many seconds.
-fn slow(seconds: u16) -> Probe {
-    Probe::Slow { port: 3002, name: NAME.to_owned(), seconds }
+/// A client that goes on for so many seconds, with a header or with a body that it posts.
+fn slow(post: Option<&str>, seconds: u16) -> Probe {
+    Probe::Slow { port: 3002, name: NAME.to_owned(), post: post.map(str::to_owned), seconds }
 }
 
 #[test]
 fn a_slow_client_tells_how_long_it_was_put_up_with() {
     // One after the other, whoever comes first.
-    let (port, serving) = fixture::serve(config(&[&TLS13], false), 2, |_| String::new());
-    let answers = outside(port, Duration::from_secs(30)).answer(&[slow(2), tls()]);
-    assert!(matches!(answers[0].answer, Answer::Held { ms: 2000.., ended: false }), "{answers:?}");
-    assert!(matches!(answers[1].answer, Answer::Tls(_)), "{answers:?}");
+    let (port, serving) = fixture::serve(config(&[&TLS13], false), 3, |_| String::new());
+    let answers = outside(port, Duration::from_secs(30)).answer(&[slow(None, 2), slow(Some("/webhook"), 2), tls()]);
+    for answered in &answers[..2] {
+        assert!(matches!(answered.answer, Answer::Held { ms: 2000.., ended: false }), "{answers:?}");
+    }
+    assert!(matches!(answers[2].answer, Answer::Tls(_)), "{answers:?}");
     assert_eq!(serving.join().unwrap(), Vec::<String>::new());
 
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
-    let config = config(&[&TLS13], false);
-    let serving = std::thread::spawn(move || {
-        let (mut stream, _) = listener.accept().unwrap();
-        let mut connection = rustls::ServerConnection::new(config).unwrap();
-        while connection.is_handshaking() {
-            connection.complete_io(&mut stream).unwrap();
-        }
-    });
-    assert!(matches!(only(port, slow(20)), Answer::Held { ms: ..10_000, ended: true }));
+    // Whoever is not given the time has not seen an end.
+    let (port, serving) = fixture::serve(config(&[&TLS13], false), 1, |_| String::new());
+    let answer = within(Duration::from_secs(2), port, slow(Some("/webhook"), 20));
+    assert!(matches!(answer, Answer::Held { ms: ..10_000, ended: false }), "{answer:?}");
     serving.join().unwrap();
+
+    for post in [None, Some("/webhook")] {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let config = config(&[&TLS13], false);
+        let serving = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut connection = rustls::ServerConnection::new(config).unwrap();
+            while connection.is_handshaking() {
+                connection.complete_io(&mut stream).unwrap();
+            }
+        });
+        assert!(matches!(only(port, slow(post, 20)), Answer::Held { ms: ..10_000, ended: true }));
+        serving.join().unwrap();
+    }
 }
 
 #[test]

@@ -10,7 +10,7 @@ use rave::disk;
 use rave::tool::Tool;
 use serde_json::Value;
 
-use super::{Lab, built, good, measured, registry};
+use super::{Lab, built, dissect, good, measured, registry};
 
 const ALL: &str = "raw,raw.zst,qcow2,vhd,vmdk,ova,gce,oci,containerdisk,uki";
 
@@ -270,6 +270,8 @@ fn large_sectors_are_for_disks_that_can_have_them() {
     assert_eq!(&table[4096..], b"EFI PART");
     let copy = Tool::new("dd").arg(format!("if={}", raw.display())).arg(format!("of={}", esp.display()));
     copy.args(["bs=1M", "skip=1", "count=260", "conv=sparse"]).output().unwrap();
+    let root_hash = lab.manifest()["root_hash"].as_str().unwrap().to_owned();
+    dissect::validate(lab, &folder, "minimal_1.0.0.4k.raw", &root_hash).unwrap();
     lab.judge("/usr/sbin/fsck.vfat", &folder).args(["-n", "/in/esp"]).output().unwrap();
     let listing = lab.judge("/usr/bin/mdir", &folder).args(["-b", "-i", "/in/esp", "::/EFI/Linux"]).output().unwrap();
     assert!(String::from_utf8(listing).unwrap().contains("minimal_1.0.0+3-0.efi"));
