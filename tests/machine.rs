@@ -60,6 +60,8 @@ mod receiver;
 mod scan;
 #[path = "machine/secrets.rs"]
 mod secrets;
+#[path = "machine/shelf.rs"]
+mod shelf;
 #[path = "machine/site.rs"]
 mod site;
 #[path = "machine/up.rs"]

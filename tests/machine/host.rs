@@ -1,5 +1,5 @@
 //! A host that runs a machine as a service of its own systemd: `rave deploy` to a target of kind `qemu`. The host is made
-//! of the root file system of the minimal image, in namespaces of its own.
+//! of the root file system of an image, in namespaces of its own.
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -51,8 +51,10 @@ mount --make-rshared /
 exec env -i container=rave PATH=/usr/sbin:/usr/bin /usr/lib/systemd/systemd
 "#;
 
-struct Host<'a> {
+pub struct Host<'a> {
     lab: &'a Lab,
+    /// The machine that it runs.
+    machine: &'static str,
     world: Child,
     systemd: String,
 }
@@ -65,11 +67,11 @@ fn child(of: &str) -> Option<String> {
 }
 
 impl<'a> Host<'a> {
-    /// Unpacks the root file system of the image.
-    fn root(lab: &Lab) -> PathBuf {
+    /// Unpacks the root file system of an image.
+    pub fn root(lab: &Lab, image: &str) -> PathBuf {
         let (exported, root) = (lab.path().join("exported"), lab.path().join("host"));
-        lab.good(&["export", "minimal", "--format", "oci", "--output", exported.to_str().unwrap()]);
-        let archive = disk::open(exported.join("minimal_1.0.0.oci.tar")).unwrap();
+        lab.good(&["export", image, "--format", "oci", "--output", exported.to_str().unwrap()]);
+        let archive = disk::open(exported.join(format!("{image}_1.0.0.oci.tar"))).unwrap();
         let mut largest = (0, Vec::new());
         for entry in tar::Archive::new(archive).entries().unwrap() {
             let mut entry = entry.unwrap();
@@ -90,14 +92,15 @@ impl<'a> Host<'a> {
         root
     }
 
-    fn start(lab: &'a Lab, root: &Path) -> Self {
+    /// Starts it from that.
+    pub fn start(lab: &'a Lab, root: &Path, machine: &'static str) -> Self {
         let groups = lab.path().join("groups");
         disk::create_dir_all(&groups).unwrap();
         let tool = apart(&groups, WORLD).arg(root).arg(lab.path()).arg(shared(""));
         let log = disk::create(lab.path().join("host.log")).unwrap();
         let world = tool.command().stdin(Stdio::null()).stdout(log).spawn().unwrap();
         let first = world.id().to_string();
-        let mut host = Self { lab, world, systemd: String::new() };
+        let mut host = Self { lab, machine, world, systemd: String::new() };
         host.systemd = wait_for("systemd of the host", || {
             let systemd = child(&child(&first)?)?;
             disk::read_to_string(format!("/proc/{systemd}/comm"))
@@ -113,7 +116,7 @@ impl<'a> Host<'a> {
     }
 
     /// Runs a program on the host.
-    fn ask(&self, command: &[&str]) -> Ended {
+    pub fn ask(&self, command: &[&str]) -> Ended {
         let enter =
             ["--target", self.systemd.as_str(), "--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--"];
         let tool = self.lab.tool("nsenter").args(enter).args(["/usr/bin/env", "-C", "/"]).args(command);
@@ -121,7 +124,7 @@ impl<'a> Host<'a> {
     }
 
     /// The same, and it must end with status 0.
-    fn good(&self, command: &[&str]) -> String {
+    pub fn good(&self, command: &[&str]) -> String {
         let begin = std::time::Instant::now();
         let ended = self.ask(command);
         println!("    {:5.1} s  on the host: {}", begin.elapsed().as_secs_f32(), command.join(" "));
@@ -130,22 +133,24 @@ impl<'a> Host<'a> {
     }
 
     /// What `rave ps` says of the machine.
-    fn row(&self) -> Value {
+    pub fn row(&self) -> Value {
         let told: Value = serde_json::from_str(&self.good(&["rave", "ps", "--json"])).unwrap();
         assert_eq!(told.as_array().unwrap().len(), 1, "{told}");
         told[0].clone()
     }
 
-    fn property(&self, name: &str) -> String {
-        let told = self.ask(&["systemctl", "show", "--value", "--property", name, SERVICE]);
+    /// What systemd says of its service.
+    pub fn property(&self, name: &str) -> String {
+        let service = format!("rave-{}.service", self.machine);
+        let told = self.ask(&["systemctl", "show", "--value", "--property", name, &service]);
         assert_eq!(told.status, Some(0), "{told:?}");
         told.stdout.trim().to_owned()
     }
 
     /// Waits until the service runs, and looks at the machine as the timer does.
-    fn well_again(&self) {
+    pub fn well_again(&self) {
         wait_for("the machine", || (self.property("ActiveState") == "active").then_some(()));
-        self.good(&["systemctl", "start", "rave-hosted-health.service"]);
+        self.good(&["systemctl", "start", &format!("rave-{}-health.service", self.machine)]);
         let row = self.row();
         assert_eq!(
             (&row["deployed"]["verdict"], &row["drift"]),
@@ -154,9 +159,17 @@ impl<'a> Host<'a> {
         );
     }
 
+    /// Has the host shut down and start again.
+    pub fn again(self, root: &Path) -> Self {
+        let (lab, machine) = (self.lab, self.machine);
+        self.shut_down();
+        Self::start(lab, root, machine)
+    }
+
     /// Has the host shut down.
-    fn shut_down(mut self) {
-        self.good(&["systemctl", "poweroff", "--no-block"]);
+    pub fn shut_down(mut self) {
+        // It may be gone before it has answered.
+        self.ask(&["systemctl", "poweroff", "--no-block"]);
         // The kernel ends whoever powers off a process tree in a namespace by SIGINT.
         assert_eq!(self.world.wait().unwrap().code(), Some(130));
     }
@@ -245,8 +258,8 @@ fn a_host_runs_a_machine_as_its_service() {
         target(&project, "");
         lab.use_project(project);
     });
-    let root = Host::root(&lab);
-    let host = Host::start(&lab, &root);
+    let root = Host::root(&lab, "minimal");
+    let host = Host::start(&lab, &root, NAME);
 
     println!("a deployment ends when the machine is well");
     host.good(&["rave", "deploy", "minimal", "--to", "here"]);
@@ -263,6 +276,11 @@ fn a_host_runs_a_machine_as_its_service() {
     assert_eq!(["MemoryMax", "CPUQuotaPerSecUSec"].map(|name| host.property(name)), ["2952790016", "3s"]);
     let timer = host.ask(&["systemctl", "is-active", "rave-hosted-health.timer"]);
     assert_eq!(timer.stdout, "active\n");
+    // What the guide says of them.
+    for (unit, most) in [("rave-hosted", "10"), ("rave-hosted-health", "12"), ("rave-hosted-verify", "12")] {
+        let (threshold, path) = (format!("--threshold={most}"), format!("/etc/systemd/system/{unit}.service"));
+        host.good(&["systemd-analyze", "security", "--offline=true", "--no-pager", &threshold, &path]);
+    }
 
     println!("a machine whose QEMU is killed starts again");
     host.good(&["systemctl", "kill", "--kill-whom=main", "--signal=KILL", SERVICE]);
@@ -331,8 +349,7 @@ fn a_host_runs_a_machine_as_its_service() {
     println!("with its host it shuts down, and starts");
     let ended = |host: &Host| host.good(&["journalctl", "-a", "-u", SERVICE]).matches("reboot: Power down").count();
     let before = ended(&host);
-    host.shut_down();
-    let host = Host::start(&lab, &root);
+    let host = host.again(&root);
     assert_eq!(ended(&host), before + 1);
     host.well_again();
 

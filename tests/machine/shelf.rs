@@ -1,0 +1,175 @@
+//! A host that runs an image as a container: `rave deploy` to a target of kind `podman`, with Debian's podman.
+
+use std::path::Path;
+
+use rave::disk;
+
+use crate::copy::copy;
+use crate::host::Host;
+use crate::lab::{Lab, shared, wait_for};
+
+const NAME: &str = "boxed";
+const CONTAINER: &str = "rave-boxed";
+
+/// The host: what Debian's podman needs, and its generator of units, which an image of rave does not have by itself.
+const SHELF: &str = "name: shelf
+version: 1.0.0
+extends: minimal
+config:
+  system.packages: [podman, crun, conmon, netavark, libsemanage2, libsepol2]
+  environment.files:
+    /usr/lib/systemd/system-generators/podman-system-generator: { link: /usr/libexec/podman/quadlet }
+";
+
+/// What runs there, a version of it.
+const BOXED: &str = "name: boxed
+version: VERSION
+extends: minimal
+imports: [word]
+";
+const WORD: &str = "description: A secret.\nsecrets: { word: { kind: token } }\n";
+const BROKEN: &str = "config:
+  environment.files:
+    /etc/systemd/system/broken.service: { text: \"[Service]\\nExecStart=/bin/false\\n\" }
+    /etc/systemd/system/multi-user.target.wants/broken.service: { link: ../broken.service }
+";
+
+const TARGET: &str = "kind: podman\nidentity: keys/shelf.txt\nmachines: { boxed: { health: 1d } }\n";
+
+/// The runtime of a host whose kernel has memory and processors in control groups of the first version, so that those of the
+/// second, which containers are in, cannot limit them: what a container is given is written down, and left out.
+const RUNTIME: &str = r#"#!/bin/sh
+for word; do
+  [ "${before-}" != --bundle ] || bundle=$word
+  before=$word
+done
+if [ "${bundle-}" ]; then
+  grep -o '"memory":{[^}]*}\|"cpu":{[^}]*}' "$bundle/config.json" >/run/limits
+  sed -i 's/,"memory":{[^}]*}//; s/,"cpu":{[^}]*}//' "$bundle/config.json"
+fi
+exec /usr/bin/crun "$@"
+"#;
+const SETTINGS: &str = "[containers]\npids_limit = 0\n[engine.runtimes]\ncrun = [\"/usr/local/bin/crun\"]\n";
+/// The only limit of the minimal image that is then missing in the container.
+const LIMIT: &str = "      TasksMax: 512\n";
+
+/// Makes the kernel's want good, if it has one; returns whether it does.
+fn unlimited(host: &Host<'_>, root: &Path, project: &Path) -> bool {
+    let groups = host.good(&["cat", "/sys/fs/cgroup/cgroup.controllers"]);
+    if ["cpu", "memory", "pids"].iter().all(|wanted| groups.split(' ').any(|group| group == *wanted)) {
+        return false;
+    }
+    disk::write_atomic(root.join("usr/local/bin/crun"), RUNTIME.as_bytes(), 0o755).unwrap();
+    disk::write_atomic(root.join("etc/containers/containers.conf"), SETTINGS.as_bytes(), 0o644).unwrap();
+    let module = project.join("modules/base/ssh.yaml");
+    let text = disk::read_to_string(&module).unwrap();
+    assert!(text.contains(LIMIT), "{text}");
+    disk::write_atomic(&module, text.replace(LIMIT, "").as_bytes(), 0o644).unwrap();
+    true
+}
+
+/// Writes a version of what runs.
+fn write(project: &Path, version: &str, more: &str) {
+    let text = BOXED.replace("VERSION", version) + more;
+    disk::write_atomic(project.join("images/boxed.yaml"), text.as_bytes(), 0o644).unwrap();
+}
+
+/// What runs on the host, by version, is well.
+fn runs(host: &Host<'_>, version: &str) {
+    let row = host.row();
+    let deployed = &row["deployed"];
+    assert_eq!(
+        (&deployed["version"], &deployed["confirmed"], &deployed["verdict"]),
+        (&version.into(), &true.into(), &"healthy".into()),
+        "{row:#}"
+    );
+    assert_eq!(inside(host, "cat /var/lib/kept; stat -L -c '%U %a' /run/secrets/word"), "kept\nroot 400");
+}
+
+/// Runs a script in the container.
+fn inside(host: &Host<'_>, script: &str) -> String {
+    host.good(&["podman", "exec", CONTAINER, "sh", "-ec", script])
+}
+
+#[test]
+fn a_host_runs_a_container_as_its_service() {
+    if !rustix::process::geteuid().is_root() {
+        // Mounts and control groups are root's.
+        return;
+    }
+    let lab = Lab::alone(|lab| {
+        let project = lab.path().join("project");
+        copy(&shared("project"), &project);
+        for folder in ["targets", "keys"] {
+            disk::create_dir_all(project.join(folder)).unwrap();
+        }
+        for (name, text) in [("images/shelf.yaml", SHELF), ("modules/word.yaml", WORD), ("targets/shelf.yaml", TARGET)]
+        {
+            disk::write_atomic(project.join(name), text.as_bytes(), 0o644).unwrap();
+        }
+        write(&project, "1.0.0", "");
+        lab.use_project(project.clone());
+        lab.good(&["lock", "shelf"]);
+        lab.good(&["build", "shelf", "--output", lab.path().join("shelf").to_str().unwrap()]);
+        disk::copy(project.join("images/minimal.lock"), project.join("images/boxed.lock")).unwrap();
+        lab.good(&["secrets", "init", "boxed"]);
+        let identity = disk::read(lab.path().join("home/.config/sops/age/keys.txt")).unwrap();
+        disk::write_atomic(project.join("keys/shelf.txt"), &identity, 0o600).unwrap();
+    });
+    let project = lab.path().join("project");
+    let root = Host::root(&lab, "shelf");
+    let host = Host::start(&lab, &root, NAME);
+    let unlimited = unlimited(&host, &root, &project);
+
+    println!(
+        "a deployment ends when the container is well, with its keys, its secrets, and no more rights than it needs"
+    );
+    host.good(&["rave", "deploy", "boxed", "--to", "shelf"]);
+    inside(&host, "echo kept >/var/lib/kept");
+    runs(&host, "1.0.0");
+    let rights = inside(&host, "grep CapBnd: /proc/1/status; touch /etc/made 2>&1 || true");
+    assert_eq!(rights, "CapBnd:\t00000000002c15ef\ntouch: cannot touch '/etc/made': Read-only file system");
+    // What the mode gives a machine, as in minimal.
+    let limits = match unlimited {
+        true => host.good(&["cat", "/run/limits"]),
+        false => inside(&host, "cat /sys/fs/cgroup/memory.max /sys/fs/cgroup/cpu.max"),
+    };
+    assert!(limits.contains("2147483648") && limits.contains("200000"), "{limits}");
+
+    println!("a container that is killed starts again");
+    let kill = format!("kill -KILL $(podman inspect --format '{{{{.State.Pid}}}}' {CONTAINER})");
+    host.good(&["sh", "-ec", &kill]);
+    wait_for("a restart", || (host.property("NRestarts") == "1").then_some(()));
+    host.well_again();
+
+    println!("a version that is not well gives way to the one before, and it is said why");
+    write(&project, "1.0.1", BROKEN);
+    let refused = host.ask(&["rave", "deploy", "boxed", "--to", "shelf"]);
+    assert_eq!(refused.status, Some(1), "{refused:?}");
+    assert!(refused.stderr.contains("broken.service"), "{refused:?}");
+    runs(&host, "1.0.0");
+    let row = host.row();
+    assert!(row["deployed"]["refused"].to_string().contains("1.0.1"), "{row:#}");
+
+    println!("another version takes its place, and goes on with what the container had kept");
+    write(&project, "1.0.2", "");
+    host.good(&["rave", "deploy", "boxed", "--to", "shelf"]);
+    runs(&host, "1.0.2");
+
+    println!("what is stopped stays so when the host starts again, and what is not starts with it");
+    host.good(&["rave", "target", "stop", "shelf"]);
+    let host = host.again(&root);
+    assert_eq!(["LoadState", "ActiveState"].map(|name| host.property(name)), ["masked", "inactive"]);
+    host.good(&["rave", "target", "start", "shelf"]);
+    let host = host.again(&root);
+    host.well_again();
+    runs(&host, "1.0.2");
+
+    println!("what is removed leaves nothing");
+    host.good(&["rave", "target", "remove", "shelf", "--purge"]);
+    assert_eq!(host.property("LoadState"), "not-found");
+    let left = "podman ps --all --quiet; podman volume ls --quiet; podman image ls --quiet; \
+                ls -A /etc/rave/machines /var/lib/rave/images /var/lib/rave/tools /var/lib/rave-check | grep -v -e : -e '^$' || true";
+    assert_eq!(host.good(&["sh", "-ec", left]), "");
+    host.shut_down();
+}
