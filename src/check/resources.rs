@@ -1,8 +1,10 @@
 //! Stage 5: memory, processors and disks are what the mode asks for, and suffice.
 
+use std::collections::BTreeMap;
+
 use super::table::{Check, Finding, Subject, list};
 use super::{Outside, Target, Verdict, limits, services};
-use crate::probe::{Answer, Cgroup, FileSystem, Pressure, Probe, Resources};
+use crate::probe::{Answer, Cgroup, FileSystem, Pressure, Probe, Resources, Unit};
 
 const MIB: u64 = 1024 * 1024;
 
@@ -185,12 +187,19 @@ fn judge_limit(target: &Target, subject: &str, answers: &[&Answer]) -> Finding {
         return Finding::misfit();
     };
     match limits::observed(property, groups.get(unit), services::find(units, unit)) {
-        // Stage 3 tells that it does not run.
-        None if !groups.contains_key(unit) => Finding::new(Verdict::Skipped, value, "the unit does not run"),
+        None if !groups.contains_key(unit) => idle(units, unit, value),
         None => Finding::new(Verdict::Unhealthy, value, "no such limit"),
         Some((observed, source)) => {
             Finding::hold(limits::same(property, value, &observed), value, observed).because(source)
         }
+    }
+}
+
+/// What is said of a unit that has no control group. Stage 3 tells that it does not run, unless it need not yet.
+fn idle(units: &BTreeMap<String, Unit>, unit: &str, expected: &str) -> Finding {
+    match services::listens(units, unit) {
+        true => Finding::new(Verdict::NotApplicable, expected, "nobody has asked its socket yet"),
+        false => Finding::new(Verdict::Skipped, expected, "the unit does not run"),
     }
 }
 
@@ -201,17 +210,15 @@ fn ask_usage(target: &Target) -> Vec<Subject> {
     let subjects = target.expect.limits.iter().map(|(unit, limits)| {
         let limit = USED.iter().find_map(|property| limits.get(*property));
         let option = limit.map(|(_, option)| option.clone());
-        Subject { name: unit.clone(), option, probes: vec![cgroups(target)] }
+        Subject { name: unit.clone(), option, probes: vec![cgroups(target), services::units(target)] }
     });
     subjects.collect()
 }
 
 fn judge_usage(_: &Target, subject: &str, answers: &[&Answer]) -> Finding {
-    let [Answer::Cgroups { groups }] = answers else { return Finding::misfit() };
+    let [Answer::Cgroups { groups }, Answer::Units { units }] = answers else { return Finding::misfit() };
     let expected = format!("below {USAGE_BAD} % of every limit");
-    let Some(group) = groups.get(subject) else {
-        return Finding::new(Verdict::Skipped, expected, "the unit does not run");
-    };
+    let Some(group) = groups.get(subject) else { return idle(units, subject, &expected) };
     let number = |file: &str| group.get(file).and_then(|text| text.parse::<u64>().ok());
     let used = [
         ("memory", working_set(group), number("memory.max")),

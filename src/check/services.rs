@@ -145,7 +145,7 @@ fn judge_unit(_: &Target, subject: &str, answers: &[&Answer]) -> Finding {
 }
 
 /// Whether there is a socket that starts this service for whoever asks first (systemd.socket(5)).
-fn listens(units: &BTreeMap<String, Unit>, service: &str) -> bool {
+pub fn listens(units: &BTreeMap<String, Unit>, service: &str) -> bool {
     let socket = service.strip_suffix(".service").and_then(|stem| units.get(&format!("{stem}.socket")));
     socket.is_some_and(|socket| socket.active == "active")
 }

@@ -335,7 +335,13 @@ fn a_service_that_its_socket_starts_need_not_run() {
     for (socket, expected) in [("active", Verdict::Healthy), ("inactive", Verdict::Unhealthy)] {
         let mut world = healthy(&target);
         pairs::untold(&mut world, socket);
-        assert_eq!(verdicts(&check(&target, &Wanted::default(), &world))["services.unit.ssh.service"], expected);
+        let told = verdicts(&check(&target, &Wanted::default(), &world));
+        assert_eq!(told["services.unit.ssh.service"], expected);
+        // What does not run uses nothing, and whoever runs it sets its limits.
+        let unused = if socket == "active" { Verdict::NotApplicable } else { Verdict::Skipped };
+        for id in ["resources.limit.ssh.service.MemoryMax", "resources.usage.ssh.service"] {
+            assert_eq!(told[id], unused, "{id}");
+        }
     }
 }
 

@@ -54,6 +54,9 @@ pub fn untold(world: &mut World, socket: &str) {
     spoil!(Answer::Units { units } => {
         units.remove("ssh.service");
     })(world);
+    spoil!(Answer::Cgroups { groups } => {
+        groups.remove("ssh.service");
+    })(world);
 }
 
 fn module(world: &mut World, stage: &str, change: impl Fn(&mut Ended)) {
