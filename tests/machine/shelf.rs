@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use rave::disk;
+use regex::Regex;
 
 use crate::copy::copy;
 use crate::host::Host;
@@ -50,8 +51,8 @@ fi
 exec /usr/bin/crun "$@"
 "#;
 const SETTINGS: &str = "[containers]\npids_limit = 0\n[engine.runtimes]\ncrun = [\"/usr/local/bin/crun\"]\n";
-/// The only limit of the minimal image that is then missing in the container.
-const LIMIT: &str = "      TasksMax: 512\n";
+/// Limits of services, which are then missing in the container: on a line of their own, or after something else.
+const LIMITS: &str = r"(?m)^ +(MemoryMax|TasksMax|CPUQuota): .*\n|, (MemoryMax|TasksMax|CPUQuota): [^,}]+";
 
 /// Makes the kernel's want good, if it has one; returns whether it does.
 fn unlimited(host: &Host<'_>, root: &Path, project: &Path) -> bool {
@@ -61,11 +62,20 @@ fn unlimited(host: &Host<'_>, root: &Path, project: &Path) -> bool {
     }
     disk::write_atomic(root.join("usr/local/bin/crun"), RUNTIME.as_bytes(), 0o755).unwrap();
     disk::write_atomic(root.join("etc/containers/containers.conf"), SETTINGS.as_bytes(), 0o644).unwrap();
-    let module = project.join("modules/base/ssh.yaml");
-    let text = disk::read_to_string(&module).unwrap();
-    assert!(text.contains(LIMIT), "{text}");
-    disk::write_atomic(&module, text.replace(LIMIT, "").as_bytes(), 0o644).unwrap();
+    lift(&project.join("modules/base"), &Regex::new(LIMITS).unwrap());
     true
+}
+
+/// Takes what is matched out of all modules below a folder.
+fn lift(folder: &Path, limits: &Regex) {
+    for path in disk::list(folder).unwrap() {
+        if path.is_dir() {
+            lift(&path, limits);
+            continue;
+        }
+        let text = disk::read_to_string(&path).unwrap();
+        disk::write_atomic(&path, limits.replace_all(&text, "").as_bytes(), 0o644).unwrap();
+    }
 }
 
 /// Writes a version of what runs.
