@@ -683,7 +683,10 @@ fn production_in_full_pipe_mode_has_its_limits_and_gives_way_to_the_next_version
         ("postgresql", 512, "100000 100000"),
     ];
     for (unit, memory, cpu) in limits {
-        let told = scene.root(&format!("cd /sys/fs/cgroup/system.slice/{unit}.service; cat memory.max cpu.max"));
+        // Nobody may have asked its socket yet.
+        let started = format!("systemctl start {unit}.service");
+        let told =
+            scene.root(&format!("{started}; cd /sys/fs/cgroup/system.slice/{unit}.service; cat memory.max cpu.max"));
         assert_eq!(told, format!("{}\n{cpu}", memory * MIB), "{unit}");
     }
     killed(&scene, &site);

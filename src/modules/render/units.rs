@@ -354,12 +354,16 @@ impl Render<'_> {
     }
 
     fn limits(&mut self, unit: &str, directives: &[Directive], by: &By) {
+        let limits = self.expect.limits.entry(unit.to_owned()).or_default();
         for directive in directives {
-            let Some(value) = directive.values.last() else { continue };
-            if let Some(value) = expect::limit(&directive.name, value) {
-                let limits = self.expect.limits.entry(unit.to_owned()).or_default();
-                limits.insert(directive.name.clone(), (value, by.option.clone()));
-            }
+            // A value that cannot be told beforehand, or none, takes the place of what stood there, too.
+            match directive.values.last().and_then(|value| expect::limit(&directive.name, value)) {
+                Some(value) => limits.insert(directive.name.clone(), (value, by.option.clone())),
+                None => limits.remove(&directive.name),
+            };
+        }
+        if limits.is_empty() {
+            self.expect.limits.remove(unit);
         }
     }
 }

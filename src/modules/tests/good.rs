@@ -280,6 +280,19 @@ fn units_become_files_links_and_expectations() {
 }
 
 #[test]
+fn a_limit_that_depends_on_the_machine_takes_the_place_of_one_that_does_not() {
+    let evaluation = good(
+        "--- modules/a.yaml\ndescription: A.\nunits: { x.service: { service: { TasksMax: 9, MemoryMax: 1M, ExecStart: /x }, install: { WantedBy: y.target } }, \
+         y.service: { service: { TasksMax: 9, ExecStart: /y }, install: { WantedBy: y.target } } }\n\
+         --- modules/b.yaml\ndescription: B.\nunits: { x.service: { dropin: true, service: { TasksMax: 90% } }, y.service: { dropin: true, service: { TasksMax: '' } } }\n\
+         --- images/x.yaml\nname: x\nversion: 1.0\nimports: [a, b]\n",
+    );
+    let limits = evaluation.system.expect.limits;
+    assert_eq!(limits.keys().collect::<Vec<_>>(), ["x.service"]);
+    assert_eq!(limits["x.service"].keys().collect::<Vec<_>>(), ["MemoryMax"]);
+}
+
+#[test]
 fn a_sandbox_is_what_drop_ins_make_of_it_in_whatever_order() {
     let evaluation = good(
         "--- modules/a.yaml\ndescription: A.\nunits: { x.service: { dropin: true, service: { PrivateTmp: off, ProtectHome: Tmpfs, ProtectProc: '' } } }\n\
