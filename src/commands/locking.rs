@@ -50,11 +50,7 @@ pub fn evaluate(context: &Context, image: &str, set: &[(String, String)], mode: 
 /// The tools that make and run images, locked beside the image that uses them.
 pub fn tools(context: &Context, beside: &Named) -> Result<Asked> {
     let (mut project, named) = project::read(&context.project, TOOLS)?;
-    // Tools never boot, so they take no part in what every bootable image has, nor in what a mode says of it.
-    for (module, imports) in [("default", "system"), ("mode/safe", ""), ("mode/full-pipe", "")] {
-        let text = format!("description: nothing\nimports: [{imports}]\n");
-        project.modules.insert(module.to_owned(), Source::new(format!("<rave>/modules/{module}.yaml"), text));
-    }
+    project.never_boots();
     let evaluation = modules::evaluate(&project, &named.name, &[], None)?;
     Ok(Asked {
         named: Named { name: TOOLS.to_owned(), directory: beside.directory.clone(), typed: beside.typed.clone() },

@@ -59,6 +59,17 @@ pub struct Project {
     pub files: BTreeMap<String, Vec<u8>>,
 }
 
+impl Project {
+    /// Makes its images trees of packages that never boot: these take no part in what every bootable image has, nor in what a
+    /// mode says of it.
+    pub fn never_boots(&mut self) {
+        for (module, imports) in [("default", "system"), ("mode/safe", ""), ("mode/full-pipe", "")] {
+            let text = format!("description: nothing\nimports: [{imports}]\n");
+            self.modules.insert(module.to_owned(), Source::new(format!("<rave>/modules/{module}.yaml"), text));
+        }
+    }
+}
+
 /// What an image comes to.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Evaluation {

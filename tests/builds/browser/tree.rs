@@ -61,9 +61,7 @@ pub fn tree() -> &'static Path {
 
 fn make() -> PathBuf {
     let mut project = project();
-    // Nothing of what a bootable image has.
-    let alone = Source::new("default", "description: nothing\nimports: [system]\n");
-    project.modules.insert("default".to_owned(), alone);
+    project.never_boots();
     let system = evaluate(&project, "packages").system;
     let (directory, file) = (shared("tree"), shared("packages.lock"));
     let environment = std::env::var_os("RAVE_MIRROR").map(|value| value.into_string().unwrap());
