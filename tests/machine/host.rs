@@ -26,7 +26,7 @@ const BROKEN: &str = "  environment.files:
 const WORLD: &str = r#"
 root=$1
 shift
-mount --bind "$root" "$root"
+mount --rbind "$root" "$root"
 mount -t proc proc "$root/proc"
 mount -t sysfs sysfs "$root/sys"
 mount -t cgroup2 cgroup2 "$root/sys/fs/cgroup"

@@ -1,9 +1,10 @@
 //! A host that runs an image as a container: `rave deploy` to a target of kind `podman`, with Debian's podman.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rave::disk;
 use regex::Regex;
+use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 
 use crate::copy::copy;
 use crate::host::Host;
@@ -53,6 +54,26 @@ exec /usr/bin/crun "$@"
 const SETTINGS: &str = "[containers]\npids_limit = 0\n[engine.runtimes]\ncrun = [\"/usr/local/bin/crun\"]\n";
 /// Limits of services, which are then missing in the container: on a line of their own, or after something else.
 const LIMITS: &str = r"(?m)^ +(MemoryMax|TasksMax|CPUQuota): .*\n|, (MemoryMax|TasksMax|CPUQuota): [^,}]+";
+
+/// What podman keeps, on a file system of its own: how full this computer's is says nothing of a container. It outlives a
+/// start of the host.
+struct Storage(PathBuf);
+
+impl Storage {
+    fn new(root: &Path) -> Self {
+        let place = root.join("var/lib/containers");
+        disk::create_dir_all(&place).unwrap();
+        mount("tmpfs", &place, "tmpfs", MountFlags::empty(), c"size=4g,mode=755").unwrap();
+        Self(place)
+    }
+}
+
+impl Drop for Storage {
+    fn drop(&mut self) {
+        // The directory goes next, and says so if it cannot.
+        let _ = unmount(&self.0, UnmountFlags::DETACH);
+    }
+}
 
 /// Makes the kernel's want good, if it has one; returns whether it does.
 fn unlimited(host: &Host<'_>, root: &Path, project: &Path) -> bool {
@@ -128,6 +149,7 @@ fn a_host_runs_a_container_as_its_service() {
     });
     let project = lab.path().join("project");
     let root = Host::root(&lab, "shelf");
+    let _storage = Storage::new(&root);
     let host = Host::start(&lab, &root, NAME);
     let unlimited = unlimited(&host, &root, &project);
 
