@@ -11,15 +11,14 @@ use crate::system::Mode;
 /// `rave up`.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
-  rave up                     the minimal image, in SAFE mode
+  rave up                     the project's only image, else the minimal one, in the mode that it names
   rave up web --keep          leave the machine running; `rave vm ssh web` enters it
   rave up --mode full-pipe    more memory and processors
 
 The lock is made if there is none, and made anew, loudly, if locked packages are gone from every mirror.")]
 pub struct Up {
-    /// Image: a name in images/ or a path
-    #[arg(default_value = "minimal")]
-    pub image: String,
+    /// Image: a name in images/ or a path [default: the only one of the project, or `minimal`]
+    pub image: Option<String>,
     /// Resource mode, instead of the image's own
     #[arg(long, short)]
     pub mode: Option<Mode>,

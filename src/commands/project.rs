@@ -92,6 +92,18 @@ pub fn library_images() -> BTreeSet<String> {
     of_library("images/")
 }
 
+/// The names of the images that are the project's own, not the library's.
+pub fn own_images(project: &Project) -> impl Iterator<Item = &str> {
+    let library = library_images();
+    project.images.keys().map(String::as_str).filter(move |name| !library.contains(*name))
+}
+
+/// The image that is meant where none is named: the only one that the project has of its own, or `minimal`.
+pub fn meant(project: &Project) -> &str {
+    let mut own = own_images(project);
+    own.next().filter(|_| own.next().is_none()).unwrap_or("minimal")
+}
+
 fn of_library(folder: &str) -> BTreeSet<String> {
     let names = LIBRARY.iter().filter_map(|(path, _)| path.strip_prefix(folder)?.strip_suffix(".yaml"));
     names.map(str::to_owned).collect()
@@ -209,6 +221,18 @@ mod tests {
         assert!(project.modules.contains_key("services/web"));
         assert_eq!(project.files["modules/services/web.conf"], b"\xff");
         assert!(!project.files.keys().any(|path| path.contains("escape") || path.contains("lock")));
+    }
+
+    #[test]
+    fn the_only_image_of_a_project_is_meant_where_none_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(meant(&all(dir.path()).unwrap()), "minimal");
+        write(dir.path(), "images/production.yaml", b"name: production\n");
+        assert_eq!(meant(&all(dir.path()).unwrap()), "minimal", "rave has one of that name");
+        write(dir.path(), "images/web.yaml", b"name: web\n");
+        assert_eq!(meant(&all(dir.path()).unwrap()), "web");
+        write(dir.path(), "images/zoo.yaml", b"name: zoo\n");
+        assert_eq!(meant(&all(dir.path()).unwrap()), "minimal");
     }
 
     #[test]

@@ -8,11 +8,15 @@ use crate::store::Store;
 use super::building::{Manner, Prepared};
 use super::locking::{self, Asked};
 use super::running::{self, Bootable, Wish};
-use super::{Context, Failure, Result, Status, check, run as run_command, store};
+use super::{Context, Failure, Result, Status, check, project, run as run_command, store};
 
 /// Does all of it.
 pub fn run(arguments: &cli::Up, context: &Context) -> Result<Status> {
-    let asked = locking::evaluate(context, &arguments.image, &[], arguments.mode)?;
+    let image = match &arguments.image {
+        Some(image) => image.clone(),
+        None => project::meant(&project::all(&context.project)?).to_owned(),
+    };
+    let asked = locking::evaluate(context, &image, &[], arguments.mode)?;
     super::secrets::init::first(&asked, context)?;
     let host = with_identity(&arguments.host, &asked, context);
     running::expect(&host)?;

@@ -89,8 +89,7 @@ fn name_revision(failure: Failure, typed: &str, context: &Context) -> Failure {
     if project.images.contains_key(name) || typed.starts_with('-') || (Git { context }).commit(typed).is_err() {
         return failure;
     }
-    let ours = project::library_images();
-    let image = project.images.keys().find(|name| !ours.contains(*name)).map_or("minimal", String::as_str);
+    let image = project::own_images(&project).next().unwrap_or("minimal");
     failure.hint(format!("`{typed}` is a revision: name an image of it, such as `{typed}:{image}`"))
 }
 
