@@ -709,10 +709,7 @@ fn power(scene: &Scene, site: &Site) {
         sender.kill().unwrap();
         sender.wait().unwrap();
     });
-    wait_for("the end of the start", || {
-        let state = scene.root("systemctl is-system-running --wait || true");
-        (state == "running").then_some(())
-    });
+    wait_for("the end of the start", || (scene.lab.started(scene.machine) == "running").then_some(()));
     wait_for("the handler", || scene.delivery("cut").starts_with("done|").then_some(()));
     kept(scene, &sent);
 }
