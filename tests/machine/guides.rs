@@ -7,7 +7,7 @@ use rave::disk;
 
 use crate::guide::blocks_in;
 use crate::lab::{Ended, Lab, assert_well, wait_for};
-use crate::production::Scene;
+use crate::scene::Scene;
 use crate::site::Site;
 use crate::webhooks::github;
 
