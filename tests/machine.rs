@@ -20,10 +20,14 @@ mod console;
 mod copy;
 #[path = "machine/cuts.rs"]
 mod cuts;
+#[path = "machine/database.rs"]
+mod database;
 #[path = "machine/debug.rs"]
 mod debug;
 #[path = "machine/door.rs"]
 mod door;
+#[path = "machine/events.rs"]
+mod events;
 #[path = "machine/faults.rs"]
 mod faults;
 #[path = "support/guide.rs"]
@@ -58,13 +62,19 @@ mod proofs;
 mod receiver;
 #[path = "machine/scan.rs"]
 mod scan;
+#[path = "machine/scene.rs"]
+mod scene;
 #[path = "machine/secrets.rs"]
 mod secrets;
 #[path = "machine/shelf.rs"]
 mod shelf;
 #[path = "machine/site.rs"]
 mod site;
+#[path = "machine/strain.rs"]
+mod strain;
 #[path = "machine/up.rs"]
 mod up;
+#[path = "machine/watch.rs"]
+mod watch;
 #[path = "machine/webhooks.rs"]
 mod webhooks;

@@ -127,21 +127,17 @@ pub fn find<'a>(units: &'a BTreeMap<String, Unit>, name: &str) -> Option<&'a Uni
 
 fn judge_unit(_: &Target, subject: &str, answers: &[&Answer]) -> Finding {
     let [Answer::Units { units }] = answers else { return Finding::misfit() };
-    let Some(unit) = find(units, subject) else {
-        // systemctl does not list what is inactive.
-        let waits = listens(units, subject);
-        let state = if waits { "inactive, its socket listens" } else { "inactive, or not loaded" };
-        return Finding::hold(waits, "active", state);
-    };
-    let state = format!("{} ({})", unit.active, unit.sub);
-    let (good, state) = match unit.active.as_str() {
-        "active" | "reloading" => (true, state),
-        "inactive" if unit.result == "success" && listens(units, subject) => {
-            (true, format!("{state}, its socket listens"))
-        }
-        _ => (false, state),
-    };
-    Finding::hold(good, "active", state).because(format!("{}, result {}", unit.load, unit.result))
+    let unit = find(units, subject);
+    let active = unit.is_some_and(|unit| ["active", "reloading"].contains(&unit.active.as_str()));
+    // systemctl does not list what is inactive, unless that is to change.
+    let idle = unit.is_none_or(|unit| unit.active == "inactive" && unit.result == "success");
+    let waits = idle && listens(units, subject);
+    let mut state = unit.map_or("inactive or not loaded".to_owned(), |unit| format!("{} ({})", unit.active, unit.sub));
+    if waits {
+        state.push_str(", its socket listens");
+    }
+    let evidence = unit.map(|unit| format!("{}, result {}", unit.load, unit.result));
+    Finding::hold(active || waits, "active", state).because(evidence.unwrap_or_default())
 }
 
 /// Whether there is a socket that starts this service for whoever asks first (systemd.socket(5)).

@@ -145,21 +145,21 @@ impl<F: FnMut(&[Probe]) -> Vec<Answered>> Asking<F> {
 
     /// What the kernel says of its audit record, if that was asked.
     fn audit(&self) -> Option<Audit> {
-        match &self.known.get(&Probe::Run { command: AUDIT.map(str::to_owned).into() })?.answer {
-            Answer::Run(ended) => Audit::read(&ended.stdout),
-            _ => None,
-        }
+        self.printed(AUDIT).find_map(Audit::read)
     }
 
     /// What the firewall has counted, if its rules were asked for.
     fn packets(&self) -> BTreeMap<String, u64> {
-        let asked = self.known.iter().filter_map(|(probe, answered)| match (probe, &answered.answer) {
-            (Probe::Run { command }, Answer::Run(ended)) if command.starts_with(&FIREWALL.map(str::to_owned)) => {
-                Some(outcome::packets(&ended.stdout))
-            }
+        self.printed(FIREWALL).flat_map(outcome::packets).collect()
+    }
+
+    /// What programs have printed that were asked for by commands which begin so.
+    fn printed(&self, begin: [&'static str; 2]) -> impl Iterator<Item = &str> {
+        let begin = begin.map(str::to_owned);
+        self.known.iter().filter_map(move |(probe, answered)| match (probe, &answered.answer) {
+            (Probe::Run { command }, Answer::Run(ended)) if command.starts_with(&begin) => Some(ended.stdout.as_str()),
             _ => None,
-        });
-        asked.flatten().collect()
+        })
     }
 
     /// Units that have failed.

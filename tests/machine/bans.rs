@@ -1,7 +1,7 @@
 //! Who fails, forges or wants too much is kept out of the production machine, and counted.
 
 use crate::lab::{Fault, wait_for};
-use crate::production::Scene;
+use crate::scene::Scene;
 
 /// What keeps nobody out.
 pub const PATIENT: Fault = Fault {

@@ -7,7 +7,7 @@ use rave::disk;
 
 use crate::guide::blocks_in;
 use crate::lab::{Ended, Lab, assert_well, wait_for};
-use crate::production::Scene;
+use crate::scene::Scene;
 use crate::site::Site;
 use crate::webhooks::github;
 
@@ -166,7 +166,7 @@ pub fn next_version(scene: &mut Scene) {
     let [_, restore, _] = backups("shop-2");
     follow(&scene.lab, &restore);
     // With a tenth of a processor, an exporter that a scrape starts under emulation takes longer than one waits.
-    let scraped = || scene.get(9090, "/api/v1/query?query=sum(up)").contains(",\"8\"]");
+    let scraped = || scene.lab.check(&[scene.machine, "--only", "monitoring.prometheus.targets"]).0 == Some(0);
     wait_for("all metrics", || scraped().then_some(()));
     // The report is held against more than the status tells.
     let report = follow(&scene.lab, &format!("{} --json", check.trim_end())).report();

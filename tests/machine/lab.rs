@@ -166,6 +166,11 @@ impl Lab {
         self.good(&["vm", "ssh", machine, "--", "sudo", "sh", "-ec", script]).trim().to_owned()
     }
 
+    /// Waits until a machine that answers has started; returns the state that it is in then.
+    pub fn started(&self, machine: &str) -> String {
+        self.root(machine, "systemctl is-system-running --wait || true")
+    }
+
     /// The conditions of all machines, by `rave vm list --json`.
     pub fn list(&self) -> Vec<Value> {
         serde_json::from_str(&self.good(&["vm", "list", "--json"])).unwrap()

@@ -7,7 +7,7 @@ use std::time::Duration;
 use reqwest::Url;
 use serde_json::Value;
 
-use crate::production::Scene;
+use crate::scene::Scene;
 use crate::site::Site;
 
 /// Words of PromQL that may stand before a selector.

@@ -9,7 +9,7 @@ use rave::disk;
 use serde_yaml::Value;
 
 use crate::lab::Fault;
-use crate::{bans, clouds, debug, faults, https, library, production, scan, secrets, up};
+use crate::{bans, clouds, debug, faults, https, library, production, scan, secrets, strain, up, watch};
 
 /// What no scenario breaks in a machine that it could ask afterwards.
 const UNSEEN: [(&str, &str); 8] = [
@@ -39,7 +39,7 @@ fn seen() -> BTreeSet<&'static str> {
         &library::WEB,
         &library::DATA,
         &library::PROBED,
-        &production::UNMEASURED,
+        &watch::UNMEASURED,
         &production::GONE,
         &scan::FAULTS,
         &https::WRONG,
@@ -47,8 +47,7 @@ fn seen() -> BTreeSet<&'static str> {
     ];
     let alone = [&clouds::FAULT, &library::FIRING, &library::LOST, &bans::PATIENT, &bans::ENDLESS, &up::BARE];
     let listed = tables.into_iter().flatten().chain(alone).flat_map(|fault| fault.seen_by);
-    let others =
-        [&faults::SEEN[..], &production::FULL, &production::UNTOLD, &secrets::READABLE, &up::CLOSED, &debug::SEEN];
+    let others = [&faults::SEEN[..], &strain::FULL, &watch::UNTOLD, &secrets::READABLE, &up::CLOSED, &debug::SEEN];
     listed.chain(others.into_iter().flatten()).copied().collect()
 }
 

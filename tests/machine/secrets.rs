@@ -206,9 +206,8 @@ fn a_machine_without_its_identity_says_so_and_is_reached() {
         let console = lab.good(&["vm", "logs", name]);
         assert_eq!(console.matches(said).count(), 1, "{console}");
         // SSH is there before the last unit has had its turn.
-        let failed = "systemctl is-system-running --wait > /dev/null || true; \
-                      systemctl --failed --plain --no-legend | cut -d' ' -f1 | sort";
-        let failed = lab.root(name, failed);
+        assert_eq!(lab.started(name), "degraded");
+        let failed = lab.root(name, "systemctl --failed --plain --no-legend | cut -d' ' -f1 | sort");
         assert_eq!(failed, "other.service\nrave-secrets.service\nreader.service");
         assert!(lab.root(name, "journalctl --unit=rave-secrets --output=cat").contains(said));
         let push = scene.rave(&["vm", "secrets", name, "push"]);

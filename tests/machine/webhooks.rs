@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use sha2::Sha256;
 
 use crate::lab::wait_for;
-use crate::production::Scene;
+use crate::scene::Scene;
 use crate::site::{Reply, Site};
 
 /// Deliveries that may wait, as the scene's image has it.

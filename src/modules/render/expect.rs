@@ -8,12 +8,13 @@ use crate::modules::fields;
 use crate::modules::scalars::{Scalar, unit_parts};
 use crate::modules::value::{Quantity, Value};
 use crate::modules::yaml::{Key, Node, Style, shorten};
-use crate::name::GuestPath;
+use crate::name::{GuestPath, OptionPath};
 use crate::origin::{Diagnostic, Origin, Severity};
 use crate::quantity;
 use crate::system::{Bans, Ssh, SuiteAllowance};
 use crate::tree::Entry;
 
+use super::units::Directive;
 use super::{By, Render};
 
 /// The file that holds every setting of the kernel.
@@ -23,7 +24,7 @@ const STAGES: [&str; 6] = ["ssh", "https", "services", "monitoring", "resources"
 
 /// The value that the kernel shows for a limit of a unit: bytes, counts, and cpu.max's quota and period in
 /// microseconds. None for other directives, and for amounts that depend on the machine.
-pub(super) fn limit(directive: &str, value: &str) -> Option<String> {
+fn limit(directive: &str, value: &str) -> Option<String> {
     let quantity = |name: &str| match Scalar::named(name)?.read(value, Style::Rendered) {
         Ok(Value::Quantity(Quantity { amount, .. })) => Some(amount),
         _ => None,
@@ -79,6 +80,23 @@ fn held(directive: &str, value: &str) -> Option<String> {
     }
 }
 
+/// Notes what a directive says. What cannot be told beforehand, or nothing, takes the place of what stood there, too.
+fn replace<T>(known: &mut BTreeMap<String, T>, directive: &str, value: Option<T>) {
+    match value {
+        Some(value) => drop(known.insert(directive.to_owned(), value)),
+        None => drop(known.remove(directive)),
+    }
+}
+
+/// What a file of a unit says.
+pub(super) struct UnitFile {
+    /// The option that asks for it.
+    pub(super) option: OptionPath,
+    /// Whether the kernel knows limits: of a unit that need not run, or that has run, it knows none.
+    pub(super) limited: bool,
+    pub(super) sections: Vec<(&'static str, Vec<Directive>)>,
+}
+
 impl Render<'_> {
     /// A socket that may listen: open to the outside, on loopback only, or on all addresses behind the firewall.
     pub(super) fn port(&mut self, section: &str, text: String, origin: &Origin, by: &By) {
@@ -112,28 +130,27 @@ impl Render<'_> {
         set.insert(text, by.option.clone());
     }
 
-    /// What a service is kept from. Of a template systemd knows nothing, but of its instances. Modules come in the order of
-    /// their names; what a drop-in says holds also if the unit comes after it.
-    pub(super) fn sandbox<'d>(
-        &mut self,
-        unit: &str,
-        dropin: bool,
-        directives: impl Iterator<Item = (&'d str, &'d str)>,
-        by: &By,
-    ) {
-        let held: BTreeMap<String, String> =
-            directives.filter_map(|(name, value)| Some((name.to_owned(), held(name, value)?))).collect();
-        if !held.is_empty() && !unit.contains("@.") {
-            let sandbox = self.expect.sandbox.entry(unit.to_owned());
-            let (known, _) = sandbox.or_insert_with(|| (BTreeMap::new(), by.option.clone()));
-            for (directive, value) in held {
-                if dropin {
-                    known.insert(directive, value);
-                } else {
-                    known.entry(directive).or_insert(value);
+    /// Expects the limits and sandboxes of units that all their files together make.
+    pub(super) fn expect_of_units(&mut self) {
+        let expect = &mut self.expect;
+        for ((unit, _), UnitFile { option, limited, sections }) in std::mem::take(&mut self.unit_files) {
+            let limits = expect.limits.entry(unit.clone()).or_default();
+            let (sandbox, by) = expect.sandbox.entry(unit).or_insert_with(|| (BTreeMap::new(), option.clone()));
+            if sandbox.is_empty() {
+                *by = option.clone();
+            }
+            for (title, directives) in sections {
+                for Directive { name, values, .. } in directives {
+                    let value = values.last();
+                    let held = value.filter(|_| title == "Service").and_then(|value| held(&name, value));
+                    replace(sandbox, &name, held);
+                    let limit = value.filter(|_| limited).and_then(|value| limit(&name, value));
+                    replace(limits, &name, limit.map(|limit| (limit, option.clone())));
                 }
             }
         }
+        expect.limits.retain(|_, limits| !limits.is_empty());
+        expect.sandbox.retain(|_, (sandbox, _)| !sandbox.is_empty());
     }
 
     /// A unit that must be active although no module describes it.

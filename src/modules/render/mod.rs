@@ -84,6 +84,8 @@ pub(super) struct Render<'a> {
     needed: Vec<secrets::Needed>,
     /// Units of packages that shall not start.
     disabled: Claims<()>,
+    /// By unit and drop-in, in the order in which systemd reads them: a unit's own has no name here.
+    unit_files: BTreeMap<(String, String), expect::UnitFile>,
     /// Where something is mounted on the read-only root.
     mount_points: Vec<(GuestPath, Origin, By)>,
     /// Ports that the firewall opens, by protocol.
@@ -132,6 +134,7 @@ pub(super) fn render(
         render.module(module, false);
     }
     render.image();
+    render.expect_of_units();
     render.make_mount_points();
     render.write_sysctl();
     render.write_kernel_modules();
@@ -177,6 +180,7 @@ impl<'a> Render<'a> {
             key_allow: Vec::new(),
             needed: Vec::new(),
             disabled: Claims::new(),
+            unit_files: BTreeMap::new(),
             mount_points: Vec::new(),
             opened: BTreeMap::new(),
             sysctl: Claims::new(),

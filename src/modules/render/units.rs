@@ -11,8 +11,9 @@ use crate::name::GuestPath;
 use crate::origin::{Diagnostic, Origin};
 use crate::tree::Entry;
 
+use super::expect::UnitFile;
 use super::people::Wanted;
-use super::{By, Render, expect};
+use super::{By, Render};
 
 /// Where rave writes units, and where packages have theirs.
 const OURS: &str = "/etc/systemd/system";
@@ -40,10 +41,10 @@ const SECTIONS: [(&str, &str); 10] = [
 const INSTALL: [(&str, &str); 3] = [("WantedBy", "wants"), ("RequiredBy", "requires"), ("UpheldBy", "upholds")];
 
 /// One directive: its name, its place and its values; no value clears it.
-struct Directive {
-    name: String,
+pub(super) struct Directive {
+    pub(super) name: String,
     origin: Origin,
-    values: Vec<String>,
+    pub(super) values: Vec<String>,
 }
 
 impl Render<'_> {
@@ -99,10 +100,11 @@ impl Render<'_> {
         self.load_credentials(kind, key, node, &mut sections);
         let has_file = sections.iter().any(|(_, directives)| !directives.is_empty());
         let links = self.links(node, &sections, enable, key);
+        let name = if dropin { format!("50-{}.conf", by.name()) } else { String::new() };
         if has_file {
             let text = unit_text(&sections);
             let path = match dropin {
-                true => format!("{OURS}/{}.d/50-{}.conf", key.text, by.name()),
+                true => format!("{OURS}/{}.d/{name}", key.text),
                 false => format!("{OURS}/{}", key.text),
             };
             self.put_at(&path, Entry::file(text, 0o644), &key.origin, by);
@@ -125,17 +127,15 @@ impl Render<'_> {
         }
         for (_, directives) in &sections {
             self.wanted.extend(directives.iter().flat_map(|d| wanted(d, directives)));
-            // Of a unit that need not run, or that has run, the kernel knows no limits.
-            if expected != Some(false) && !ends(&sections) {
-                self.limits(&key.text, directives, by);
-            }
-        }
-        for (_, directives) in sections.iter().filter(|(title, _)| *title == "Service") {
-            let values = directives.iter().filter_map(|d| Some((d.name.as_str(), d.values.last()?.as_str())));
-            self.sandbox(&key.text, dropin, values, by);
         }
         if expected.unwrap_or(!links.is_empty()) {
             self.expect.units.insert(key.text.clone(), by.option.clone());
+        }
+        // Of a template systemd knows nothing, but of its instances.
+        if has_file && !key.text.contains("@.") {
+            let limited = expected != Some(false) && !ends(&sections);
+            let file = UnitFile { option: by.option.clone(), limited, sections };
+            self.unit_files.insert((key.text.clone(), name), file);
         }
     }
 
@@ -351,20 +351,6 @@ impl Render<'_> {
                 .push(error.help("add `install: { WantedBy: multi-user.target }`, or `wanted-by` to a packaged unit"));
         }
         links
-    }
-
-    fn limits(&mut self, unit: &str, directives: &[Directive], by: &By) {
-        let limits = self.expect.limits.entry(unit.to_owned()).or_default();
-        for directive in directives {
-            // A value that cannot be told beforehand, or none, takes the place of what stood there, too.
-            match directive.values.last().and_then(|value| expect::limit(&directive.name, value)) {
-                Some(value) => limits.insert(directive.name.clone(), (value, by.option.clone())),
-                None => limits.remove(&directive.name),
-            };
-        }
-        if limits.is_empty() {
-            self.expect.limits.remove(unit);
-        }
     }
 }
 

@@ -293,17 +293,21 @@ fn a_limit_that_depends_on_the_machine_takes_the_place_of_one_that_does_not() {
 }
 
 #[test]
-fn a_sandbox_is_what_drop_ins_make_of_it_in_whatever_order() {
+fn what_drop_ins_say_of_a_unit_holds_in_the_order_of_systemd() {
     let evaluation = good(
-        "--- modules/a.yaml\ndescription: A.\nunits: { x.service: { dropin: true, service: { PrivateTmp: off, ProtectHome: Tmpfs, ProtectProc: '' } } }\n\
-         --- modules/b.yaml\ndescription: B.\nunits: { x.service: { service: { PrivateTmp: 1, ProtectSystem: strict, ExecStart: /x }, install: { WantedBy: y.target } }, \
-         x@.service: { service: { PrivateTmp: 1, ExecStart: /x } } }\n\
-         --- images/x.yaml\nname: x\nversion: 1.0\nimports: [a, b]\n",
+        "--- modules/a.yaml\ndescription: A.\nunits: { x.service: { dropin: true, service: { PrivateTmp: off, ProtectHome: Tmpfs, ProtectProc: '', TasksMax: 5, MemoryMax: 9% } } }\n\
+         --- modules/a/b.yaml\ndescription: Its drop-in is 50-a-b.conf, which comes before 50-a.conf.\nunits: { x.service: { dropin: true, service: { TasksMax: 4, CPUWeight: 8 } } }\n\
+         --- modules/b.yaml\ndescription: B.\nunits: { x.service: { service: { PrivateTmp: 1, ProtectSystem: strict, ProtectProc: ptraceable, TasksMax: 9, MemoryMax: 1M, CPUWeight: 7, ExecStart: /x }, install: { WantedBy: y.target } }, \
+         x@.service: { service: { PrivateTmp: 1, TasksMax: 9, ExecStart: /x } } }\n\
+         --- images/x.yaml\nname: x\nversion: 1.0\nimports: [a, a/b, b]\n",
     );
-    let sandbox = evaluation.system.expect.sandbox;
+    let (limits, sandbox) = (evaluation.system.expect.limits, evaluation.system.expect.sandbox);
     let held = [("PrivateTmp", "no"), ("ProtectHome", "tmpfs"), ("ProtectSystem", "strict")];
     assert_eq!(sandbox["x.service"].0, held.map(|(name, value)| (name.into(), value.into())).into());
     assert_eq!(sandbox.len(), 1);
+    let told: Vec<_> = limits["x.service"].iter().map(|(name, (value, _))| (name.as_str(), value.as_str())).collect();
+    assert_eq!(told, [("CPUWeight", "8"), ("TasksMax", "5")]);
+    assert_eq!(limits.len(), 1);
 }
 
 #[test]

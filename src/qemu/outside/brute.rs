@@ -7,7 +7,8 @@ use std::cmp::Ordering;
 use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::time::{Duration, Instant};
 
-use super::{LATE, OUTPUT, Outside, Patience};
+use super::login::LATE;
+use super::{OUTPUT, Outside, Patience};
 use crate::interrupt;
 use crate::probe::{Answer, BruteForce, Probe};
 

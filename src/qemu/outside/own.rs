@@ -6,9 +6,9 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, OnceLock};
 
-use super::{Login, OUTPUT, Outside, last_line, verdict};
+use super::login::{Login, last_line, verdict};
+use super::{OUTPUT, Outside};
 use crate::probe::{Answer, Ended, SshRefusal};
-use crate::tool::{Tool, quote};
 
 /// How much of what ssh says is kept, in bytes: there is more of it at that level.
 const SAID: usize = 4 * OUTPUT;
@@ -89,7 +89,7 @@ fn identity(told: &str) -> Option<String> {
 impl Outside {
     /// Logs in and runs a command.
     pub(super) fn enter(&self, own: &Own, user: &str, command: &[String]) -> Answer {
-        let (login, told, ended) = match self.attempt(own, user, "publickey", command) {
+        let (login, told, ended) = match self.attempt(own, user, true, command) {
             Ok(attempt) => attempt,
             Err(reason) => return Answer::unavailable(reason),
         };
@@ -125,8 +125,7 @@ impl Outside {
             return answer;
         }
         let wanted = own.key.get().filter(|_| key);
-        let method = if key { "publickey" } else { "none" };
-        let (login, told, ended) = match self.attempt(own, user, method, &["true".to_owned()]) {
+        let (login, told, ended) = match self.attempt(own, user, key, &["true".to_owned()]) {
             Ok(attempt) => attempt,
             Err(reason) => return Answer::unavailable(reason),
         };
@@ -172,8 +171,10 @@ impl Outside {
     }
 
     /// Runs ssh: what came of it, what it told meanwhile, and how it ended, without that on standard error.
-    fn attempt(&self, own: &Own, user: &str, method: &str, command: &[String]) -> Result<(Login, Told, Ended), String> {
-        let tool = self.by_own(own, user, method, command);
+    fn attempt(&self, own: &Own, user: &str, key: bool, command: &[String]) -> Result<(Login, Told, Ended), String> {
+        let options = ["FingerprintHash=sha256", "LogLevel=DEBUG1"].map(str::to_owned);
+        let options = options.into_iter().chain(own.options.iter().cloned());
+        let tool = self.session(self.ssh.clone(), user, key, options, command);
         let ended = tool.bounded(self.left(self.patience.login), SAID).map_err(|error| error.to_string())?;
         let told = Told::of(&String::from_utf8_lossy(&ended.stderr));
         let login = verdict(&ended, &told.said, user);
@@ -184,21 +185,6 @@ impl Outside {
         let stdout = String::from_utf8_lossy(&ended.stdout).into_owned();
         let ended = Ended { code, stdout, stderr: told.said.clone() };
         Ok((login, told, ended))
-    }
-
-    fn by_own(&self, own: &Own, user: &str, method: &str, command: &[String]) -> Tool {
-        // The first value of an option counts.
-        let options = [
-            format!("ConnectTimeout={}", self.patience.offer.as_secs().max(1)),
-            "FingerprintHash=sha256".to_owned(),
-            "LogLevel=DEBUG1".to_owned(),
-            format!("PreferredAuthentications={method}"),
-        ];
-        let mut ssh = self.ssh.clone().args(["-T", "-p", &self.port.to_string(), "-l", user]);
-        for option in options.iter().chain(&own.options) {
-            ssh = ssh.args(["-o", option.as_str()]);
-        }
-        ssh.arg("--").arg(&self.host).args(command.iter().map(|word| quote(word)))
     }
 }
 
@@ -213,6 +199,7 @@ mod tests {
     use super::*;
     use crate::probe::Probe;
     use crate::qemu::outside::Patience;
+    use crate::tool::Tool;
 
     /// Like ssh to a host that lets in whom `good` names, with the key that it names; `keys_USER` are offered for a user.
     const SSH: &str = r#"

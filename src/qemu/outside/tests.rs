@@ -1,6 +1,5 @@
 use super::*;
-use std::os::unix::process::ExitStatusExt as _;
-use std::process::{Child, ExitStatus, Stdio};
+use std::process::{Child, Stdio};
 
 const HASTY: Patience = Patience {
     attempts: 1,
@@ -9,11 +8,6 @@ const HASTY: Patience = Patience {
     login: Duration::from_secs(60),
     whole: None,
 };
-
-fn ended(code: Option<i32>) -> Bounded {
-    let status = code.map(|code| ExitStatus::from_raw(code << 8));
-    Bounded { status, stdout: Vec::new(), stderr: Vec::new() }
-}
 
 #[test]
 fn after_the_deadline_nothing_is_tried_and_nothing_is_said_to_be_out_of_reach() {
@@ -75,34 +69,6 @@ fn a_scan_from_here_says_why_it_tells_nothing() {
         ("127.0.0.1 is this host, which may pass on some ports only", "127.0.0.1 has no address of this protocol");
     assert_eq!(told(of("127.0.0.1").connected(None)), [one, six, udp]);
     assert_eq!(told(of("192.0.2.1").connected(Some("it is elsewhere".to_owned()))), ["it is elsewhere"; 3]);
-}
-
-#[test]
-fn only_a_denied_login_is_a_refusal() {
-    let verdict = |code, stderr: &str| super::verdict(&ended(code), stderr, "root");
-    let refused = Login::Refused { methods: vec!["publickey".to_owned(), "password".to_owned()] };
-    for host in ["127.0.0.1", "::1", "web.example.org"] {
-        let stderr = format!("root@{host}: Permission denied (publickey,password).\r\n");
-        assert_eq!(verdict(Some(255), &stderr), refused);
-    }
-    for stderr in [
-        "",
-        "ssh: connect to host 127.0.0.1 port 22: Connection refused",
-        "kex_exchange_identification: Connection closed by remote host",
-        "Connection timed out during banner exchange",
-        "@@@@ WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED! @@@@\nHost key verification failed.",
-        "other@127.0.0.1: Permission denied (publickey).",
-        "root@127.0.0.1 says: Permission denied (publickey).",
-        "root@127.0.0.1: Permission denied (publickey).\nbut then something else",
-        "Permission denied (publickey).",
-    ] {
-        assert!(matches!(verdict(Some(255), stderr), Login::Unreachable { .. }), "{stderr}");
-    }
-    let unusable = "Load key \"/key\": Permission denied\nroot@127.0.0.1: Permission denied (publickey).";
-    assert_eq!(verdict(Some(255), unusable), Login::Unusable);
-    assert_eq!(verdict(Some(0), "root@127.0.0.1: Permission denied (publickey)."), Login::Entered);
-    assert_eq!(verdict(Some(1), "This account is currently not available."), Login::Entered);
-    assert!(matches!(verdict(None, ""), Login::Unreachable { .. }));
 }
 
 /// A real sshd with its own configuration and keys, ended when dropped.
