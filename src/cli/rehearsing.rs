@@ -16,7 +16,7 @@ pub struct Rehearse {
     /// What cloud-init is to do; it may hold secrets: where the cloud has a disk for it, so has the machine's directory
     #[arg(long, value_name = "FILE", requires = "cloud")]
     pub user_data: Option<PathBuf>,
-    /// The same from who runs the cloud, which counts less; of nocloud
+    /// The same from who runs the cloud, which counts less; of nocloud, openstack and configdrive
     #[arg(long, value_name = "FILE", requires = "cloud")]
     pub vendor_data: Option<PathBuf>,
     /// Network configuration, version 1 or 2; of nocloud

@@ -119,7 +119,21 @@ impl Status {
 }
 
 fn short(text: &str) -> String {
-    text.chars().take(LENGTH).collect()
+    hosts_only(text).chars().take(LENGTH).collect()
+}
+
+/// The text with nothing of an address by https but its host: who has one that was signed needs no more.
+fn hosts_only(text: &str) -> String {
+    let mut parts = text.split("https://");
+    let mut plain = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let (address, rest) =
+            part.split_at(part.find(|c: char| c.is_whitespace() || "\"'<>".contains(c)).unwrap_or(part.len()));
+        let end = address.find(['/', '?', '#']).unwrap_or(address.len());
+        let host = address[..end].rsplit('@').next().unwrap_or_default();
+        plain.push_str(&format!("https://{host}{}{rest}", if end < address.len() { "/..." } else { "" }));
+    }
+    plain
 }
 
 #[cfg(test)]
@@ -159,6 +173,26 @@ mod tests {
             judged(&text.replace("LEVEL", level))[1].0
         };
         assert_eq!(["DEPRECATED", "WARNING", "ERROR"].map(with), [Grade::Doubtful, Grade::Bad, Grade::Bad]);
+    }
+
+    #[test]
+    fn of_an_address_that_opens_something_the_host_is_told() {
+        for (text, told) in [
+            (
+                "source \"https://a.example:8443/b/c?X-Signature=s3\"; falling back",
+                "source \"https://a.example:8443/...\"; falling back",
+            ),
+            (
+                "https://a.example?s=s3 and https://me:s3@b.example/s3",
+                "https://a.example/... and https://b.example/...",
+            ),
+            ("url=https://a.example, https://", "url=https://a.example, https://"),
+            ("http://169.254.169.254/openstack/latest", "http://169.254.169.254/openstack/latest"),
+        ] {
+            let status = Status { errors: vec![text.to_owned()], status: "error".to_owned(), ..Status::default() };
+            let [_, finding] = status.judge(Cloud::Ec2);
+            assert_eq!(finding.observed, format!("error: error: {told}"));
+        }
     }
 
     #[test]

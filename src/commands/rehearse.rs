@@ -26,6 +26,8 @@ use super::{Context, Failure, Result, Status, check, running};
 
 /// The most user-data on a seed, in bytes.
 const LARGEST: usize = 1 << 20;
+/// Whose operators have a word of their own for a machine. The others have nothing of the kind.
+const VENDORS: [Cloud; 3] = [Cloud::NoCloud, Cloud::OpenStack, Cloud::ConfigDrive];
 /// The longest public key, in bytes.
 const KEY: u64 = 16 * 1024;
 /// How long cloud-init may take to say how it is, once it has come to its end.
@@ -60,17 +62,20 @@ pub fn prepare(wanted: &cli::Rehearse) -> Result<Option<Play>> {
     if fault.is_some() && provider.network.is_none() {
         return Err(Failure::request(format!("{cloud} has no service that could fail")));
     }
-    let seeded = |path: &Option<PathBuf>, what| path.as_deref().map(|path| seeded(path, what, cloud)).transpose();
-    let vendor_data = seeded(&wanted.vendor_data, "vendor-data")?;
-    let network_config = seeded(&wanted.network_config, "a network configuration")?;
+    let more = |path: &Option<PathBuf>, what: &str, clouds: &[Cloud]| {
+        path.as_deref().map(|path| more(path, what, cloud, clouds)).transpose()
+    };
+    let vendor_data = more(&wanted.vendor_data, "vendor-data", &VENDORS)?;
+    let network_config = more(&wanted.network_config, "a network configuration", &[Cloud::NoCloud])?;
     let instance = wanted.cloud_instance.clone();
     Ok(Some(Play { cloud, provider, instance, user_data, vendor_data, network_config, public_keys, fault }))
 }
 
-/// Reads what only a seed holds besides user-data.
-fn seeded(path: &Path, what: &str, cloud: Cloud) -> Result<Vec<u8>> {
-    if cloud != Cloud::NoCloud {
-        return Err(Failure::request(format!("{cloud} is not given {what} here; nocloud is, on its seed")));
+/// Reads what only these `clouds` hand over besides user-data.
+fn more(path: &Path, what: &str, cloud: Cloud, clouds: &[Cloud]) -> Result<Vec<u8>> {
+    if !clouds.contains(&cloud) {
+        let names: Vec<&str> = clouds.iter().map(|cloud| cloud.name()).collect();
+        return Err(Failure::request(format!("{cloud} is not given {what} here, as {} is", names.join(" or "))));
     }
     Ok(user_data(path, cloud)?.to_vec())
 }
@@ -129,6 +134,8 @@ impl Play {
             user: user.unwrap_or("agent").to_owned(),
             public_keys: self.public_keys.clone(),
             user_data: self.user_data.to_vec(),
+            // Text, for OpenStack has it in JSON; a seed takes any bytes.
+            vendor_data: self.vendor_data.as_deref().map(|bytes| String::from_utf8_lossy(bytes).into_owned()),
             mac: peer::CARD.0,
             address: peer::LEASED,
         };

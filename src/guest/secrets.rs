@@ -100,6 +100,11 @@ const FOLDER: &str = "/usr/share/rave/secrets";
 /// The file that names further identities, one path a line.
 const LISTED: &str = "/etc/rave/identities";
 
+/// What to do where a cloud has provisioned the machine: cloud-init has fetched, and it alone knows the answer.
+const NOT_FETCHED: &str = "if user-data names an address for an identity, /run/cloud-init/cloud-init.log says what it \
+    answered: 403 where it has ended, so start the machine with user-data that names a new one (`rave cloud-init render \
+    --identity-url`)";
+
 fn details(notes: &[String]) -> String {
     let line = |note: &String| note.split_whitespace().collect::<Vec<_>>().join(" ");
     notes.iter().map(|note| format!("; {}", line(note))).collect()
@@ -120,6 +125,8 @@ struct Place {
     storage: PathBuf,
     /// The link to the current one.
     link: PathBuf,
+    /// What is there if cloud-init was started.
+    provisioned: PathBuf,
     /// What has to be done to units since secrets changed, for as long as it is not done.
     pending: PathBuf,
 }
@@ -133,6 +140,7 @@ impl Place {
             listed: root.join(LISTED.trim_start_matches('/')),
             storage: root.join("run/secrets.d"),
             link: root.join("run/secrets"),
+            provisioned: root.join("run/cloud-init/enabled"),
             pending: root.join("run/rave/pending.json"),
         }
     }
@@ -242,7 +250,9 @@ fn activate(place: &Place, sealed: &[u8], identities: &Identities) -> Result<Act
     let templates: BTreeMap<String, Template> =
         if disk::exists(&templates) { need::read(&templates)? } else { BTreeMap::new() };
     if identities.is_empty() {
-        return Err(Error::NoIdentity { secrets: needs.len(), notes: identities.notes.clone() });
+        let fetched = disk::exists(&place.provisioned).then(|| NOT_FETCHED.to_owned());
+        let notes = identities.notes.iter().cloned().chain(fetched).collect();
+        return Err(Error::NoIdentity { secrets: needs.len(), notes });
     }
     let values = deploy::open(sealed, identities).map_err(|error| match error {
         crate::secrets::Error::Locked(reasons) => Error::Locked(reasons),

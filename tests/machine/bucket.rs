@@ -18,6 +18,8 @@ use crate::door::{Door, head};
 const HOST: &str = "10.0.2.2";
 /// What is kept, with a signature as object stores write them.
 const SIGNED: &str = "/identity.txt?X-Signature=a%2Bb%2Fc%3D&X-Expires=900";
+/// The same with one that is good no more.
+const ENDED: &str = "/identity.txt?X-Signature=d%2Be%2Ff%3D&X-Expires=1";
 
 /// Gives it away until it is dropped.
 pub struct Bucket {
@@ -56,6 +58,11 @@ impl Bucket {
     /// The address that it has signed.
     pub fn address(&self) -> String {
         format!("https://{HOST}:{}{SIGNED}", self.door.port())
+    }
+
+    /// An address that it has signed, and that has ended.
+    pub fn ended(&self) -> String {
+        format!("https://{HOST}:{}{ENDED}", self.door.port())
     }
 
     /// How often it has given what it keeps.

@@ -1,7 +1,7 @@
 //! Rehearsals of clouds: the machine finds its datasource by itself, and does what examples of cloud-init's own
 //! documentation say, which are read from its Debian package (/usr/share/doc/cloud-init/examples).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::SystemTime;
@@ -71,9 +71,19 @@ struct Scene {
     image: &'static str,
     cloud: &'static str,
     user_data: String,
+    /// What else `rave run` is given.
+    more: Vec<String>,
     says: &'static [(&'static str, &'static str)],
-    /// What a second instance with the disk of this one is told, if there is to be one.
-    second: Option<String>,
+    /// What happens to its disk then.
+    later: Option<Later>,
+}
+
+/// What a disk that is kept is told when it starts again.
+struct Later {
+    /// Its own instance, with an address that has ended besides.
+    ended: String,
+    /// Another instance.
+    second: String,
 }
 
 #[test]
@@ -102,8 +112,8 @@ fn a_machine_finds_itself_in_each_cloud_and_does_as_it_is_told() {
     let scenes = scenes(&lab, &examples, &identity, &bucket);
     let mut tasks: Vec<Box<dyn Fn() + Sync + '_>> = Vec::new();
     tasks.extend(scenes.iter().map(|scene| Box::new(|| rehearse(&lab, scene)) as Box<dyn Fn() + Sync>));
-    tasks.push(Box::new(|| no_service(&lab, "hang", "metadata service")));
-    tasks.push(Box::new(|| no_service(&lab, "lie", "Broken metadata address")));
+    tasks.push(Box::new(|| no_service(&lab, "openstack", "hang", "metadata service")));
+    tasks.push(Box::new(|| no_service(&lab, "gce", "lie", "DataSourceGCE'> failed")));
     tasks.push(Box::new(|| nowhere(&lab)));
     // Some of it is waiting, so two machines at a time.
     let next = AtomicUsize::new(0);
@@ -164,6 +174,12 @@ fn scenes(lab: &Lab, examples: &BTreeMap<String, String>, identity: &Path, bucke
     let by_reference = ["--identity-url", address.as_str()];
     let plain = ["--cloud", "nocloud", "--identity", file.as_str()];
     let second = generate::authority("second", SystemTime::now()).unwrap().certificate;
+    let first = instance(lab, examples, "first", &["ana"], &by_reference, bucket.authority());
+    let mut ended: Value = serde_yaml::from_str(&first).unwrap();
+    let late = json!({"path": "/etc/late", "source": {"uri": bucket.ended()}});
+    ended["write_files"].as_array_mut().unwrap().push(late);
+    let vendor = lab.path().join("of-the-vendor");
+    disk::write_atomic(&vendor, VENDOR.as_bytes(), 0o600).unwrap();
     // What no machine without the Internet could do is left out of them, and so is what an image is made of.
     let users = parsed(examples, "cloud-config-user-groups.txt");
     let alone = |user: &&Value| user == &"default" || user["name"] == "cloudy";
@@ -179,41 +195,60 @@ fn scenes(lab: &Lab, examples: &BTreeMap<String, String>, identity: &Path, bucke
         Scene {
             image: "told",
             cloud: "nocloud",
-            user_data: instance(lab, examples, "first", &["ana"], &by_reference, bucket.authority()),
+            user_data: first,
+            more: Vec::new(),
             says: &[("journalctl -b -o cat", "HI WORLD")],
-            second: Some(instance(lab, examples, "second", &[], &plain, &second)),
+            later: Some(Later {
+                ended: config(&ended),
+                second: instance(lab, examples, "second", &[], &plain, &second),
+            }),
         },
         Scene {
-            image: "cloud",
+            image: "told",
             cloud: "ec2",
             user_data: examples["user-script.txt"].clone(),
-            says: &[("journalctl -b -o cat", "I was input via user data"), ("lsblk -no NAME", "nvme0n1")],
-            second: None,
+            more: vec!["--identity".to_owned(), file.clone()],
+            says: &[
+                ("journalctl -b -o cat", "I was input via user data"),
+                ("lsblk -no NAME", "nvme0n1"),
+                ("stat -L -c %U /run/secrets/word", "root"),
+                // As a credential, beside all that the provider tells.
+                ("ls /run/credentials/@system", "rave.identity"),
+                ("grep -rlF AGE-SECRET-KEY- /var/lib/cloud /run/cloud-init || echo not told", "not told"),
+            ],
+            later: None,
         },
         Scene {
             image: "cloud",
             cloud: "gce",
             user_data: config(&users),
+            more: Vec::new(),
             says: &[
                 ("getent passwd cloudy", "Magic Cloud App Daemon User"),
                 ("getent group cloud-users admingroup", "admingroup:"),
                 ("lsblk -no NAME", "sda"),
             ],
-            second: None,
+            later: None,
         },
         Scene {
             image: "cloud",
             cloud: "azure",
             user_data: config(&files),
+            more: Vec::new(),
             says: &[("cat /etc/sysconfig/samba", "SMBDOPTIONS=\"-D\"")],
-            second: None,
+            later: None,
         },
         Scene {
             image: "cloud",
             cloud: "openstack",
             user_data: config(&commands),
-            says: &[("stat -c %F /run/mydir", "directory"), ("journalctl -b -o cat", "hello world")],
-            second: None,
+            more: vec!["--vendor-data".to_owned(), text(&vendor)],
+            says: &[
+                ("stat -c %F /run/mydir", "directory"),
+                ("journalctl -b -o cat", "hello world"),
+                ("uname -n; stat -c %F /run/of-the-vendor", "of-the-vendor\nregular empty file"),
+            ],
+            later: None,
         },
     ]
 }
@@ -299,10 +334,10 @@ fn well(lab: &Lab, image: &str, name: &str, cloud: &str, user_data: &str, more: 
 }
 
 fn rehearse(lab: &Lab, scene: &Scene) {
-    let Scene { image, cloud, user_data, says, second } = scene;
+    let Scene { image, cloud, user_data, more, says, later } = scene;
     println!("{cloud}: the datasource is found, all stages are healthy");
-    match second {
-        None => well(lab, image, cloud, cloud, user_data, &[]),
+    match later {
+        None => well(lab, image, cloud, cloud, user_data, &more.iter().map(String::as_str).collect::<Vec<_>>()),
         Some(_) => {
             let seed = seeded(
                 lab,
@@ -334,8 +369,8 @@ fn rehearse(lab: &Lab, scene: &Scene) {
         println!("{cloud}: what cloud-init could not do is seen");
         lab.seen(&[*cloud, "--stage", "services"], &[FAULT], &[]);
     }
-    if let Some(second) = second {
-        again(lab, cloud, user_data, second);
+    if let Some(later) = later {
+        again(lab, cloud, user_data, later);
     }
     lab.good(&["vm", "rm", "--force", cloud]);
 }
@@ -349,7 +384,7 @@ fn seeded(lab: &Lab, network: &Value) -> [String; 4] {
 }
 
 /// A kept disk starts again as the same instance, and then as another one of another cloud: /etc is of user-data, /var stays.
-fn again(lab: &Lab, cloud: &str, first: &str, second: &str) {
+fn again(lab: &Lab, cloud: &str, first: &str, Later { ended, second }: &Later) {
     let facts = || {
         let asked = [
             "echo is $(uname -n) $(id -un ana 2>/dev/null)",
@@ -361,10 +396,7 @@ fn again(lab: &Lab, cloud: &str, first: &str, second: &str) {
         lab.root(cloud, &asked.join("; "))
     };
     let id = || lab.root(cloud, "cat /var/lib/rave-cloud/instance-id");
-    let restart = |now: &str, user_data: &str, more: &[&str]| {
-        lab.good(&["vm", "stop", "--grace", "120", cloud]);
-        well(lab, "told", cloud, now, user_data, &[&["--persist"], more].concat());
-    };
+    let stop = || drop(lab.good(&["vm", "stop", "--grace", "120", cloud]));
     // How the card has its address, whether the provider was heard, an authority of the user, what opens secrets, and one.
     let given = |user_data: &str| {
         let authority: Value = serde_yaml::from_str(user_data).unwrap();
@@ -393,13 +425,29 @@ fn again(lab: &Lab, cloud: &str, first: &str, second: &str) {
     let network =
         json!({"type": "physical", "name": card, "mac_address": MAC, "mtu": 1300, "subnets": [static_address]});
     let seed = seeded(lab, &json!({"version": 1, "config": [network]}));
-    restart(cloud, first, &seed.iter().map(String::as_str).collect::<Vec<_>>());
+    stop();
+    let seed: Vec<&str> = seed.iter().map(String::as_str).collect();
+    let (status, report, said) =
+        run(lab, "told", cloud, cloud, ended, &[&["--detach", "--persist"], &seed[..]].concat());
     assert_eq!(facts(), "is first ana\netc of-first\nvar kept\nran first\nkeys agent ana");
     assert_eq!(given(first), format!("mtu 1300\nleased 0\n{vendor}"));
     assert_eq!(id(), before);
 
+    println!("{cloud}: an address that has ended is told of, but not the address");
+    let only = BTreeSet::from(["services.rehearsal.cloud-init"]);
+    assert_eq!((status, with_verdict(&report, "unhealthy")), (Some(1), only), "{:#?}", unwell(&report));
+    let told = checks(&report).into_iter().find(|check| check["id"] == "services.rehearsal.cloud-init").unwrap();
+    assert!(told["observed"].as_str().unwrap().contains("source \"https://10.0.2.2:"), "{told}");
+    let journal = lab.root(cloud, "journalctl -b -o cat");
+    assert!(journal.contains("No content could be loaded for entry"), "{journal}");
+    for text in [journal, report.to_string(), said] {
+        assert!(!text.contains("X-Signature") && !text.contains("X-Expires"), "{text}");
+    }
+    assert!(lab.root(cloud, "grep -m1 '403 Client Error' /run/cloud-init/cloud-init.log").contains("Forbidden"));
+
     println!("{cloud}: as another instance, by a config drive, it runs scripts again, and has of the first /var only");
-    restart("configdrive", second, &["--cloud-instance", "second"]);
+    stop();
+    well(lab, "told", cloud, "configdrive", second, &["--persist", "--cloud-instance", "second"]);
     assert_eq!(facts(), "is second\netc of-second\nvar kept\nran first second\nkeys agent");
     assert_eq!(
         given(second),
@@ -428,14 +476,14 @@ fn nowhere(lab: &Lab) {
 
 /// A machine comes up where nobody answers, or somebody else does, and says what became of it. `told` is what cloud-init
 /// says of it.
-fn no_service(lab: &Lab, fault: &str, told: &str) {
-    println!("a metadata service that is broken ({fault}) is seen, and holds nobody up");
+fn no_service(lab: &Lab, cloud: &str, fault: &str, told: &str) {
+    println!("{cloud}: a metadata service that is broken ({fault}) is seen, and holds nobody up");
     let broken = ["--cloud-fault", fault, "--timeout", "600"];
-    let (status, report, _) = run(lab, "cloud", fault, "openstack", "#cloud-config\n{}\n", &broken);
+    let (status, report, _) = run(lab, "cloud", fault, cloud, "#cloud-config\n{}\n", &broken);
     assert_eq!(status, Some(1));
     let check = |id: &str| checks(&report).into_iter().find(|check| check["id"] == id).unwrap();
     let seen = check("services.rehearsal.datasource");
-    assert_eq!((&seen["verdict"], &seen["expected"]), (&"unhealthy".into(), &"openstack".into()));
+    assert_eq!((&seen["verdict"], &seen["expected"]), (&"unhealthy".into(), &cloud.into()));
     assert!(seen["observed"].as_str().unwrap().contains("metadata service"), "{seen}");
     let said = check("services.rehearsal.cloud-init");
     assert!(said["verdict"] == "unhealthy" && said["observed"].as_str().unwrap().contains(told), "{said}");

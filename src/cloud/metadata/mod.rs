@@ -36,6 +36,8 @@ pub struct Instance {
     pub public_keys: Vec<String>,
     /// What cloud-init is to do. May be secret.
     pub user_data: Vec<u8>,
+    /// The same from who runs the cloud, where that has any. May be secret.
+    pub vendor_data: Option<String>,
     /// Hardware address of the network card.
     pub mac: [u8; 6],
     /// The address that DHCP gives.

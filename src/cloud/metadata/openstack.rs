@@ -40,7 +40,12 @@ fn browse(instance: &Instance, parts: &[&str]) -> Response {
         [] => Response::text(FILES.map(|name| format!("{name}\n")).concat()),
         ["meta_data.json"] => Response::json(&metadata(instance)),
         ["network_data.json"] => Response::json(&network(instance)),
-        ["vendor_data.json" | "vendor_data2.json"] => Response::json(&json!({})),
+        // What an operator has in a file for all machines (Nova's StaticJSON), and what cloud-init reads of that.
+        ["vendor_data.json"] => match &instance.vendor_data {
+            Some(text) => Response::json(&json!({ "cloud-init": text })),
+            None => Response::json(&json!({})),
+        },
+        ["vendor_data2.json"] => Response::json(&json!({})),
         ["user_data"] if !instance.user_data.is_empty() => {
             Response::of("application/octet-stream", instance.user_data.clone())
         }

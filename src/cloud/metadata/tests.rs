@@ -16,6 +16,7 @@ fn instance(cloud: Cloud) -> Instance {
         user: "agent".to_owned(),
         public_keys: vec![KEY.to_owned()],
         user_data: USER_DATA.to_vec(),
+        vendor_data: None,
         mac: [0x52, 0x54, 0, 0x12, 0x34, 0x56],
         address: Ipv4Addr::new(10, 0, 2, 15),
     }
@@ -163,6 +164,9 @@ fn openstack_lists_its_versions_and_has_what_ec2_has() {
     assert_eq!(network["links"][0]["ethernet_mac_address"], "52:54:00:12:34:56");
     assert_eq!(get("/openstack/latest/user_data").1.as_bytes(), USER_DATA);
     assert_eq!(get("/openstack/2099-01-01/meta_data.json").0, 404);
+    for version in ["2012-08-10", "latest"] {
+        assert_eq!(get(&format!("/openstack/{version}/vendor_data.json")), (200, "{}".to_owned()));
+    }
     assert_eq!(get("/latest/meta-data/local-ipv4").1, "10.0.2.15");
 }
 
@@ -181,6 +185,29 @@ fn a_config_drive_has_what_the_service_has() {
     assert_eq!(ask(&beside, METADATA, "GET /openstack/latest/meta_data.json", &[], 0).0, 404);
     let bare = Instance { user_data: Vec::new(), ..instance(Cloud::ConfigDrive) };
     assert!(!openstack::drive(&bare).iter().any(|(path, _)| path.ends_with("user_data")));
+}
+
+#[test]
+fn openstack_has_vendor_data_as_cloud_init_reads_it_and_others_have_none() {
+    let vendor = "#!/bin/sh\necho of-the-vendor\n";
+    let told = |cloud| Instance { vendor_data: Some(vendor.to_owned()), ..instance(cloud) };
+    let served = |cloud, path: &str| {
+        let service = Metadata::new(told(cloud), [7; 32], None);
+        ask(&service, METADATA, &format!("GET {path}"), &["Metadata-Flavor: Google", "Metadata: true"], 0)
+    };
+    let json = "{\"cloud-init\":\"#!/bin/sh\\necho of-the-vendor\\n\"}";
+    assert_eq!(served(Cloud::OpenStack, "/openstack/latest/vendor_data.json"), (200, json.to_owned()));
+    assert_eq!(served(Cloud::OpenStack, "/openstack/latest/vendor_data2.json"), (200, "{}".to_owned()));
+    let drive = openstack::drive(&told(Cloud::ConfigDrive));
+    let file = drive.iter().find(|(path, _)| path == "openstack/latest/vendor_data.json").unwrap();
+    assert_eq!(file.1, json.as_bytes());
+    for (cloud, path) in [
+        (Cloud::Gce, "/computeMetadata/v1/?recursive=true"),
+        (Cloud::Azure, "/metadata/instance?api-version=2021-08-01&extended=true"),
+    ] {
+        let (status, all) = served(cloud, path);
+        assert!(status == 200 && !all.contains("of-the-vendor"), "{cloud}: {all}");
+    }
 }
 
 #[test]

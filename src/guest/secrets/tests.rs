@@ -116,6 +116,13 @@ fn what_cannot_be_opened_leaves_what_was_there() {
     assert!(matches!(error, Error::NoIdentity { secrets: 2, .. }), "{error}");
     let text = error.to_string();
     assert!(text.contains("--identity FILE") && text.contains(CREDENTIAL) && !text.contains('\n'), "{text}");
+    assert!(!text.contains("403"), "no cloud has provisioned it: {text}");
+    disk::create_dir_all(world.root.path().join("run/cloud-init")).unwrap();
+    world.write("run/cloud-init/enabled", "");
+    let text = activate(&world.place, &world.sealed(&VALUES), &nobody).err().unwrap().to_string();
+    for said in ["403", "/run/cloud-init/cloud-init.log", "--identity-url"] {
+        assert!(text.contains(said) && !text.contains('\n'), "{text}");
+    }
     let other = identity::generate(false).unwrap();
     let directory = world.credential(other.identity.expose());
     let other = identities(&world.place, [directory.as_path()].into_iter()).unwrap();
