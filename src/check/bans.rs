@@ -24,7 +24,7 @@ fn ask(target: &Target) -> Vec<Subject> {
             tries: bans.tries,
             pardon: (ssh.user.clone(), bans.pardon.clone()),
         };
-        Some(Subject { name: String::new(), option: Some(ssh.option.clone()), probes: vec![probe] })
+        Some(Subject::of("", bans.option.as_ref().unwrap_or(&ssh.option), probe))
     });
     subject.collect()
 }

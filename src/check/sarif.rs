@@ -77,14 +77,20 @@ fn said(check: &CheckReport) -> String {
 fn locations(check: &CheckReport, options: &BTreeMap<OptionPath, OptionValue>) -> Vec<Value> {
     let Some(option) = &check.option else { return Vec::new() };
     let mut location = json!({"logicalLocations": [{"fullyQualifiedName": option, "kind": "member"}]});
-    let origin = option.parse::<OptionPath>().ok().and_then(|name| options.get(&name));
-    if let Some((file, line, column)) = origin.and_then(|value| place(&value.origin)) {
+    if let Some((file, line, column)) = value_of(option, options).and_then(|value| place(&value.origin)) {
         location["physicalLocation"] = json!({
             "artifactLocation": {"uri": encoded(file), "uriBaseId": "%SRCROOT%"},
             "region": {"startLine": line, "startColumn": column},
         });
     }
     vec![location]
+}
+
+/// The value of an option, also by the name of something within it.
+fn value_of<'a>(option: &str, options: &'a BTreeMap<OptionPath, OptionValue>) -> Option<&'a OptionValue> {
+    let ends = option.match_indices('.').map(|(at, _)| at).chain([option.len()]);
+    let mut paths = ends.filter_map(|end| option.get(..end)?.parse::<OptionPath>().ok());
+    paths.find_map(|path| options.get(&path))
 }
 
 /// A place in a file of the project: not one of rave's own library, nor of the command line.
@@ -174,6 +180,14 @@ mod tests {
         assert_eq!(results[2]["locations"], json!([]));
         assert_eq!(run["invocations"][0]["executionSuccessful"], false);
         assert_eq!(run["invocations"][0]["toolExecutionNotifications"].as_array().unwrap().len(), 1);
+    }
+
+    #[test]
+    fn what_is_within_an_option_is_where_the_option_is_set() {
+        let log = log(vec![check("security.bans", Verdict::Unhealthy, Some("kernel.sysrq.sshd.tries"))]);
+        let place = &log["runs"][0]["results"][0]["locations"][0];
+        assert_eq!(place["physicalLocation"]["region"], json!({"startLine": 7, "startColumn": 3}));
+        assert_eq!(place["logicalLocations"][0]["fullyQualifiedName"], "kernel.sysrq.sshd.tries");
     }
 
     #[test]

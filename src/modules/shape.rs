@@ -214,6 +214,7 @@ const SSH: &[Key] = &[
     may("macs", List(&Text)),
     must("host-key-file", Text),
     may("bans", Text),
+    may("bans-option", Text),
     may("pardon", List(&Text)),
     WHEN,
 ];

@@ -99,6 +99,9 @@ pub struct Bans {
     pub tries: u16,
     /// The command by which the user who may log in has an address let in again; the address is added to it.
     pub pardon: Vec<String>,
+    /// The option that sets the number, or the name of something within its value; none: that of [`Ssh`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub option: Option<OptionPath>,
 }
 
 /// What a site must be like, seen from outside.

@@ -255,10 +255,20 @@ fn what_one_option_sets_names_it() {
         ("resources.memory.size", "machine.memory"),
         ("resources.processors", "machine.vcpus"),
         ("resources.usage.ssh.service", "services.ssh.memory"),
+        ("security.bans", "services.bans.tries"),
     ] {
         let found = report.stages.iter().flat_map(|stage| &stage.checks).find(|check| check.id == id).unwrap();
         assert_eq!(found.option.as_deref(), Some(option), "{id}");
     }
+}
+
+#[test]
+fn a_number_of_tries_that_no_option_is_named_for_is_of_ssh() {
+    let mut target = target();
+    target.expect.ssh.as_mut().unwrap().bans.as_mut().unwrap().option = None;
+    let asked = ask(Stage::Security, &target);
+    let bans = asked.iter().find(|question| question.id == "security.bans").unwrap();
+    assert_eq!(bans.option.as_ref().unwrap().as_str(), "services.ssh.enable");
 }
 
 #[test]

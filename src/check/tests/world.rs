@@ -43,7 +43,11 @@ pub fn target() -> Target {
         ciphers: strings(&["aes256-gcm@openssh.com"]),
         macs: strings(&["hmac-sha2-512-etm@openssh.com"]),
         host_key_file: "/var/lib/ssh/ssh_host_ed25519_key.pub".parse().unwrap(),
-        bans: Some(Bans { tries: 3, pardon: strings(&["/usr/bin/sudo", "let-in"]) }),
+        bans: Some(Bans {
+            tries: 3,
+            pardon: strings(&["/usr/bin/sudo", "let-in"]),
+            option: Some(option("services.bans.tries")),
+        }),
         option: option("services.ssh.enable"),
     };
     let limits = [

@@ -213,6 +213,7 @@ impl Render<'_> {
 
     pub(super) fn ssh(&mut self, node: &Node, by: &By) {
         let tries: Option<u16> = self.number(node, "bans", 0).filter(|tries| *tries > 0);
+        let option = node.get("bans-option").and_then(|node| self.option_named(node, "`bans-option`", by));
         let errors = &mut self.errors;
         let mut texts = |key: &str| {
             let found = node.get(key).map(|node| fields::texts(node, &format!("`{key}`"), errors));
@@ -226,7 +227,7 @@ impl Render<'_> {
                 "`bans` needs `pardon`, the command that lets an address in again",
             ));
         }
-        let bans = tries.map(|tries| Bans { tries, pardon });
+        let bans = tries.map(|tries| Bans { tries, pardon, option });
         let user = node.get("user").and_then(|node| fields::text(node, "`user`", errors));
         let file = node.get("host-key-file").and_then(|node| fields::name(node, "`host-key-file`", errors));
         let (Some(user), Some(host_key_file)) = (user, file) else { return };
@@ -236,6 +237,20 @@ impl Render<'_> {
         }
         self.expect.ssh =
             Some(Ssh { user, kex, host_keys, ciphers, macs, host_key_file, bans, option: by.option.clone() });
+    }
+
+    /// The name of an option, or of something within its value; none where rave's own module names what a module of the
+    /// project, in the place of one of theirs, does not declare.
+    fn option_named(&mut self, node: &Node, what: &str, by: &By) -> Option<OptionPath> {
+        let path: OptionPath = fields::name(node, what, &mut self.errors)?;
+        let (text, catalogue) = (path.as_str(), &self.around.catalogue);
+        let is_option = |end: usize| text.get(..end).is_some_and(|path| catalogue.get(path).is_some());
+        let known = text.match_indices('.').map(|(at, _)| at).chain([text.len()]).any(is_option);
+        let library = by.scope.prefix().is_some_and(|module| catalogue.is_library(module));
+        if !known && !(library && catalogue.is_projects(text)) {
+            self.refuse(&node.origin, format!("there is no option `{path}`"));
+        }
+        known.then_some(path)
     }
 
     /// A journal entry that is known to be harmless.

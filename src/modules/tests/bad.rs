@@ -302,6 +302,11 @@ fn contributions_are_checked() {
         ("stages: [nope]", "there is no stage `nope`"),
         ("ssh: { user: a, host-key-file: /k, bans: many }", "`bans` must be a whole number from 0, not many"),
         ("ssh: { user: a, host-key-file: /k, bans: 5 }", "`bans` needs `pardon`"),
+        ("ssh: { user: a, host-key-file: /k, bans: 5, pardon: [b], bans-option: b.c }", "there is no option `b.c`"),
+        (
+            "ssh: { user: a, host-key-file: /k, bans: 5, pardon: [b], bans-option: b/c }",
+            "`bans-option`: \"b/c\" is not an option name",
+        ),
         ("https: { a: { certificate: /c } }", "`a` has no `port`"),
         ("https: { a: { port: 0, certificate: /c } }", "`port` must be a whole number from 1, not 0"),
         ("https: { a: { port: 70000, certificate: /c } }", "`port` must be a whole number from 1, not 70000"),

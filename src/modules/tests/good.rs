@@ -311,6 +311,18 @@ fn what_drop_ins_say_of_a_unit_holds_in_the_order_of_systemd() {
 }
 
 #[test]
+fn a_number_of_bad_logins_tells_which_option_sets_it() {
+    let evaluation = good(
+        "--- modules/a.yaml\ndescription: A.\n\
+         ssh: { user: a, host-key-file: /k, bans: '{{ b.jails.sshd }}', bans-option: b.jails.sshd, pardon: [c] }\n\
+         --- modules/b.yaml\ndescription: B.\noptions: { jails: { type: map, of: int, default: { sshd: 5 } } }\n\
+         --- images/x.yaml\nname: x\nversion: 1.0\nimports: [a, b]\n",
+    );
+    let bans = evaluation.system.expect.ssh.unwrap().bans.unwrap();
+    assert_eq!((bans.tries, bans.option.unwrap().as_str()), (5, "b.jails.sshd"));
+}
+
+#[test]
 fn the_rest_of_a_machine() {
     let evaluation = good(
         "--- modules/a.yaml\ndescription: A.\noptions: { port: { type: port, default: 22 }, extra: { type: list, of: string, default: [bb] } }\n\

@@ -14,6 +14,7 @@ description: A.
 set: { b.max-size: 2M, b: { port: 81 } }
 files:
   /etc/a: { text: \"{% if b.on and b.max_size > '1K' %}{{ b.port }}{% else %}none{% endif %}\" }
+ssh: { user: a, host-key-file: /k, bans: 3, bans-option: b.port, pardon: [c] }
 --- images/x.yaml
 name: x
 version: 1.0
@@ -22,10 +23,13 @@ imports: [a, b]
 
 #[test]
 fn a_module_of_the_project_declares_only_what_it_needs() {
+    let option_of_bans = |text: &str| good(text).system.expect.ssh.unwrap().bans.unwrap().option;
     assert_eq!(file(&good(LIBRARY), "/etc/a"), "81");
+    assert_eq!(option_of_bans(LIBRARY).unwrap().as_str(), "b.port");
     for options in ["", "options: {}\n", "options: { other: { type: int, default: 1 } }\n"] {
         let text = format!("{LIBRARY}--- modules/b.yaml\ndescription: Ours.\n{options}");
         assert_eq!(file(&good(&text), "/etc/a"), "none", "{options}");
+        assert_eq!(option_of_bans(&text), None, "{options}");
     }
     let more = "options: { on: { type: bool, default: false }, max-size: { type: size, default: 4K } }\n";
     let text = format!("{LIBRARY}--- modules/b.yaml\ndescription: Ours.\n{more}");
