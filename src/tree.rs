@@ -1,10 +1,14 @@
 //! A file system as a value: what modules put into an image, before any file exists.
 
+mod glob;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 use crate::name::{GuestPath, OptionPath};
+
+pub use glob::Globs;
 
 /// Files by their path. A directory that only holds others need not be listed: it is made as root, 0755.
 pub type Tree = BTreeMap<GuestPath, Entry>;

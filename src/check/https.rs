@@ -24,6 +24,19 @@ const ERROR_PAGE: usize = 512;
 /// that of the server (CSP level 3, 8.1).
 const CSP: &str = "content-security-policy";
 
+/// Headers that let other sites in, pin keys, or tell which programs answer: none of them is sent unless it is configured.
+const TELLING: [&str; 9] = [
+    "access-control-allow-credentials",
+    "access-control-allow-origin",
+    "public-key-pins",
+    "via",
+    "x-aspnet-version",
+    "x-aspnetmvc-version",
+    "x-generator",
+    "x-powered-by",
+    "x-runtime",
+];
+
 /// The checks of the stage. The burst comes last: it leaves nothing for others to ask.
 pub static CHECKS: [Check; 23] = [
     Check {
@@ -195,8 +208,10 @@ fn status(answers: &[&Answer], wanted: u16, what: &str) -> Finding {
 
 fn judge_headers(target: &Target, subject: &str, answers: &[&Answer]) -> Finding {
     let Some((site, _)) = site(target, subject) else { return Finding::misfit() };
-    let expected =
-        format!("{} headers of each page as configured", site.headers.len() + usize::from(!site.csp.is_empty()));
+    let expected = format!(
+        "{} headers of each page as configured, and none that tell more",
+        site.headers.len() + usize::from(!site.csp.is_empty())
+    );
     let mut wrong = Vec::new();
     for (path, answer) in site.pages.keys().zip(answers) {
         let reply = match answer {
@@ -218,6 +233,9 @@ fn differences(site: &Https, reply: &HttpReply) -> Vec<String> {
     };
     let other = site.headers.iter().filter(|(name, value)| found(name) != value.as_str());
     let mut wrong: Vec<String> = other.map(|(name, _)| told(name)).collect();
+    let surplus =
+        TELLING.into_iter().filter(|name| !site.headers.contains_key(*name) && reply.headers.contains_key(*name));
+    wrong.extend(surplus.map(told));
     // Policies have no commas in them (CSP level 3, 2.2.1).
     if !site.csp.is_empty() && !found(CSP).split(',').any(|policy| policy.trim() == site.csp) {
         wrong.push(told(CSP));

@@ -19,7 +19,7 @@ pub fn judge(question: &Question, target: &Target, answers: &[&Answered]) -> Che
         verdict: finding.verdict,
         expected: told(&finding.expected),
         observed: told(&finding.observed),
-        option: question.option.as_ref().map(ToString::to_string),
+        option: question.option.as_ref().or(finding.option.as_ref()).map(ToString::to_string),
         evidence: told(&finding.evidence),
         ms: answers.iter().map(|answered| answered.ms).max().unwrap_or(0),
     }

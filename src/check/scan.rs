@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use super::table::{Check, Finding, Subject, list};
+use super::table::{Check, Finding, Subject, list, with_options};
 use super::{Target, Verdict};
 use crate::probe::{Answer, Family, Ports, Probe, Socket, Transport};
 
@@ -67,9 +67,9 @@ fn judge(target: &Target, subject: &str, answers: &[&Answer]) -> Finding {
     };
     let may = ports(target, protocol);
     let expected = match transport {
-        Transport::Tcp => format!("open: {}; all others silent", names(&may)),
+        Transport::Tcp => format!("open: {}; all others silent", named(target, protocol)),
         // A service may have no answer for a stranger.
-        Transport::Udp => format!("open: none but {}; all others silent", names(&may)),
+        Transport::Udp => format!("open: none but {}; all others silent", named(target, protocol)),
     };
     let evidence = format!("{} {protocol} ports asked at {}", found.asked, found.address);
     if (found.asked as usize) < all {
@@ -86,7 +86,8 @@ fn judge(target: &Target, subject: &str, answers: &[&Answer]) -> Finding {
     let wrong: Vec<String> =
         wrong.iter().filter(|(_, set)| !set.is_empty()).map(|(what, set)| format!("{what}: {}", names(set))).collect();
     let observed = if wrong.is_empty() { format!("open: {}", names(&found.open)) } else { wrong.join("; ") };
-    Finding::hold(wrong.is_empty(), expected, observed).because(evidence)
+    let option = missing.first().and_then(|port| target.expect.open.get(&format!("{protocol}/{port}")));
+    Finding::hold(wrong.is_empty(), expected, observed).because(evidence).asked_by(option)
 }
 
 /// The TCP ports at which a service waits under the address that was scanned. Where nobody waits is for another check
@@ -101,6 +102,13 @@ fn waiting(found: &Ports, sockets: &[Socket]) -> BTreeSet<u16> {
         .filter(|socket| socket.protocol == "tcp" && there(socket.address))
         .map(|socket| socket.port)
         .collect()
+}
+
+/// What may be open of a protocol, each with the option that asks for it.
+fn named(target: &Target, protocol: &str) -> String {
+    let of = |name: &str| name.strip_prefix(protocol).is_some_and(|rest| rest.starts_with('/'));
+    let open = target.expect.open.iter().filter(|(name, _)| of(name));
+    with_options(open.map(|(name, option)| (name.as_str(), Some(option))))
 }
 
 fn names(ports: &BTreeSet<u16>) -> String {

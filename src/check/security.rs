@@ -1,13 +1,14 @@
 //! Stage 6: the machine runs the image and nothing else, and is closed.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::sockets::{Difference, compare};
-use super::table::{Check, Finding, Subject, list};
+use super::table::{Check, Finding, Subject, list, with_options};
 use super::{Stage, Target, Verdict, bans, module, sandbox, scan, suite};
-use crate::name::GuestPath;
+use crate::name::{GuestPath, OptionPath};
 use crate::probe::{Answer, Probe, Scan};
 use crate::system::ExpectedSecret;
+use crate::tree::Globs;
 
 /// Directories in which nothing may ever be written.
 const READ_ONLY: [&str; 2] = ["/etc", "/usr"];
@@ -80,9 +81,14 @@ pub static CHECKS: [Check; 16] = [
         about: "no private key on the root file system",
         unreachable: Verdict::Skipped,
         ask: |_| Subject::only(Probe::Scan),
-        judge: |_, _, answers| {
-            let keys = |scan: &Scan| scan.keys.iter().map(|(path, kind)| format!("{path} ({kind})")).collect();
-            judge_scan(answers, "no private key", Verdict::Unhealthy, keys)
+        judge: |target, _, answers| {
+            // The build has searched every file, and let these pass.
+            let allowed = Globs::new(target.expect.key_allow.iter().map(|(pattern, _)| pattern));
+            let wrong = |scan: &Scan| {
+                let others = scan.keys.iter().filter(|(path, _)| !allowed.matches(path));
+                others.map(|(path, kind)| format!("{path} ({kind})")).collect()
+            };
+            judge_scan(answers, "no private key", Verdict::Unhealthy, wrong)
         },
     },
     Check {
@@ -103,7 +109,10 @@ pub static CHECKS: [Check; 16] = [
         judge: |target, _, answers| {
             let known = |path: &&String| target.expect.set_id.iter().any(|kept| kept.as_str() == path.as_str());
             let surplus = |scan: &Scan| scan.set_id.iter().filter(|path| !known(path)).cloned().collect();
-            judge_scan(answers, "no set-id program but the known", Verdict::Unhealthy, surplus)
+            let kept =
+                target.expect.set_id.iter().map(|path| (path.as_str(), target.expect.asked_by.get(path.as_str())));
+            let expected = format!("no set-id program besides: {}", with_options(kept));
+            judge_scan(answers, &expected, Verdict::Unhealthy, surplus)
         },
     },
     Check {
@@ -160,17 +169,25 @@ fn judge_write(_: &Target, subject: &str, answers: &[&Answer]) -> Finding {
     Finding::hold(!written, "writing fails", observed).because(format!("tried to make a file in {subject}"))
 }
 
+/// Sockets, each with the option that asks for it.
+fn named(sockets: &BTreeMap<String, OptionPath>) -> impl Iterator<Item = (&str, Option<&OptionPath>)> {
+    sockets.iter().map(|(name, option)| (name.as_str(), Some(option)))
+}
+
 fn judge_sockets(target: &Target, _: &str, answers: &[&Answer]) -> Finding {
     let [Answer::Sockets { sockets }] = answers else { return Finding::misfit() };
     let (open, local) = (&target.expect.open, &target.expect.local);
     let difference = compare(sockets, open, local);
-    let expected = format!("open: {}; local: {}", list(open.keys()), list(local.keys()));
+    let expected = format!("open: {}; local: {}", with_options(named(open)), with_options(named(local)));
     if difference == Difference::default() {
         return Finding::new(Verdict::Healthy, expected, "exactly these").because(format!("{} sockets", sockets.len()));
     }
     let parts = [("open", &difference.open), ("local", &difference.local), ("missing", &difference.missing)];
     let told = parts.iter().filter(|(_, set)| !set.is_empty()).map(|(what, set)| format!("{what}: {}", list(*set)));
-    Finding::new(Verdict::Unhealthy, expected, told.collect::<Vec<_>>().join("; ")).because("/proc/net")
+    let option = difference.missing.first().and_then(|name| open.get(name).or_else(|| local.get(name)));
+    Finding::new(Verdict::Unhealthy, expected, told.collect::<Vec<_>>().join("; "))
+        .because("/proc/net")
+        .asked_by(option)
 }
 
 fn ask_sysctls(target: &Target) -> Vec<Subject> {
@@ -207,7 +224,12 @@ fn judge_cmdline(target: &Target, _: &str, answers: &[&Answer]) -> Finding {
     let whose = if hash.is_some() { "the manifest's root hash" } else { "one root hash, which is known outside only" };
     let expected = format!("{count} parameters and {whose}");
     let holds = missing.is_empty() && hashes.len() == 1 && surplus.is_empty();
-    Finding::hold(holds, expected, format!("missing: {}; besides: {}", list(missing), list(surplus))).because(line)
+    // A parameter may have spaces in it, and is written as a whole.
+    let whole = |part: &&str| target.cmdline.iter().find(|text| text.split_whitespace().any(|word| word == *part));
+    let option = missing.iter().find_map(whole).and_then(|text| target.expect.asked_by.get(text));
+    Finding::hold(holds, expected, format!("missing: {}; besides: {}", list(&missing), list(surplus)))
+        .because(line)
+        .asked_by(option)
 }
 
 fn judge_mount(target: &Target, subject: &str, answers: &[&Answer]) -> Finding {

@@ -56,12 +56,14 @@ pub struct Finding {
     pub observed: String,
     /// Where the observation comes from, or details.
     pub evidence: String,
+    /// The option at issue, where the question names none.
+    pub option: Option<OptionPath>,
 }
 
 impl Finding {
     /// A finding without evidence.
     pub fn new(verdict: Verdict, expected: impl Into<String>, observed: impl Into<String>) -> Self {
-        Self { verdict, expected: expected.into(), observed: observed.into(), evidence: String::new() }
+        Self { verdict, expected: expected.into(), observed: observed.into(), evidence: String::new(), option: None }
     }
 
     /// Healthy if `holds`, else unhealthy.
@@ -80,6 +82,24 @@ impl Finding {
         self.evidence = evidence.into();
         self
     }
+
+    /// Names the option at issue, if there is one.
+    #[must_use]
+    pub fn asked_by(mut self, option: Option<&OptionPath>) -> Self {
+        self.option = option.cloned();
+        self
+    }
+}
+
+/// `tcp/22 (services.ssh.port), tcp/80 (services.nginx.sites)`: all of what is expected, with the options that ask for it;
+/// `none` without any.
+pub fn with_options<'a>(expected: impl IntoIterator<Item = (&'a str, Option<&'a OptionPath>)>) -> String {
+    let named = |(what, option): (&str, Option<&OptionPath>)| match option {
+        Some(option) => format!("{what} ({option})"),
+        None => what.to_owned(),
+    };
+    let named: Vec<String> = expected.into_iter().map(named).collect();
+    if named.is_empty() { "none".to_owned() } else { named.join(", ") }
 }
 
 /// `a, b, c and 4 more`; `none` without any.

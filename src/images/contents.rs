@@ -11,10 +11,10 @@ use serde::{Deserialize, Serialize};
 use crate::disk::{self, File};
 use crate::leaks::{self, Bytes, Content, Finding, Patterns};
 use crate::system::System;
+use crate::tree::Globs;
 
 use super::archive::Archive;
 use super::error::Error;
-use super::glob::Globs;
 use super::owned::Owned;
 use super::uki;
 use super::union::{self, Bytes as From, Node};

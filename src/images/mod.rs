@@ -12,7 +12,6 @@ pub mod error;
 pub mod esp;
 #[cfg(test)]
 pub mod fixture;
-pub mod glob;
 pub mod gpt;
 pub mod initrd;
 pub mod kmod;

@@ -5,12 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::name::PackageName;
 use crate::system::{Baseline, System};
-use crate::tree::{Content, Entry};
+use crate::tree::{Content, Entry, Globs};
 
 use super::archive::{Archive, Kind, Member, resolve_parent};
 use super::baseline;
 use super::error::Error;
-use super::glob::Globs;
 use super::owned::Owned;
 
 /// Where the state that packages ship in /var is kept, to be copied to an empty /var by systemd-tmpfiles.

@@ -12,10 +12,10 @@ use crate::digest::{Canonical, Digest};
 use crate::disk;
 use crate::sandbox::{Ids, Sandbox};
 use crate::system::Validation;
+use crate::tree::Globs;
 
 use super::archive::{self, Archive};
 use super::error::Error;
-use super::glob::Globs;
 use super::union::{self, Bytes, Final, Finals, Node};
 
 /// Where programs may write: memory that is gone afterwards.

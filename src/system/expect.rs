@@ -17,6 +17,12 @@ pub struct Expect {
     pub local: BTreeMap<String, OptionPath>,
     /// Programs that run as another user or group than their caller.
     pub set_id: BTreeSet<GuestPath>,
+    /// By whom what has no option beside it is asked for: such programs by their path, parameters of the kernel as written.
+    #[serde(default)]
+    pub asked_by: BTreeMap<String, OptionPath>,
+    /// Files that may hold a private key or password hash which is no secret: patterns of paths, each with the reason.
+    #[serde(default)]
+    pub key_allow: Vec<(String, String)>,
     /// sysctl settings, by dotted name.
     pub sysctl: BTreeMap<String, (String, OptionPath)>,
     /// Mount points and the options each must have.

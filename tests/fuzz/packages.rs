@@ -14,9 +14,9 @@ use rave::debian::openpgp::Keyring;
 use rave::debian::release::Release;
 use rave::debian::{archive, index, local, lock, mirrors};
 use rave::images::archive::Archive;
-use rave::images::glob::Globs;
 use rave::images::kmod::{Index, IndexFiles};
 use rave::origin::Source;
+use rave::tree::Globs;
 
 use super::search::Parser;
 

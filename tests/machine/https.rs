@@ -12,6 +12,7 @@ use crate::site::Site;
 pub const WRONG: [Fault; 2] = [
     Fault {
         breaks: "sed -e 's/ssl_protocols TLSv1.3;/ssl_protocols TLSv1.2;/' -e 's/Options DENY/Options SAMEORIGIN/' \
+                 -e 's/add_header X-Frame/add_header Access-Control-Allow-Origin *; &/' \
                  -e 's/ =421;/ =410;/' -e 's/_timeout 10s/_timeout 90s/' \
                  -e 's/header_buffers 4 8k/header_buffers 4 128k/' -e 's/ =404;/ =410;/' -e '/limit_req zone/d' \
                  -e 's|http2 on;|http2 off; error_page 497 =302 https://localhost/;|' \

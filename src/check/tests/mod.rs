@@ -262,6 +262,65 @@ fn what_one_option_sets_names_it() {
     }
 }
 
+/// The check of that id, after `change` of each answer of a healthy machine.
+fn found(id: &str, change: impl Fn(&mut Answer)) -> CheckReport {
+    let target = target();
+    let mut world = healthy(&target);
+    world.values_mut().for_each(change);
+    let report = check(&target, &Wanted::default(), &world);
+    report.stages.into_iter().flat_map(|stage| stage.checks).find(|check| check.id == id).unwrap()
+}
+
+#[test]
+fn what_many_options_ask_for_is_told_with_each_of_them() {
+    for (id, expected) in [
+        ("security.scan.tcp4", "open: tcp/22 (services.ssh.port); all others silent"),
+        ("security.scan.udp6", "open: none but udp/68 (network.dhcp); all others silent"),
+        ("security.set-id", "no set-id program besides: /usr/bin/sudo (services.ssh.enable)"),
+        (
+            "security.sockets",
+            "open: tcp/22 (services.ssh.port), udp/68 (network.dhcp); local: tcp/9090 (services.prometheus.port)",
+        ),
+    ] {
+        let found = found(id, |_| {});
+        assert_eq!((found.expected.as_str(), found.option), (expected, None), "{id}");
+    }
+}
+
+#[test]
+fn what_is_missing_names_the_option_that_asked_for_it() {
+    let spoilt = |id: &str| {
+        found(id, |answer| match answer {
+            Answer::Sockets { sockets } => sockets.retain(|socket| socket.port != 9090),
+            Answer::Ports(ports) => ports.open.clear(),
+            Answer::CommandLine { line } => *line = line.replace("init_on_alloc=1", ""),
+            _ => {}
+        })
+    };
+    for (id, option) in [
+        ("security.sockets", "services.prometheus.port"),
+        ("security.scan.tcp4", "services.ssh.port"),
+        ("security.cmdline", "kernel.wipe"),
+    ] {
+        let found = spoilt(id);
+        assert_eq!((found.verdict, found.option.as_deref()), (Verdict::Unhealthy, Some(option)), "{id}");
+    }
+}
+
+#[test]
+fn a_key_that_the_build_let_pass_is_none() {
+    let with = |path: &'static str| {
+        let change = move |answer: &mut Answer| {
+            if let Answer::Scan(scan) = answer {
+                scan.keys.insert(path.to_owned(), "RSA PRIVATE KEY".to_owned());
+            }
+        };
+        found("security.keys", change).verdict
+    };
+    assert_eq!(with("/usr/lib/x86_64-linux-gnu/libx.pem"), Verdict::Healthy);
+    assert_eq!(with("/usr/lib/liby.pem"), Verdict::Unhealthy);
+}
+
 #[test]
 fn a_number_of_tries_that_no_option_is_named_for_is_of_ssh() {
     let mut target = target();

@@ -245,6 +245,13 @@ pub const PAIRS: &[Pair] = &[
             drop(r.headers.insert("content-security-policy".to_owned(), "default-src *".to_owned()))
         });
     }),
+    // Nobody has said what it should be.
+    ("https.headers.web", Unhealthy, |world| {
+        asked(world, ready, |r| drop(r.headers.insert("access-control-allow-origin".to_owned(), "*".to_owned())));
+    }),
+    ("https.headers.web", Unhealthy, |world| {
+        asked(world, ready, |r| drop(r.headers.insert("via".to_owned(), "1.1 proxy".to_owned())));
+    }),
     ("https.plain-http.web", Unhealthy, |world| plain(world, |r| r.status = 200)),
     ("https.plain-http.web", Unhealthy, |world| plain(world, |r| r.body = "200 of /".to_owned())),
     ("https.plain-http.web", Unhealthy, |world| plain(world, |r| r.body = "x".repeat(513))),

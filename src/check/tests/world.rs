@@ -61,6 +61,10 @@ pub fn target() -> Target {
             .into(),
         local: [("tcp/9090".to_owned(), option("services.prometheus.port"))].into(),
         set_id: ["/usr/bin/sudo".parse().unwrap()].into(),
+        asked_by: [("/usr/bin/sudo", "services.ssh.enable"), ("init_on_alloc=1", "kernel.wipe")]
+            .map(|(what, by)| (what.to_owned(), option(by)))
+            .into(),
+        key_allow: vec![("/usr/lib/**/libx.pem".to_owned(), "a library tests itself with it".to_owned())],
         sysctl: [("kernel.sysrq".to_owned(), ("0".to_owned(), option("kernel.sysrq")))].into(),
         mounts: [("/tmp".parse().unwrap(), (set(&["nosuid", "nodev"]), option("filesystem.tmp")))].into(),
         secrets: [("db".to_owned(), secret())].into(),

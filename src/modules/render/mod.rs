@@ -298,7 +298,10 @@ impl<'a> Render<'a> {
             "exclude" if !text.starts_with('/') => self.refuse(origin, "a path that does not ship must begin with /"),
             "exclude" => drop(self.exclude.insert(text)),
             "set-id" => match text.parse::<GuestPath>() {
-                Ok(path) => drop(self.set_id.insert(path)),
+                Ok(path) => {
+                    self.expect.asked_by.entry(path.to_string()).or_insert_with(|| by.option.clone());
+                    self.set_id.insert(path);
+                }
                 Err(error) => self.refuse(origin, error.to_string()),
             },
             "cmdline" if !is_one_parameter(&text) => {
@@ -306,7 +309,10 @@ impl<'a> Render<'a> {
                 self.errors.push(error.help("a space may stand between double quotes only, such as a=\"b c\""));
             }
             "cmdline" if self.cmdline.contains(&text) => {}
-            "cmdline" => self.cmdline.push(text),
+            "cmdline" => {
+                self.expect.asked_by.insert(text.clone(), by.option.clone());
+                self.cmdline.push(text);
+            }
             "open" | "local" | "behind-firewall" => {
                 text.split_whitespace().for_each(|port| self.port(section, port.into(), origin, by));
             }
@@ -355,6 +361,7 @@ impl<'a> Render<'a> {
         // What somebody asks for by name ships, although another module only configures with it.
         let packages = std::mem::take(&mut self.packages);
         self.expect.set_id = self.set_id.clone();
+        self.expect.key_allow = self.key_allow.clone();
         self.expect.secrets = self.expected_secrets();
         self.expect.https = std::mem::take(&mut self.https).into_iter().map(|(key, (site, _))| (key, site)).collect();
         self.expect.sysctl = std::mem::take(&mut self.sysctl).into_iter().map(|(key, (set, _))| (key, set)).collect();
