@@ -12,6 +12,14 @@ use crate::probe::{Answer, JournalEntry, Probe, Unit};
 const CLOCK_FINE: u64 = 60;
 const CLOCK_BAD: u64 = 300;
 
+/// How often a service may have been restarted on its own with no more than a warning, and how long ago the last time is no
+/// longer held against it, in seconds.
+const RESTARTS: u64 = 2;
+const RECENT: u64 = 15 * 60;
+
+/// When a unit was last started, in microseconds since the system was.
+const STARTED: &str = "InactiveExitTimestampMonotonic";
+
 /// The checks of the stage.
 pub static CHECKS: [Check; 6] = [
     Check {
@@ -23,9 +31,9 @@ pub static CHECKS: [Check; 6] = [
     },
     Check {
         id: "services.failures",
-        about: "no unit has failed or is being restarted",
+        about: "no unit has failed, is being restarted or was more than twice in the last quarter of an hour",
         unreachable: Verdict::Skipped,
-        ask: |target| Subject::only(units(target)),
+        ask: |target| vec![Subject { name: String::new(), option: None, probes: vec![units(target), Probe::Clock] }],
         judge: judge_failures,
     },
     Check {
@@ -59,7 +67,7 @@ pub static CHECKS: [Check; 6] = [
 pub fn units(target: &Target) -> Probe {
     let limits = limits::properties(&target.expect.limits);
     let sandbox = target.expect.sandbox.values().flat_map(|(properties, _)| properties.keys().cloned());
-    Probe::Units { properties: limits.into_iter().chain(sandbox).collect() }
+    Probe::Units { properties: limits.into_iter().chain(sandbox).chain([STARTED.to_owned()]).collect() }
 }
 
 /// How far a machine's boot has come.
@@ -94,12 +102,13 @@ fn judge_system(target: &Target, _: &str, answers: &[&Answer]) -> Finding {
 }
 
 fn judge_failures(_: &Target, _: &str, answers: &[&Answer]) -> Finding {
-    let [Answer::Units { units }] = answers else { return Finding::misfit() };
+    let [Answer::Units { units }, Answer::Clock { uptime_seconds, .. }] = answers else { return Finding::misfit() };
     let expected = "no unit failed, none restarted";
     if units.is_empty() {
         return Finding::new(Verdict::Skipped, expected, "no units at all");
     }
-    let bad: Vec<String> = units.iter().filter(|(_, unit)| is_bad(unit)).map(|(name, u)| describe(name, u)).collect();
+    let bad: Vec<String> =
+        units.iter().filter(|(_, unit)| is_bad(unit, *uptime_seconds)).map(|(name, u)| describe(name, u)).collect();
     let restarted: Vec<String> = units
         .iter()
         .filter(|(_, unit)| unit.restarts > 0)
@@ -112,12 +121,19 @@ fn judge_failures(_: &Target, _: &str, answers: &[&Answer]) -> Finding {
     }
 }
 
-fn is_bad(unit: &Unit) -> bool {
-    unit.active == "failed" || unit.sub.starts_with("auto-restart")
+fn is_bad(unit: &Unit, uptime: u64) -> bool {
+    unit.active == "failed" || unit.sub.starts_with("auto-restart") || is_restless(unit, uptime)
+}
+
+/// Whether a service comes back again and again. Without a time its restarts count for ever.
+fn is_restless(unit: &Unit, uptime: u64) -> bool {
+    let started = unit.properties.get(STARTED).and_then(|time| time.parse::<u64>().ok());
+    let ago = started.map_or(0, |microseconds| uptime.saturating_sub(microseconds / 1_000_000));
+    unit.restarts > RESTARTS && ago <= RECENT
 }
 
 fn describe(name: &str, unit: &Unit) -> String {
-    format!("{name} is {} ({}, {})", unit.active, unit.sub, unit.result)
+    format!("{name} is {} ({}, {}), restarts: {}", unit.active, unit.sub, unit.result, unit.restarts)
 }
 
 /// A unit by its own name or an alias.

@@ -17,7 +17,7 @@ use crate::processes;
 /// Stages that the minimal image has nothing for.
 const IDLE: [&str; 2] = ["https", "monitoring"];
 
-pub const FAULTS: [Fault; 18] = [
+pub const FAULTS: [Fault; 20] = [
     Fault {
         breaks: "nft list table inet rave > /run/rave.nft; nft delete table inet rave",
         mends: "nft -f /run/rave.nft",
@@ -57,6 +57,13 @@ pub const FAULTS: [Fault; 18] = [
         seen_by: &["security.sandbox.dbus.service"],
     },
     Fault {
+        breaks: "mkdir -p /run/systemd/system/chrony.service.d; \
+                 printf '[Service]\nUser=root\nCapabilityBoundingSet=~\nSystemCallFilter=\n' \
+                 > /run/systemd/system/chrony.service.d/99.conf; systemctl daemon-reload",
+        mends: "rm -r /run/systemd/system/chrony.service.d; systemctl daemon-reload",
+        seen_by: &["security.sandbox.chrony.service"],
+    },
+    Fault {
         breaks: "systemd-run -q --unit=extra --socket-property=ListenStream=0.0.0.0:8080 /bin/true",
         mends: "systemctl stop extra.socket",
         seen_by: &["security.sockets"],
@@ -65,6 +72,15 @@ pub const FAULTS: [Fault; 18] = [
         breaks: "systemd-run -q --unit=broken /bin/false; while ! systemctl is-failed -q broken; do sleep 0.1; done",
         mends: "systemctl reset-failed broken.service",
         seen_by: &["services.failures", "services.system"],
+    },
+    // It has come back three times, and stays.
+    Fault {
+        breaks: "systemd-run -q --unit=restless -p Restart=always -p RestartSec=100ms /bin/sh -c \
+                 'mkdir /run/restless1 2>/dev/null && exit 1; mkdir /run/restless2 2>/dev/null && exit 1; \
+                 mkdir /run/restless3 2>/dev/null && exit 1; exec sleep infinity'; \
+                 until [ \"$(systemctl show --value -p NRestarts restless)\" = 3 ] && systemctl is-active -q restless; do sleep 0.1; done",
+        mends: "systemctl stop restless; rmdir /run/restless[123]",
+        seen_by: &["services.failures"],
     },
     Fault {
         breaks: "fallocate -l $(($(stat -fc '%a * %S' /var) / 100 * 95)) /var/full",

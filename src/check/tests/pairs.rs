@@ -160,9 +160,26 @@ pub const PAIRS: &[Pair] = &[
         "services.failures",
         Warning,
         spoil!(Answer::Units { units } => {
-            units.get_mut("other.service").unwrap().restarts = 1;
+            units.get_mut("other.service").unwrap().restarts = 2;
         }),
     ),
+    (
+        "services.failures",
+        Unhealthy,
+        spoil!(Answer::Units { units } => {
+            units.get_mut("other.service").unwrap().restarts = 3;
+        }),
+    ),
+    ("services.failures", Warning, |world: &mut World| {
+        for answer in world.values_mut() {
+            match answer {
+                Answer::Units { units } => units.get_mut("other.service").unwrap().restarts = 3,
+                // The unit was started a moment after the system.
+                Answer::Clock { uptime_seconds, .. } => *uptime_seconds = 901,
+                _ => {}
+            }
+        }
+    }),
     (
         "services.unit.ssh.service",
         Unhealthy,
@@ -308,6 +325,20 @@ pub const PAIRS: &[Pair] = &[
         "security.sandbox.ssh.service",
         Unhealthy,
         spoil!(Answer::Units { units } => { units.get_mut("ssh.service").unwrap().properties.remove("NoNewPrivileges"); }),
+    ),
+    (
+        "security.sandbox.ssh.service",
+        Unhealthy,
+        spoil!(Answer::Units { units } => {
+            units.get_mut("ssh.service").unwrap().properties.insert("CapabilityBoundingSet".to_owned(), "cap_kill cap_bpf".to_owned());
+        }),
+    ),
+    (
+        "security.sandbox.ssh.service",
+        Unhealthy,
+        spoil!(Answer::Units { units } => {
+            units.get_mut("ssh.service").unwrap().properties.insert("SystemCallFilter".to_owned(), "~".to_owned());
+        }),
     ),
     ("security.mount./tmp", Unhealthy, spoil!(Answer::Mounts { mounts } => { mounts[2].options.remove("nosuid"); })),
     ("security.mount./tmp", Unhealthy, spoil!(Answer::Mounts { mounts } => { mounts.remove(2); })),

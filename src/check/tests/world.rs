@@ -54,7 +54,13 @@ pub fn target() -> Target {
         ("MemoryMax".to_owned(), ("64M".to_owned(), option("services.ssh.memory"))),
         ("LimitNOFILE".to_owned(), ("1024".to_owned(), option("services.ssh.files"))),
     ];
-    let held = [("NoNewPrivileges", "yes"), ("ProtectSystem", "strict")].map(|(k, v)| (k.to_owned(), v.to_owned()));
+    let held = [
+        ("CapabilityBoundingSet", "cap_chown cap_kill"),
+        ("NoNewPrivileges", "yes"),
+        ("ProtectSystem", "strict"),
+        ("SystemCallFilter", "@system-service"),
+    ]
+    .map(|(k, v)| (k.to_owned(), v.to_owned()));
     let expect = Expect {
         units: [("ssh.service".to_owned(), option("services.ssh.enable"))].into(),
         open: [("tcp/22".to_owned(), option("services.ssh.port")), ("udp/68".to_owned(), option("network.dhcp"))]
@@ -267,8 +273,10 @@ fn offer() -> SshOffer {
 
 fn units(properties: &BTreeSet<String>) -> BTreeMap<String, Unit> {
     let value = |property: &str| match property {
+        "CapabilityBoundingSet" => "cap_chown cap_kill",
         "NoNewPrivileges" => "yes",
         "ProtectSystem" => "strict",
+        "SystemCallFilter" => "read write",
         _ => "1024",
     };
     let unit = |name: &str| Unit {

@@ -16,6 +16,9 @@ const OUTPUT: usize = 8 << 20;
 const PROPERTIES: [&str; 9] =
     ["Id", "Names", "LoadState", "ActiveState", "SubState", "Result", "NRestarts", "ControlGroup", "MainPID"];
 
+/// How much of a property is kept, in characters: a filter of system calls lists hundreds of names.
+const VALUE: usize = 1024;
+
 /// The kinds of units that can fail or be expected. Of the others, devices, there are more than of all these, and each
 /// costs systemctl a question.
 const KINDS: [&str; 10] = [
@@ -141,7 +144,8 @@ fn blocks(text: &str) -> Vec<BTreeMap<String, String>> {
 fn unit(shown: &BTreeMap<String, String>, wanted: &BTreeSet<String>) -> Option<(String, Unit)> {
     let get = |name: &str| shown.get(name).cloned().unwrap_or_default();
     let id = shown.get("Id").filter(|id| !id.is_empty())?;
-    let properties = wanted.iter().filter_map(|name| Some((name.clone(), shown.get(name)?.clone())));
+    let properties =
+        wanted.iter().filter_map(|name| Some((name.clone(), shown.get(name)?.chars().take(VALUE).collect::<String>())));
     let unit = Unit {
         names: get("Names").split_whitespace().map(str::to_owned).collect(),
         load: get("LoadState"),

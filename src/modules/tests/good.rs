@@ -273,7 +273,8 @@ fn units_become_files_links_and_expectations() {
     assert_eq!(expect.limits["foo.service"]["MemoryMax"].0, "1073741824");
     assert_eq!(expect.limits["foo.service"]["CPUQuota"].0, "25000 100000");
     let (sandbox, option) = &expect.sandbox["foo.service"];
-    let held = [("NoNewPrivileges", "yes"), ("PrivateTmp", "no")].map(|(name, value)| (name.into(), value.into()));
+    let held = [("NoNewPrivileges", "yes"), ("PrivateTmp", "no"), ("SystemCallFilter", "@a ~@b"), ("User", "web")];
+    let held = held.map(|(name, value)| (name.into(), value.into()));
     assert_eq!((sandbox, option.as_str()), (&held.into(), "a.enable"));
     assert_eq!(expect.sandbox.len(), 1);
     assert_eq!(expect.limits["ssh.service"]["MemoryMax"].1.as_str(), "a.enable");
