@@ -97,8 +97,7 @@ pub fn run(arguments: &cli::Deploy, context: &Context) -> Result<Status> {
         }
         let facts = way.facts()?.unwrap_or_default();
         let actions = plan(&target.name, &machine.name, &release, &facts).map_err(|clash| {
-            Failure::request(format!("{}: {clash}", machine.host_name()))
-                .hint(format!("{}: give the machine another name there", machine.origin))
+            Failure::request(format!("{}: {clash}", machine.host_name())).hint(clash.remedy(&machine.origin))
         })?;
         tasks.push(Task { machine, way, release, actions });
     }

@@ -3,6 +3,7 @@
 mod goods;
 mod installed;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::record::{FORMAT, Facts, Health, MachineFacts, Order, Record, Refused, Release};
@@ -20,6 +21,8 @@ const RECORD: &str = "record.json";
 const CREDENTIALS: &str = "credentials";
 /// The same of the version before, while another one is tried.
 const CREDENTIALS_BEFORE: &str = "credentials.before";
+/// The controllers of control groups that this host has.
+const CONTROLLERS: &str = "/sys/fs/cgroup/cgroup.controllers";
 /// The longest record or report that is read, in bytes.
 const LIMIT: u64 = 64 << 20;
 
@@ -134,6 +137,7 @@ impl<'a> Host<'a> {
             format: FORMAT,
             tools: self.goods(Goods::Tools)?,
             images: self.goods(Goods::Image)?,
+            controllers: Some(self.controllers()?),
             ..Facts::default()
         };
         for name in self.names()? {
@@ -297,6 +301,14 @@ impl<'a> Host<'a> {
         }
         let released: Vec<Release> = record.releases().cloned().collect();
         self.collect(&released)
+    }
+
+    fn controllers(&self) -> Result<BTreeSet<String>> {
+        match disk::read_to_string(self.at(CONTROLLERS)) {
+            // So it is where all of them are in control groups of version 1.
+            Err(error) if error.is_not_found() => Ok(BTreeSet::new()),
+            text => Ok(text?.split_whitespace().map(str::to_owned).collect()),
+        }
     }
 
     fn names(&self) -> Result<Vec<ImageName>> {

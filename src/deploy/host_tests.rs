@@ -363,6 +363,21 @@ fn a_container_is_a_file_for_podmans_generator() {
 }
 
 #[test]
+fn a_host_tells_what_its_kernel_limits() {
+    let world = World::new();
+    let fake = world.fake();
+    let host = Host::new(world.root.path(), &fake);
+    let told = || host.facts().unwrap().controllers.unwrap().into_iter().collect::<Vec<_>>().join(" ");
+    assert_eq!(told(), "", "all of them are in version 1");
+    let file = world.root.path().join("sys/fs/cgroup/cgroup.controllers");
+    disk::create_dir_all(file.parent().unwrap()).unwrap();
+    for (text, controllers) in [("\n", ""), ("cpuset cpu io memory pids\n", "cpu cpuset io memory pids")] {
+        disk::write_atomic(&file, text.as_bytes(), 0o644).unwrap();
+        assert_eq!(told(), controllers);
+    }
+}
+
+#[test]
 fn a_form_that_changed_leaves_no_unit_of_the_other() {
     let world = World::new();
     let fake = world.fake();

@@ -10,6 +10,7 @@ use super::units::{self, Form, Parts};
 use crate::digest::Digest;
 use crate::images::Manifest;
 use crate::name::ImageName;
+use crate::origin::Origin;
 use crate::qemu;
 
 /// One thing that has to be done for a machine, in order.
@@ -41,6 +42,9 @@ pub enum Action {
     Check,
 }
 
+/// The controllers by which podman limits a container, all of which it is given limits of.
+const CONTROLLERS: [&str; 3] = ["cpu", "memory", "pids"];
+
 /// Why a machine cannot be had.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Clash {
@@ -60,12 +64,31 @@ pub enum Clash {
         /// The image.
         image: ImageName,
     },
+    /// The host's kernel would not limit it.
+    #[error("its control groups lack {}, by which a container is limited", missing.join(", "))]
+    Controllers {
+        /// What /sys/fs/cgroup/cgroup.controllers does not list.
+        missing: Vec<&'static str>,
+    },
+}
+
+impl Clash {
+    /// What to do about it; `origin` is where the machine is declared.
+    pub fn remedy(&self, origin: &Origin) -> String {
+        match self {
+            Self::Name { .. } | Self::Image { .. } => format!("{origin}: give the machine another name there"),
+            Self::Controllers { .. } => "containers need cgroup v2 with all its controllers: boot the host with \
+                 systemd.unified_cgroup_hierarchy=1, and cgroup_enable=memory where the kernel leaves that out; to a host that is \
+                 itself a container or a unit they must be delegated (Delegate=yes)"
+                .to_owned(),
+        }
+    }
 }
 
 /// What has to be done so that `machine` of `target` runs `wanted`; nothing if it does and is well.
 ///
 /// # Errors
-/// The name is taken by another target or image.
+/// The name is taken by another target or image, or the host cannot limit a container.
 pub fn plan(target: &str, machine: &ImageName, wanted: &Release, facts: &Facts) -> Result<Vec<Action>, Clash> {
     let known = facts.machines.get(machine);
     if let Some(MachineFacts { record, .. }) = known {
@@ -75,6 +98,11 @@ pub fn plan(target: &str, machine: &ImageName, wanted: &Release, facts: &Facts) 
         if record.current.image != wanted.image {
             return Err(Clash::Image { machine: machine.clone(), image: record.current.image.clone() });
         }
+    }
+    let lacks = |controller: &&str| facts.controllers.as_ref().is_some_and(|there| !there.contains(*controller));
+    let missing: Vec<&str> = CONTROLLERS.into_iter().filter(lacks).collect();
+    if wanted.container.is_some() && !missing.is_empty() {
+        return Err(Clash::Controllers { missing });
     }
     let mut actions = Vec::new();
     if !facts.tools.contains(&wanted.tools) {

@@ -31,6 +31,7 @@ fn facts(version: &str) -> Facts {
         format: FORMAT,
         tools: [release(version).tools].into(),
         images: [release(version).disk].into(),
+        controllers: None,
         machines: [("a".parse().unwrap(), machine)].into(),
     }
 }
@@ -79,6 +80,34 @@ fn nobody_elses_machine_is_touched() {
     let mail = Release { image: "mail".parse().unwrap(), ..release("1") };
     let error = plan("edge", &"a".parse().unwrap(), &mail, &facts("1")).unwrap_err();
     assert!(matches!(error, Clash::Image { .. }), "{error}");
+}
+
+#[test]
+fn a_container_needs_a_host_that_limits_it() {
+    let container = Release { container: Some("localhost/shop@sha256:0".to_owned()), ..release("1") };
+    let there = |controllers: &str| Facts {
+        controllers: Some(controllers.split(' ').map(str::to_owned).collect()),
+        ..Facts::default()
+    };
+    let planned = |wanted: &Release, facts: &Facts| plan("edge", &"a".parse().unwrap(), wanted, facts);
+    for (controllers, missing) in [
+        ("cpuset cpu io memory hugetlb pids rdma misc", &[][..]),
+        ("cpu memory pids", &[]),
+        ("cpu pids", &["memory"]),
+        ("cpuset io hugetlb memory_recursiveprot", &["cpu", "memory", "pids"]),
+        ("", &["cpu", "memory", "pids"]),
+    ] {
+        let facts = there(controllers);
+        let expected = if missing.is_empty() { None } else { Some(Clash::Controllers { missing: missing.to_vec() }) };
+        assert_eq!(planned(&container, &facts).err(), expected, "{controllers}");
+        // A machine of its own has control groups of its own.
+        assert!(planned(&release("1"), &facts).is_ok(), "{controllers}");
+    }
+    assert!(planned(&container, &Facts::default()).is_ok(), "nobody has asked");
+    let clash = planned(&container, &there("cpu io")).unwrap_err();
+    assert_eq!(clash.to_string(), "its control groups lack memory, pids, by which a container is limited");
+    let origin = crate::origin::Origin::new(&Source::new("targets/edge.yaml", "a: 1\n"), 0..1);
+    assert!(clash.remedy(&origin).contains("systemd.unified_cgroup_hierarchy=1"));
 }
 
 #[test]

@@ -104,6 +104,9 @@ pub struct Facts {
     pub tools: BTreeSet<Digest>,
     /// Disks that it has.
     pub images: BTreeSet<Digest>,
+    /// Controllers of its control groups, in version 2 (cgroups(7)); none: it was not asked.
+    #[serde(default)]
+    pub controllers: Option<BTreeSet<String>>,
     /// Its machines.
     pub machines: BTreeMap<ImageName, MachineFacts>,
 }

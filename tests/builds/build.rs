@@ -76,7 +76,7 @@ const APPLIANCE: &str = "Provides: supermin (= 9), acl, attr, bsdextrautils, btr
      xz-utils, zerofree";
 
 /// A project of its own, with fresh locks, and a store.
-struct Lab {
+pub struct Lab {
     root: TempDir,
 }
 
@@ -100,11 +100,11 @@ impl Lab {
         lab
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub fn path(&self, name: &str) -> PathBuf {
         self.root.path().join(name)
     }
 
-    fn command(&self, arguments: &[&str]) -> Command {
+    pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = self.program(self.path("rave"));
         command.args(arguments);
         command
@@ -122,7 +122,7 @@ impl Lab {
         command
     }
 
-    fn good(&self, arguments: &[&str]) -> Output {
+    pub fn good(&self, arguments: &[&str]) -> Output {
         good(self.command(arguments))
     }
 
@@ -138,7 +138,7 @@ impl Lab {
         self.manifest_in("result")
     }
 
-    fn manifest_in(&self, output: &str) -> Value {
+    pub fn manifest_in(&self, output: &str) -> Value {
         let path = self.path("project").join(output).join("manifest.json");
         serde_json::from_slice(&disk::read(path).unwrap()).unwrap()
     }
@@ -203,7 +203,7 @@ fn first() -> &'static First {
 }
 
 /// Its project and store, shared by all tests of this file that only look at them.
-fn built() -> &'static Lab {
+pub fn built() -> &'static Lab {
     &first().lab
 }
 

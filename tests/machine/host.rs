@@ -188,7 +188,7 @@ impl Drop for Host<'_> {
 }
 
 /// Where others reach the host, as who administers it.
-const HOST: &str = "agent@192.0.2.1";
+pub const HOST: &str = "agent@192.0.2.1";
 const NETWORK: &str = "[Match]\nName=lo\n[Network]\nAddress=192.0.2.1/32\n";
 
 /// Writes the target of the project, with where its host is.
@@ -198,14 +198,14 @@ fn target(project: &Path, host: &str) {
 }
 
 /// Another computer, which has nothing of the host but its network.
-struct Elsewhere<'a> {
+pub struct Elsewhere<'a> {
     host: &'a Host<'a>,
     path: String,
 }
 
 impl<'a> Elsewhere<'a> {
-    /// Gives it a key for the host, and a target that says where that is.
-    fn new(host: &'a Host<'a>) -> Self {
+    /// Gives it a key for the host.
+    pub fn new(host: &'a Host<'a>) -> Self {
         let lab = host.lab;
         let (key, folder) = (lab.path().join("key"), lab.path().join("bin"));
         lab.tool("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(&key).output().unwrap();
@@ -219,14 +219,7 @@ impl<'a> Elsewhere<'a> {
             known.display()
         );
         disk::write_atomic(folder.join("ssh"), ssh.as_bytes(), 0o755).unwrap();
-        let elsewhere = Self { host, path: format!("{}:/usr/bin:/bin", folder.display()) };
-        target(&lab.path().join("project"), &format!("host: {HOST}, "));
-        elsewhere
-    }
-
-    /// From now on the host is who deploys.
-    fn back(&self) {
-        target(&self.host.lab.path().join("project"), "");
+        Self { host, path: format!("{}:/usr/bin:/bin", folder.display()) }
     }
 
     fn rave(&self, arguments: &[&str]) -> Ended {
@@ -238,7 +231,7 @@ impl<'a> Elsewhere<'a> {
         ended
     }
 
-    fn good(&self, arguments: &[&str]) -> String {
+    pub fn good(&self, arguments: &[&str]) -> String {
         let ended = self.rave(arguments);
         assert_eq!(ended.status, Some(0), "{arguments:?}: {ended:?}");
         ended.stdout
@@ -305,6 +298,7 @@ fn a_host_runs_a_machine_as_its_service() {
     let key = || host.good(&["cat", "/run/rave/hosted/host-key"]);
     let first = key();
     let elsewhere = Elsewhere::new(&host);
+    target(&lab.path().join("project"), &format!("host: {HOST}, "));
     elsewhere.good(&["deploy", "minimal", "--to", "here"]);
     let told: Value = serde_json::from_str(&elsewhere.good(&["ps", "--json"])).unwrap();
     let deployed = &told[0]["deployed"];
@@ -344,7 +338,7 @@ fn a_host_runs_a_machine_as_its_service() {
     );
     assert!(scan["observed"].as_str().unwrap().starts_with("refusing: 1024, 1025, "), "{scan:#}");
     elsewhere.good(&["target", "start", "here"]);
-    elsewhere.back();
+    target(&lab.path().join("project"), "");
 
     println!("with its host it shuts down, and starts");
     let ended = |host: &Host| host.good(&["journalctl", "-a", "-u", SERVICE]).matches("reboot: Power down").count();

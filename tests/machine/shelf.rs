@@ -7,8 +7,8 @@ use regex::Regex;
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 
 use crate::copy::copy;
-use crate::host::Host;
-use crate::lab::{Lab, shared, wait_for};
+use crate::host::{Elsewhere, HOST, Host};
+use crate::lab::{Ended, Lab, shared, wait_for};
 
 const NAME: &str = "boxed";
 const CONTAINER: &str = "rave-boxed";
@@ -36,7 +36,11 @@ const BROKEN: &str = "config:
     /etc/systemd/system/multi-user.target.wants/broken.service: { link: ../broken.service }
 ";
 
-const TARGET: &str = "kind: podman\nidentity: keys/shelf.txt\nmachines: { boxed: { health: 1d } }\n";
+/// Writes the target, with where its host is.
+fn target(project: &Path, host: &str) {
+    let text = format!("kind: podman\nidentity: keys/shelf.txt\nmachines: {{ {NAME}: {{ {host}health: 1d }} }}\n");
+    disk::write_atomic(project.join("targets/shelf.yaml"), text.as_bytes(), 0o644).unwrap();
+}
 
 /// The runtime of a host whose kernel has memory and processors in control groups of the first version, so that those of the
 /// second, which containers are in, cannot limit them: what a container is given is written down, and left out.
@@ -75,16 +79,48 @@ impl Drop for Storage {
     }
 }
 
+/// What rave is shown there once its refusal was seen, and nobody else: podman and its runtime see what the kernel has.
+const SHOWN: &str = "/etc/controllers";
+const CONTROLLERS: &str = "/sys/fs/cgroup/cgroup.controllers";
+
 /// Makes the kernel's want good, if it has one; returns whether it does.
 fn unlimited(host: &Host<'_>, root: &Path, project: &Path) -> bool {
-    let groups = host.good(&["cat", "/sys/fs/cgroup/cgroup.controllers"]);
-    if ["cpu", "memory", "pids"].iter().all(|wanted| groups.split(' ').any(|group| group == *wanted)) {
+    let groups = host.good(&["cat", CONTROLLERS]);
+    let lacks = |wanted: &&str| !groups.split(' ').any(|group| group == *wanted);
+    let missing: Vec<&str> = ["cpu", "memory", "pids"].into_iter().filter(lacks).collect();
+    if missing.is_empty() {
         return false;
     }
+    lift(&project.join("modules/base"), &Regex::new(LIMITS).unwrap());
+    println!("a host whose kernel does not limit containers is refused, and gets nothing");
+    let refused = host.ask(&["rave", "deploy", "boxed", "--to", "shelf"]);
+    assert_eq!(refused.status, Some(1), "{refused:?}");
+    for part in [format!("lack {}, ", missing.join(", ")), "systemd.unified_cgroup_hierarchy=1".to_owned()] {
+        assert!(refused.stderr.contains(&part), "{part}: {refused:?}");
+    }
+    for place in ["var/lib/rave/images", "var/lib/rave/tools", "etc/rave/machines"] {
+        assert!(!disk::exists(root.join(place)), "{place}");
+    }
+    disk::write_atomic(root.join("etc/controllers"), b"cpu memory pids\n", 0o644).unwrap();
+    let unit = root.join("etc/systemd/system/ssh.service.d");
+    disk::create_dir_all(&unit).unwrap();
+    let shown = format!("[Service]\nBindReadOnlyPaths={SHOWN}:{CONTROLLERS}\n");
+    disk::write_atomic(unit.join("shown.conf"), shown.as_bytes(), 0o644).unwrap();
+    host.good(&["systemctl", "daemon-reload"]);
+    host.good(&["systemctl", "restart", "ssh.service"]);
     disk::write_atomic(root.join("usr/local/bin/crun"), RUNTIME.as_bytes(), 0o755).unwrap();
     disk::write_atomic(root.join("etc/containers/containers.conf"), SETTINGS.as_bytes(), 0o644).unwrap();
-    lift(&project.join("modules/base"), &Regex::new(LIMITS).unwrap());
     true
+}
+
+/// Deploys from the host itself.
+fn deploy(host: &Host<'_>, unlimited: bool) -> Ended {
+    let rave = "rave deploy boxed --to shelf";
+    if !unlimited {
+        return host.ask(&["sh", "-ec", rave]);
+    }
+    let shown = format!("mount --bind {SHOWN} {CONTROLLERS}; exec {rave}");
+    host.ask(&["unshare", "--mount", "sh", "-ec", &shown])
 }
 
 /// Takes what is matched out of all modules below a folder.
@@ -134,10 +170,10 @@ fn a_host_runs_a_container_as_its_service() {
         for folder in ["targets", "keys"] {
             disk::create_dir_all(project.join(folder)).unwrap();
         }
-        for (name, text) in [("images/shelf.yaml", SHELF), ("modules/word.yaml", WORD), ("targets/shelf.yaml", TARGET)]
-        {
+        for (name, text) in [("images/shelf.yaml", SHELF), ("modules/word.yaml", WORD)] {
             disk::write_atomic(project.join(name), text.as_bytes(), 0o644).unwrap();
         }
+        target(&project, "");
         write(&project, "1.0.0", "");
         lab.use_project(project.clone());
         lab.good(&["lock", "shelf"]);
@@ -156,7 +192,8 @@ fn a_host_runs_a_container_as_its_service() {
     println!(
         "a deployment ends when the container is well, with its keys, its secrets, and no more rights than it needs"
     );
-    host.good(&["rave", "deploy", "boxed", "--to", "shelf"]);
+    let deployed = deploy(&host, unlimited);
+    assert_eq!(deployed.status, Some(0), "{deployed:?}");
     inside(&host, "echo kept >/var/lib/kept");
     runs(&host, "1.0.0");
     let rights = inside(&host, "grep CapBnd: /proc/1/status; touch /etc/made 2>&1 || true");
@@ -176,16 +213,20 @@ fn a_host_runs_a_container_as_its_service() {
 
     println!("a version that is not well gives way to the one before, and it is said why");
     write(&project, "1.0.1", BROKEN);
-    let refused = host.ask(&["rave", "deploy", "boxed", "--to", "shelf"]);
+    let refused = deploy(&host, unlimited);
     assert_eq!(refused.status, Some(1), "{refused:?}");
     assert!(refused.stderr.contains("broken.service"), "{refused:?}");
     runs(&host, "1.0.0");
     let row = host.row();
     assert!(row["deployed"]["refused"].to_string().contains("1.0.1"), "{row:#}");
 
-    println!("another version takes its place, and goes on with what the container had kept");
+    println!("by ssh from elsewhere another version takes its place, and goes on with what the container had kept");
     write(&project, "1.0.2", "");
-    host.good(&["rave", "deploy", "boxed", "--to", "shelf"]);
+    target(&project, &format!("host: {HOST}, "));
+    let elsewhere = Elsewhere::new(&host);
+    elsewhere.good(&["deploy", "boxed", "--to", "shelf"]);
+    elsewhere.good(&["target", "check", "shelf"]);
+    target(&project, "");
     runs(&host, "1.0.2");
 
     println!("what is stopped stays so when the host starts again, and what is not starts with it");

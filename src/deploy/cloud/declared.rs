@@ -1,15 +1,22 @@
 //! What a target says of a cloud: which one, where in it, and its machines there.
 
+use std::time::Duration;
+
 use crate::digest::Canonical;
 use crate::modules::fields;
 use crate::modules::yaml::{self, Node};
 use crate::name::ImageName;
 use crate::origin::{Diagnostic, Origin};
+use crate::quantity;
 
 /// The longest value, in bytes.
 const LONGEST: usize = 200;
 /// The longest name of a machine: names of instances are made of it.
 const NAME: usize = 24;
+/// How long a new machine may take until its console shows its host key, and the bounds of that.
+const BOOT: Duration = Duration::from_secs(900);
+const SOONEST: Duration = Duration::from_secs(10);
+const LATEST: Duration = Duration::from_secs(2 * 3600);
 
 /// A cloud, and where in it machines run. Each text is one word that no tool takes for an option.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,6 +84,8 @@ pub struct Declared {
     pub place: Place,
     /// File of the private key that checks log in with. Azure needs its public half beside it.
     pub ssh_key: String,
+    /// How long a new machine may take until its console shows its host key.
+    pub boot: Duration,
     /// Its machines, in the order of their roll-out.
     pub machines: Vec<Machine>,
 }
@@ -112,7 +121,7 @@ const AZURE: Keys = Keys {
     account: "",
 };
 /// What every target may say.
-const SHARED: [&str; 4] = ["description", "kind", "ssh-key", "machines"];
+const SHARED: [&str; 5] = ["description", "kind", "ssh-key", "boot", "machines"];
 
 /// A cloud by the name of its kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -140,6 +149,7 @@ impl Declared {
         if root.get("ssh-key").is_none() {
             errors.push(missing(&root.origin, "the target", "ssh-key", "keys/check"));
         }
+        let boot = boot(root, errors);
         let before = errors.len();
         let entries = root.get("machines").map(|node| fields::map(node, "`machines`", errors)).unwrap_or_default();
         if entries.is_empty() && errors.len() == before {
@@ -152,6 +162,7 @@ impl Declared {
         (machines.len() == entries.len() && !machines.is_empty()).then_some(Self {
             place: place?,
             ssh_key: ssh_key?,
+            boot,
             machines,
         })
     }
@@ -192,6 +203,18 @@ fn place(root: &Node, provider: Provider, errors: &mut Vec<Diagnostic>) -> Optio
                 container: container?,
             }
         }
+    })
+}
+
+/// How long machines may take to start.
+fn boot(root: &Node, errors: &mut Vec<Diagnostic>) -> Duration {
+    let Some(node) = root.get("boot") else { return BOOT };
+    let Some(text) = fields::text(node, "`boot`", errors) else { return BOOT };
+    let asked = quantity::milliseconds(&text).map(Duration::from_millis);
+    asked.filter(|time| (SOONEST..=LATEST).contains(time)).unwrap_or_else(|| {
+        let wrong = Diagnostic::error(&node.origin, format!("`boot` must not be `{}`", yaml::shorten(&text)));
+        errors.push(wrong.help("write a duration between 10s and 2h, such as 15m"));
+        BOOT
     })
 }
 

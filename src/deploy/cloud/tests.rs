@@ -100,6 +100,19 @@ fn all_that_is_wrong_is_told_with_its_place() {
 }
 
 #[test]
+fn a_target_says_how_long_its_machines_may_take_to_start() {
+    let with = |boot: &str| read(&format!("{boot}{AWS}"));
+    for (boot, seconds) in [("", 900), ("boot: 10s\n", 10), ("boot: 1h30m\n", 5400), ("boot: 2h\n", 7200)] {
+        assert_eq!(with(boot).unwrap().boot.as_secs(), seconds, "{boot}");
+    }
+    for boot in ["0", "9s", "121m", "soon", "-5m", "[1m]", ""] {
+        let errors = with(&format!("boot: {boot}\n")).unwrap_err();
+        assert!(errors.len() == 1 && errors[0].starts_with("targets/shop.yaml:1:"), "{boot}: {errors:?}");
+        assert!(errors[0].contains("`boot` must "), "{boot}: {errors:?}");
+    }
+}
+
+#[test]
 fn names_fit_and_tell_targets_machines_and_versions_apart() {
     let (declared, release) = (read(AWS).unwrap(), release());
     let [first, second] = &declared.machines[..] else { panic!() };

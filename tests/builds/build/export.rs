@@ -14,6 +14,10 @@ use super::{Lab, built, dissect, good, measured, registry};
 
 const ALL: &str = "raw,raw.zst,qcow2,vhd,vmdk,ova,gce,oci,containerdisk,uki";
 
+/// What the names of their files end with.
+const SUFFIXES: [&str; 10] =
+    ["raw", "raw.zst", "qcow2", "vhd", "vmdk", "ova", "gce.tar.gz", "oci.tar", "containerdisk.tar", "efi"];
+
 /// Bytes of a member of a tar archive, by the host's tar.
 fn member(archive: &Path, name: &str) -> Vec<u8> {
     Tool::new("tar").arg("-xOf").arg(archive).arg(name).output().unwrap()
@@ -101,10 +105,16 @@ fn exported_forms_hold_what_was_built_for_programs_of_other_people() {
     assert_eq!(disk::list(&folder).unwrap().len(), 20, "ten files, each with its record, and nothing else");
     let raw = record(file("raw"));
     assert_eq!(raw["sha256"], lab.manifest()["disk"]["sha256"]);
-    for suffix in ["raw", "qcow2", "vmdk", "ova", "gce.tar.gz", "oci.tar", "containerdisk.tar", "efi"] {
-        let digest = Tool::new("sha256sum").arg(file(suffix)).output().unwrap();
-        assert_eq!(record(file(suffix))["sha256"].as_str().unwrap().as_bytes(), &digest[..64], "{suffix}");
-    }
+    // As the guide verifies them.
+    let records: Vec<Value> = SUFFIXES.iter().map(|suffix| record(file(suffix))).collect();
+    let line = |record: &Value| {
+        let [sha256, name] = ["sha256", "file"].map(|key| record[key].as_str().unwrap());
+        format!("{sha256}  {}\n", folder.join(name).display())
+    };
+    let lines: String = records.iter().map(line).collect();
+    let told = Tool::new("sha256sum").args(["--check", "--strict"]).output_with_input(lines.as_bytes()).unwrap();
+    let fine: String = SUFFIXES.iter().map(|suffix| format!("{}: OK\n", file(suffix).display())).collect();
+    assert_eq!(String::from_utf8(told).unwrap(), fine);
 
     // Disks.
     let run = |arguments: &[&str]| lab.judge("/usr/bin/qemu-img", &folder).args(arguments).output();

@@ -6,9 +6,9 @@ use std::ffi::OsString;
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
-use std::sync::Mutex;
+use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use rave::deploy::cloud::act::{Error, Hands, Result};
@@ -20,8 +20,14 @@ use rave::tool::Tool;
 
 const HERE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/builds/clouds");
 
-/// Installs the packages unless they are there; returns their directory.
-fn packages() -> PathBuf {
+/// The directory of the packages.
+fn packages() -> &'static Path {
+    static PLACE: OnceLock<PathBuf> = OnceLock::new();
+    PLACE.get_or_init(install)
+}
+
+/// Installs the packages unless they are there.
+fn install() -> PathBuf {
     let list = Path::new(HERE).join("requirements.txt");
     let digest = declared::short(&Digest::of(&disk::read(&list).unwrap()).to_string(), 16);
     let shared = Path::new(env!("CARGO_TARGET_TMPDIR")).join("clouds");
@@ -43,19 +49,24 @@ fn packages() -> PathBuf {
     place
 }
 
+/// Waits until a program does what it is for.
+fn wait_for(what: &str, program: &mut Child, is_there: impl Fn() -> bool) {
+    let end = Instant::now() + Duration::from_secs(60);
+    while !is_there() {
+        assert!(program.try_wait().unwrap().is_none() && Instant::now() < end, "{what} does not start");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
 /// The cloud, and what acts in it.
 pub struct World {
     server: Child,
     /// Where it listens.
     pub port: u16,
-    packages: PathBuf,
+    client: Child,
     work: tempfile::TempDir,
     scratch: PathBuf,
     notes: PathBuf,
-    /// What the looks find next.
-    pub trouble: Mutex<Option<String>>,
-    /// Whose credentials are used.
-    pub key: Mutex<&'static str>,
     /// After so many blocks the user presses Ctrl-C.
     pub patience: AtomicUsize,
     /// Calls by verb.
@@ -67,37 +78,50 @@ pub struct World {
 impl World {
     /// Starts it.
     pub fn new() -> Self {
-        let packages = packages();
+        let python = || Tool::new("/usr/bin/python3").env("PYTHONPATH", packages());
         let work = tempfile::tempdir().unwrap();
         let (scratch, notes) = (work.path().join("scratch"), work.path().join("notes"));
+        let (bin, socket) = (work.path().join("bin"), work.path().join("client"));
         disk::create_dir_all(&scratch).unwrap();
+        disk::create_dir_all(&bin).unwrap();
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let server = Tool::new("/usr/bin/python3")
+        let client = Path::new(HERE).join("client.py");
+        let aws =
+            format!("#!/bin/sh\nexec /usr/bin/python3 -IS '{}' '{}' aws \"$@\"\n", client.display(), socket.display());
+        disk::write_atomic(bin.join("aws"), aws.as_bytes(), 0o755).unwrap();
+        let server = python()
             .arg(Path::new(HERE).join("server.py"))
             .args(["-H", "127.0.0.1", "-p", &port.to_string()])
-            .env("PYTHONPATH", &packages)
             .env("MOTO_EC2_LOAD_DEFAULT_AMIS", "false")
             .env("HOME", work.path());
-        let server = server.command().stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let client = python().arg(client).arg(&socket).env("HOME", work.path());
+        let start = |tool: &Tool| tool.command().stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         let mut world = Self {
-            server,
+            server: start(&server),
             port,
-            packages,
+            client: start(&client),
             work,
             scratch,
             notes,
-            trouble: Mutex::new(None),
-            key: Mutex::new("known"),
             patience: AtomicUsize::new(usize::MAX),
             calls: Mutex::default(),
             told: Mutex::default(),
         };
-        let end = Instant::now() + Duration::from_secs(60);
-        while TcpStream::connect(("127.0.0.1", port)).is_err() {
-            assert!(world.server.try_wait().unwrap().is_none() && Instant::now() < end, "moto's server does not start");
-            std::thread::sleep(Duration::from_millis(50));
-        }
+        wait_for("moto's server", &mut world.server, || TcpStream::connect(("127.0.0.1", port)).is_ok());
+        wait_for("Amazon's client", &mut world.client, || disk::exists(&socket));
         world
+    }
+
+    /// A command of rave whose user has Amazon's client, and credentials by this key.
+    pub fn within(&self, mut command: Command, key: Option<&str>) -> Command {
+        let work = self.work.path();
+        command.env("PATH", format!("{}:/usr/sbin:/usr/bin:/sbin:/bin", work.join("bin").display()));
+        command.env("XDG_STATE_HOME", work.join("state")).env("AWS_EC2_METADATA_DISABLED", "true");
+        command.env("AWS_ENDPOINT_URL", format!("http://127.0.0.1:{}", self.port));
+        if let Some(key) = key {
+            command.env("AWS_ACCESS_KEY_ID", key).env("AWS_SECRET_ACCESS_KEY", "secret");
+        }
+        command
     }
 
     /// A file in the world's directory.
@@ -115,13 +139,14 @@ impl World {
         String::from_utf8(self.call(&argv).unwrap()).unwrap().trim().to_owned()
     }
 
-    /// From now on moto asks who is there.
-    pub fn want_credentials(&self) {
+    /// From now on moto lets in so many calls, whoever makes them, and knows nobody after that.
+    pub fn let_in(&self, calls: u32) {
+        let body = calls.to_string();
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
         let head =
             "POST /moto-api/reset-auth HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\nContent-Type: text/plain";
-        write!(stream, "{head}\r\nContent-Length: 1\r\n\r\n0").unwrap();
+        write!(stream, "{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len()).unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
         assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
@@ -134,16 +159,22 @@ impl World {
 
     /// Files that are in the way of nothing but should be gone.
     pub fn left(&self) -> Vec<PathBuf> {
-        let list = |path: &PathBuf| if disk::exists(path) { disk::list(path).unwrap() } else { Vec::new() };
-        [list(&self.scratch), list(&self.notes)].concat()
+        let list = |path: &Path| if disk::exists(path) { disk::list(path).unwrap() } else { Vec::new() };
+        let state = self.work.path().join("state/rave");
+        let mut left = [list(&self.scratch), list(&self.notes), list(&state.join("uploads"))].concat();
+        // What the last looks have found is kept.
+        left.extend(list(&state).into_iter().filter(|path| !path.ends_with("uploads") && !path.ends_with("targets")));
+        left
     }
 }
 
 impl Drop for World {
     fn drop(&mut self) {
-        // Fails if it has ended already.
-        drop(self.server.kill());
-        drop(self.server.wait());
+        for program in [&mut self.server, &mut self.client] {
+            // Fails if it has ended already.
+            drop(program.kill());
+            drop(program.wait());
+        }
     }
 }
 
@@ -158,10 +189,8 @@ impl Hands for World {
             return Err(Error::Interrupted);
         }
         *self.calls.lock().unwrap().entry(verb.clone()).or_default() += 1;
-        let home = self.work.path();
-        let tool = Tool::new("/usr/bin/python3").args(["-m", "awscli"]).args(words);
-        let tool = tool.env("PYTHONPATH", &self.packages).env("HOME", home).env("AWS_EC2_METADATA_DISABLED", "true");
-        let tool = tool.env("AWS_ACCESS_KEY_ID", *self.key.lock().unwrap()).env("AWS_SECRET_ACCESS_KEY", "secret");
+        let tool = Tool::new(self.work.path().join("bin/aws")).args(words).env("AWS_EC2_METADATA_DISABLED", "true");
+        let tool = tool.env("AWS_ACCESS_KEY_ID", "known").env("AWS_SECRET_ACCESS_KEY", "secret");
         let ended = tool.bounded(Duration::from_secs(60), 1 << 20).unwrap();
         if ended.status.is_some_and(|status| status.success()) {
             return Ok(ended.stdout);
@@ -172,7 +201,7 @@ impl Hands for World {
 
     fn look(&self, _: &Machine, instance: &Instance) -> Result<Option<String>> {
         assert!(instance.runs && instance.private.is_some(), "{instance:?}");
-        Ok(self.trouble.lock().unwrap().clone())
+        Ok(None)
     }
 
     fn pause(&self, _: Duration) -> bool {

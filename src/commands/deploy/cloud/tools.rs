@@ -25,8 +25,7 @@ use super::Ready;
 
 /// How long one call may take: an upload is one.
 const CALL: Duration = Duration::from_secs(6 * 3600);
-/// How long a new machine may take until its console shows its host key, and until it lets somebody in after that.
-const BOOT: Duration = Duration::from_secs(900);
+/// How long a new machine may take until it lets somebody in, once its console has shown its host key.
 const ANSWERS: Duration = Duration::from_secs(180);
 /// How much of what a tool says of its failure is shown, in bytes.
 const SAID: usize = 4096;
@@ -94,18 +93,18 @@ impl<'a> Tools<'a> {
 
     /// The host key of a machine, from its console, which the provider shows to nobody else.
     fn host_key(&self, instance: &answer::Instance) -> Done<Option<String>> {
-        let calls = self.declared.place.calls();
+        let (calls, most) = (self.declared.place.calls(), self.declared.boot);
         let mut waited = Duration::ZERO;
         loop {
             // The console of a machine that has just begun is not there yet.
             let shown = match Runner::new(calls.as_ref(), self).console(&instance.id) {
-                Err(Error::Failed { .. }) if waited < BOOT => Vec::new(),
+                Err(Error::Failed { .. }) if waited < most => Vec::new(),
                 shown => shown?,
             };
             if let Some(key) = answer::host_key(&shown) {
                 return Ok(Some(key));
             }
-            if waited >= BOOT {
+            if waited >= most {
                 return Ok(None);
             }
             if self.pause(PAUSE) {
@@ -171,7 +170,11 @@ impl Tools<'_> {
             return Err(Error::Other("there is nothing to hold it against".into()));
         };
         let Some(host_key) = self.host_key(instance)? else {
-            return Ok(Some("its console has shown no host key: it did not come to the end of its start".to_owned()));
+            return Ok(Some(format!(
+                "its console has shown no host key within {} s: it did not come to the end of its start, or needs longer \
+                 (`boot` in the target)",
+                self.declared.boot.as_secs()
+            )));
         };
         let key = Some(self.context.project.join(&self.declared.ssh_key));
         let way = cli::Elsewhere { ssh: None, manifest: None, https: None, host_key: Some(host_key), ssh_key: key };
