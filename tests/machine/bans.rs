@@ -10,9 +10,9 @@ pub const PATIENT: Fault = Fault {
     seen_by: &["security.bans"],
 };
 
-/// What keeps an address out for ever.
-pub const ENDLESS: Fault = Fault {
-    breaks: "fail2ban-client set webhook bantime -1",
+/// What keeps an address out ten times as long.
+pub const LONGER: Fault = Fault {
+    breaks: "fail2ban-client set webhook bantime 18000",
     mends: "fail2ban-client set webhook bantime 1800",
     seen_by: &["security.fail2ban.ban.webhook"],
 };
@@ -74,8 +74,8 @@ pub fn keep_out(scene: &Scene) {
     scene.root("fail2ban-client set sshd bantime 1800");
 
     println!("a stranger whom nobody keeps out is seen");
-    scene.lab.seen(&["production", "--stage", "security", "--skip", "security.scan"], &[PATIENT, ENDLESS], &[]);
-    scene.root(&format!("{}; {}", PATIENT.mends, ENDLESS.mends));
+    scene.lab.seen(&["production", "--stage", "security", "--skip", "security.scan"], &[PATIENT, LONGER], &[]);
+    scene.root(&format!("{}; {}", PATIENT.mends, LONGER.mends));
     // Forged requests have come from the gateway of the user network, too.
     assert!(!banned().contains("10.0.2.2"));
 }

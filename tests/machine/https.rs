@@ -50,14 +50,23 @@ pub const WRONG: [Fault; 2] = [
     },
 ];
 
-/// A server that passes everything on, and nobody behind it.
+/// A server that passes everything on, with nobody behind it, and takes in every event itself.
 pub const LONELY: [Fault; 2] = [
     Fault {
-        breaks: "sed -e '/if (.request_method/,/}/d' -e '/client_max_body_size/s/[0-9]*;/9999999;/' /etc/nginx/nginx.conf \
-                 > /run/nginx.conf; mount --bind /run/nginx.conf /etc/nginx/nginx.conf; \
+        breaks: "sed -e '/if (.request_method/,/}/d' -e '/client_max_body_size/s/[0-9]*;/9999999;/' \
+                 -e '/location .*webhook {/,/}/s/proxy_pass .*/return 202;/' /etc/nginx/nginx.conf > /run/nginx.conf; \
+                 mount --bind /run/nginx.conf /etc/nginx/nginx.conf; \
                  systemctl restart nginx.service; rave guest wait 127.0.0.1:3002",
         mends: WRONG[0].mends,
-        seen_by: &["https.webhook.large.main/webhook", "https.webhook.method.main/webhook"],
+        // 202 for a delivery that is repeated says that it counts twice.
+        seen_by: &[
+            "https.webhook.forged.main/webhook",
+            "https.webhook.large.main/webhook",
+            "https.webhook.method.main/webhook",
+            "https.webhook.repeated.main/webhook",
+            "https.webhook.stale.main/webhook",
+            "https.webhook.unsigned.main/webhook",
+        ],
     },
     Fault {
         breaks: "systemctl stop rave-dashboards.socket rave-status.socket webhook.service rave-dashboards.service \
@@ -70,11 +79,6 @@ pub const LONELY: [Fault; 2] = [
             "https.page.main/healthz",
             "https.page.main/live",
             "https.page.main/ready",
-            "https.webhook.forged.main/webhook",
-            "https.webhook.repeated.main/webhook",
-            "https.webhook.signed.main/webhook",
-            "https.webhook.stale.main/webhook",
-            "https.webhook.unsigned.main/webhook",
         ],
     },
 ];

@@ -45,7 +45,7 @@ fn seen() -> BTreeSet<&'static str> {
         &https::WRONG,
         &https::LONELY,
     ];
-    let alone = [&clouds::FAULT, &library::FIRING, &library::LOST, &bans::PATIENT, &bans::ENDLESS, &up::BARE];
+    let alone = [&clouds::FAULT, &library::FIRING, &library::LOST, &bans::PATIENT, &bans::LONGER, &up::BARE];
     let listed = tables.into_iter().flatten().chain(alone).flat_map(|fault| fault.seen_by);
     let others = [&faults::SEEN[..], &strain::FULL, &watch::UNTOLD, &secrets::READABLE, &up::CLOSED, &debug::SEEN];
     listed.chain(others.into_iter().flatten()).copied().collect()
