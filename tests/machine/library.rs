@@ -118,8 +118,15 @@ pub const DATA: [Fault; 6] = [
     },
 ];
 
-/// What modules' own probes see, each asked for itself.
-pub const PROBED: [Fault; 2] = [
+/// What a service might do, and what modules' own probes see, each asked for itself.
+pub const PROBED: [Fault; 3] = [
+    Fault {
+        breaks: "mkdir -p /run/systemd/system/prometheus-alertmanager.service.d; \
+                 printf '[Service]\nUser=root\nCapabilityBoundingSet=~\nSystemCallFilter=\n' \
+                 > /run/systemd/system/prometheus-alertmanager.service.d/99.conf; systemctl daemon-reload",
+        mends: "",
+        seen_by: &["security.sandbox.prometheus-alertmanager.service"],
+    },
     Fault {
         breaks: "echo nonsense { > /run/Caddyfile; chmod 644 /run/Caddyfile; mount --bind /run/Caddyfile /etc/caddy/Caddyfile",
         mends: "",

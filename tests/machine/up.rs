@@ -17,7 +17,7 @@ use crate::processes;
 /// Stages that the minimal image has nothing for.
 const IDLE: [&str; 2] = ["https", "monitoring"];
 
-pub const FAULTS: [Fault; 20] = [
+pub const FAULTS: [Fault; 19] = [
     Fault {
         breaks: "nft list table inet rave > /run/rave.nft; nft delete table inet rave",
         mends: "nft -f /run/rave.nft",
@@ -55,13 +55,6 @@ pub const FAULTS: [Fault; 20] = [
                  printf '[Service]\nNoNewPrivileges=no\n' > /run/systemd/system/dbus.service.d/99.conf; systemctl daemon-reload",
         mends: "rm -r /run/systemd/system/dbus.service.d; systemctl daemon-reload",
         seen_by: &["security.sandbox.dbus.service"],
-    },
-    Fault {
-        breaks: "mkdir -p /run/systemd/system/chrony.service.d; \
-                 printf '[Service]\nUser=root\nCapabilityBoundingSet=~\nSystemCallFilter=\n' \
-                 > /run/systemd/system/chrony.service.d/99.conf; systemctl daemon-reload",
-        mends: "rm -r /run/systemd/system/chrony.service.d; systemctl daemon-reload",
-        seen_by: &["security.sandbox.chrony.service"],
     },
     Fault {
         breaks: "systemd-run -q --unit=extra --socket-property=ListenStream=0.0.0.0:8080 /bin/true",
