@@ -1,5 +1,7 @@
 //! What a deployment to this host would do and would run, of an image that is built.
 
+use std::process::Output;
+
 use rave::disk;
 use serde_json::Value;
 
@@ -8,15 +10,29 @@ use super::{Lab, built};
 /// A machine that no host has.
 const MACHINE: &str = "shown-to-a-test";
 
+/// A host whose kernel has the controllers of control groups that are given first, whatever this one has.
+const LIMITED: &str = r#"
+mount -t tmpfs tmpfs /sys/fs/cgroup
+echo "$1" >/sys/fs/cgroup/cgroup.controllers
+shift
+exec "$@"
+"#;
+
 /// What `rave deploy` prints for a target of this kind.
 fn shown(lab: &Lab, kind: &str, options: &[&str]) -> (Option<i32>, String) {
+    let output = deployed(lab, kind, "cpu memory pids", options);
+    assert!(!output.stdout.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+    (output.status.code(), String::from_utf8(output.stdout).unwrap())
+}
+
+fn deployed(lab: &Lab, kind: &str, controllers: &str, options: &[&str]) -> Output {
     let text = format!("kind: {kind}\nmachines: {{ {MACHINE}: {{ ports: {{ 22: 2299 }} }} }}\n");
     let target = format!("shown-{kind}");
     disk::create_dir_all(lab.path("project/targets")).unwrap();
     disk::write_atomic(lab.path("project/targets").join(format!("{target}.yaml")), text.as_bytes(), 0o644).unwrap();
-    let output = lab.command(&[&["deploy", "minimal", "--to", target.as_str()], options].concat()).output().unwrap();
-    assert!(!output.stdout.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
-    (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    let mut command = lab.program("unshare");
+    command.args(["--mount", "sh", "-ec", LIMITED, "sh", controllers]).arg(lab.path("rave"));
+    command.args(["deploy", "minimal", "--to", &target]).args(options).output().unwrap()
 }
 
 #[test]
@@ -54,6 +70,9 @@ fn a_plan_and_a_dry_run_show_what_a_deployment_would_do_and_do_none_of_it() {
         }
         assert!(!disk::exists(unit) && !disk::exists(format!("/etc/rave/machines/{MACHINE}")));
     }
+    let refused = deployed(lab, "podman", "cpuset cpu", &["--plan"]);
+    let told = String::from_utf8_lossy(&refused.stderr);
+    assert!(refused.status.code() == Some(1) && told.contains("lack memory, pids"), "{told}");
     let (status, told) = shown(lab, "qemu", &["--plan"]);
     let words =
         format!("{MACHINE} on this host\n  send the programs that run it\n  send the image\n  make the machine, ");
