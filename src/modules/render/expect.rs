@@ -288,7 +288,7 @@ impl Render<'_> {
         let is_option = |end: usize| text.get(..end).is_some_and(|path| catalogue.get(path).is_some());
         let known = text.match_indices('.').map(|(at, _)| at).chain([text.len()]).any(is_option);
         let library = by.scope.prefix().is_some_and(|module| catalogue.is_library(module));
-        if !known && !(library && catalogue.is_projects(text)) {
+        if !(known || library && catalogue.is_projects(text)) {
             self.refuse(&node.origin, format!("there is no option `{path}`"));
         }
         known.then_some(path)
