@@ -136,6 +136,11 @@ name! {
     )
 }
 
+/// What a dotted name is within, from the outermost, and the name itself: of `a.b.c` `a`, `a.b` and `a.b.c`.
+pub fn ancestry(name: &str) -> impl Iterator<Item = &str> {
+    name.match_indices('.').map(|(at, _)| &name[..at]).chain([name])
+}
+
 impl GuestPath {
     /// The root directory.
     pub fn root() -> Self {
@@ -192,6 +197,13 @@ mod tests {
         assert!("web-1".parse::<ImageName>().is_ok());
         assert!("services.nginx.enable".parse::<OptionPath>().is_ok());
         assert!("libstdc++6".parse::<PackageName>().is_ok());
+    }
+
+    #[test]
+    fn a_dotted_name_is_within_others() {
+        for (name, within) in [("a.b.c", &["a", "a.b", "a.b.c"][..]), ("a", &["a"]), ("", &[""])] {
+            assert_eq!(ancestry(name).collect::<Vec<_>>(), within);
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::{CheckReport, Report, Stage, Verdict, ask};
-use crate::name::OptionPath;
+use crate::name::{self, OptionPath};
 use crate::system::OptionValue;
 
 /// Writes the stage security of a report. Healthy checks are rules without a result; a skipped one is an open result
@@ -88,9 +88,7 @@ fn locations(check: &CheckReport, options: &BTreeMap<OptionPath, OptionValue>) -
 
 /// The value of an option, also by the name of something within it.
 fn value_of<'a>(option: &str, options: &'a BTreeMap<OptionPath, OptionValue>) -> Option<&'a OptionValue> {
-    let ends = option.match_indices('.').map(|(at, _)| at).chain([option.len()]);
-    let mut paths = ends.filter_map(|end| option.get(..end)?.parse::<OptionPath>().ok());
-    paths.find_map(|path| options.get(&path))
+    name::ancestry(option).find_map(|path| options.get(&path.parse::<OptionPath>().ok()?))
 }
 
 /// A place in a file of the project: not one of rave's own library, nor of the command line.

@@ -33,7 +33,7 @@ pub static CHECKS: [Check; 6] = [
         id: "services.failures",
         about: "no unit has failed, is being restarted or was more than twice in the last quarter of an hour",
         unreachable: Verdict::Skipped,
-        ask: |target| vec![Subject { name: String::new(), option: None, probes: vec![units(target), Probe::Clock] }],
+        ask: |target| Subject::whole(vec![units(target), Probe::Clock]),
         judge: judge_failures,
     },
     Check {
@@ -50,7 +50,7 @@ pub static CHECKS: [Check; 6] = [
         id: "services.clock",
         about: "the machine's clock agrees with the host's",
         unreachable: Verdict::Skipped,
-        ask: |_| vec![Subject { name: String::new(), option: None, probes: vec![Probe::HostClock, Probe::Clock] }],
+        ask: |_| Subject::whole(vec![Probe::HostClock, Probe::Clock]),
         judge: judge_clock,
     },
     Check {

@@ -36,7 +36,12 @@ pub struct Subject {
 impl Subject {
     /// The only subject of a check.
     pub fn only(probe: Probe) -> Vec<Self> {
-        vec![Self { name: String::new(), option: None, probes: vec![probe] }]
+        Self::whole(vec![probe])
+    }
+
+    /// The same, of which several things are asked.
+    pub fn whole(probes: Vec<Probe>) -> Vec<Self> {
+        vec![Self { name: String::new(), option: None, probes }]
     }
 
     /// One subject among several.

@@ -11,7 +11,7 @@ use crate::debian::Lock;
 use crate::disk;
 use crate::images::Manifest;
 use crate::modules::{self, Contribution, Evaluation};
-use crate::name::{OptionPath, PackageName};
+use crate::name::{self, OptionPath, PackageName};
 use crate::ui::Tone;
 
 use super::generations::Generations;
@@ -77,9 +77,8 @@ struct Explainer<'a> {
 impl Explainer<'_> {
     /// The option that is meant, also by the name of something within its value.
     fn option(&self, subject: &str) -> Option<OptionPath> {
-        let ends = subject.match_indices('.').map(|(at, _)| at).chain([subject.len()]);
-        let paths = ends.filter_map(|end| subject.get(..end)?.parse::<OptionPath>().ok());
-        paths.into_iter().find(|path| self.evaluation.settings.contains_key(path))
+        let mut paths = name::ancestry(subject).filter_map(|path| path.parse::<OptionPath>().ok());
+        paths.find(|path| self.evaluation.settings.contains_key(path))
     }
 
     /// Why a package is in the lock: name and version of each in the chain of those that need it.

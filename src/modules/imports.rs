@@ -11,6 +11,7 @@ use super::module::Module;
 use super::template::{Scope, is_template};
 use super::types::Declared;
 use super::yaml::{self, Key, Kind, Node, shorten};
+use crate::name;
 use crate::origin::{Diagnostic, Origin, Source};
 
 /// Every option of every module of a project.
@@ -47,9 +48,8 @@ impl Catalogue {
     }
 
     fn rival(&self, path: &str) -> Option<(String, &Declared)> {
-        let above = path.match_indices('.').map(|(at, _)| &path[..at]);
         let found =
-            above.chain([path]).find_map(|path| self.options.get_key_value(path)).or_else(|| self.first_below(path));
+            name::ancestry(path).find_map(|path| self.options.get_key_value(path)).or_else(|| self.first_below(path));
         found.map(|(path, declared)| (path.clone(), declared))
     }
 
@@ -77,8 +77,7 @@ impl Catalogue {
     /// Whether a name belongs to a module of the project. Rave's own modules name such an option only if the module
     /// stands in the place of one of theirs, which declared it.
     pub fn is_projects(&self, path: &str) -> bool {
-        let ends = path.match_indices('.').map(|(at, _)| at).chain([path.len()]);
-        ends.map(|end| &path[..end]).any(|module| self.project.contains(module))
+        name::ancestry(path).any(|module| self.project.contains(module))
     }
 
     /// Whether a dotted name is that of a module of the project.
@@ -232,9 +231,8 @@ impl<'a> Closure<'a> {
                 .push(error.help("a template may name an entry of a map: `option: { \"{{ name }}\": ... }`"));
         }
         let full = if prefix.is_empty() { key.text.clone() } else { format!("{prefix}.{}", key.text) };
-        let ends = full.match_indices('.').map(|(at, _)| at).chain([full.len()]);
-        let option = ends.map(|end| full.split_at(end)).find(|(path, _)| self.catalogue.get(path).is_some());
-        let Some((option, rest)) = option else {
+        let option = name::ancestry(&full).find(|path| self.catalogue.get(path).is_some());
+        let Some((option, rest)) = option.map(|path| full.split_at(path.len())) else {
             if self.catalogue.is_group(&full) {
                 self.flatten(&full, &node, from);
             } else if !(from.library && self.catalogue.is_projects(&full)) {

@@ -8,7 +8,7 @@ use crate::modules::fields;
 use crate::modules::scalars::{Scalar, unit_parts};
 use crate::modules::value::{Quantity, Value};
 use crate::modules::yaml::{Key, Node, Style, shorten};
-use crate::name::{GuestPath, OptionPath};
+use crate::name::{self, GuestPath, OptionPath};
 use crate::origin::{Diagnostic, Origin, Severity};
 use crate::quantity;
 use crate::system::{Bans, Ssh, SuiteAllowance};
@@ -285,8 +285,7 @@ impl Render<'_> {
     fn option_named(&mut self, node: &Node, what: &str, by: &By) -> Option<OptionPath> {
         let path: OptionPath = fields::name(node, what, &mut self.errors)?;
         let (text, catalogue) = (path.as_str(), &self.around.catalogue);
-        let is_option = |end: usize| text.get(..end).is_some_and(|path| catalogue.get(path).is_some());
-        let known = text.match_indices('.').map(|(at, _)| at).chain([text.len()]).any(is_option);
+        let known = name::ancestry(text).any(|path| catalogue.get(path).is_some());
         let library = by.scope.prefix().is_some_and(|module| catalogue.is_library(module));
         if !(known || library && catalogue.is_projects(text)) {
             self.refuse(&node.origin, format!("there is no option `{path}`"));
