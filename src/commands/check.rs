@@ -3,18 +3,17 @@
 mod asking;
 mod evidence;
 mod files;
+mod live;
 mod remote;
 mod show;
 mod suites;
 mod watch;
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use crate::check::{self, Outside, Report, Stage, StageReport, Target, Verdict, Wanted};
 use crate::cli;
-use crate::event::Work;
 use crate::evidence::SigningKey;
 use crate::images::Manifest;
 use crate::interrupt;
@@ -29,6 +28,7 @@ use super::secrets::{authorities, signing};
 use super::{Context, Failure, Result, Status, build, locking, run as run_command, store};
 
 use asking::{Asking, Inside, Subject};
+use live::Table;
 use remote::Remote;
 pub use show::show;
 use suites::{Programs, Suites};
@@ -234,10 +234,8 @@ fn check(
     let until = Instant::now() + limits.all;
     // Suites keep a machine busy, so they come when all else is answered.
     let is_suite = |probe: &Probe| matches!(probe, Probe::Suite { .. });
-    let lots = Stage::ALL.map(|stage| {
-        let probes = wanted.probes(stage, &target).into_iter();
-        probes.filter(|probe| !is_suite(probe)).collect::<Vec<_>>()
-    });
+    let probes = Stage::ALL.map(|stage| (stage, wanted.probes(stage, &target)));
+    let lots = probes.each_ref().map(|(_, probes)| probes.iter().filter(|probe| !is_suite(probe)).cloned().collect());
     let is_certificate = |probe: &Probe| matches!(probe, Probe::Certificate { .. });
     if let Some(outside) = target.outside.as_mut().filter(|_| lots.iter().flatten().any(is_certificate)) {
         outside.authorities = authorities(context, &subject.manifest)?;
@@ -245,12 +243,11 @@ fn check(
     let mut suites = Suites::new(context, subject, programs, limits, until);
     let (plug, peer) = subject.beside(&lots);
     let outside = subject.outside(limits, until, peer)?;
+    let table = Table::new(context.ui.as_ref(), probes);
+    let told = |known: &BTreeMap<Probe, Answered>| table.answered(known);
     let report = std::thread::scope(|scope| {
-        let mut asking = Asking::start(scope, &subject.inside, &outside, lots, until, limits.each);
-        // A stage is done when it is judged: its line says how, as soon as that is known.
-        let working = RefCell::new(None::<Work<'_>>);
+        let mut asking = Asking::start(scope, &subject.inside, &outside, lots, until, limits.each, &told);
         let mut answer = |stage: Stage, probes: &[Probe]| {
-            *working.borrow_mut() = Some(Work::start(context.ui.as_ref(), "check", stage.to_string(), None));
             let (tried, usual): (Vec<Probe>, Vec<Probe>) = probes.iter().cloned().partition(is_suite);
             let answers = asking.answer(stage, &usual);
             let mut known: BTreeMap<Probe, Answered> = usual.into_iter().zip(answers).collect();
@@ -261,9 +258,6 @@ fn check(
         let began = Instant::now();
         let mut asked = BTreeMap::new();
         let mut again = |report: &StageReport| {
-            if let Some(work) = working.take() {
-                work.finish(check::stage_row(report).checks);
-            }
             let age = asked.get(&report.stage).unwrap_or(&began).elapsed();
             let early = !limits.at_once
                 && report.may_settle()
@@ -278,6 +272,8 @@ fn check(
                 }
                 interrupt::pause(StageReport::PAUSE);
                 asked.insert(report.stage, Instant::now());
+            } else {
+                table.judged(report);
             }
             early
         };

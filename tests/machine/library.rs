@@ -170,11 +170,10 @@ const CONTAINER: &str =
 
 #[test]
 fn the_library_works_and_is_seen_when_it_does_not() {
-    let lab = Lab::alone(|lab| {
-        lab.good(&["lock", IMAGE]);
-        lab.good(&["build", IMAGE]);
-        configurations::refused(lab, IMAGE);
-    });
+    let lab = Lab::new();
+    lab.good(&["lock", IMAGE]);
+    lab.good(&["build", IMAGE]);
+    configurations::refused(&lab, IMAGE);
     println!("everything comes up healthy");
     let ended = lab.rave(&["up", IMAGE, "--keep", "--json", "--timeout", "600"]);
     assert_well(&ended.report(), &["https"]);

@@ -15,7 +15,7 @@ const MIB: u64 = 1 << 20;
 
 #[test]
 fn production_in_safe_mode_works_and_is_seen_when_it_does_not() {
-    let mut scene = Scene::new();
+    let mut scene = Scene::alone();
     println!("from no secrets to a machine in which every check is well");
     scene.up();
     let (manifest, site) = (scene.manifest(), scene.site());

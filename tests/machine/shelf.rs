@@ -164,26 +164,24 @@ fn a_host_runs_a_container_as_its_service() {
         // Mounts and control groups are root's.
         return;
     }
-    let lab = Lab::alone(|lab| {
-        let project = lab.path().join("project");
-        copy(&shared("project"), &project);
-        for folder in ["targets", "keys"] {
-            disk::create_dir_all(project.join(folder)).unwrap();
-        }
-        for (name, text) in [("images/shelf.yaml", SHELF), ("modules/word.yaml", WORD)] {
-            disk::write_atomic(project.join(name), text.as_bytes(), 0o644).unwrap();
-        }
-        target(&project, "");
-        write(&project, "1.0.0", "");
-        lab.use_project(project.clone());
-        lab.good(&["lock", "shelf"]);
-        lab.good(&["build", "shelf", "--output", lab.path().join("shelf").to_str().unwrap()]);
-        disk::copy(project.join("images/minimal.lock"), project.join("images/boxed.lock")).unwrap();
-        lab.good(&["secrets", "init", "boxed"]);
-        let identity = disk::read(lab.path().join("home/.config/sops/age/keys.txt")).unwrap();
-        disk::write_atomic(project.join("keys/shelf.txt"), &identity, 0o600).unwrap();
-    });
+    let mut lab = Lab::new();
     let project = lab.path().join("project");
+    copy(&shared("project"), &project);
+    for folder in ["targets", "keys"] {
+        disk::create_dir_all(project.join(folder)).unwrap();
+    }
+    for (name, text) in [("images/shelf.yaml", SHELF), ("modules/word.yaml", WORD)] {
+        disk::write_atomic(project.join(name), text.as_bytes(), 0o644).unwrap();
+    }
+    target(&project, "");
+    write(&project, "1.0.0", "");
+    lab.use_project(project.clone());
+    lab.good(&["lock", "shelf"]);
+    lab.good(&["build", "shelf", "--output", lab.path().join("shelf").to_str().unwrap()]);
+    disk::copy(project.join("images/minimal.lock"), project.join("images/boxed.lock")).unwrap();
+    lab.good(&["secrets", "init", "boxed"]);
+    let identity = disk::read(lab.path().join("home/.config/sops/age/keys.txt")).unwrap();
+    disk::write_atomic(project.join("keys/shelf.txt"), &identity, 0o600).unwrap();
     let root = Host::root(&lab, "shelf");
     let _storage = Storage::new(&root);
     let host = Host::start(&lab, &root, NAME);

@@ -189,7 +189,7 @@ pub const CLOSED: [&str; 2] = ["ssh.login", "ssh.port"];
 
 #[test]
 fn a_machine_is_raised_used_broken_mended_and_removed() {
-    let lab = Lab::beside();
+    let lab = Lab::new();
     let family = raise(&lab);
     find(&lab);
     log_in(&lab);
