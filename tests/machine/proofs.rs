@@ -45,7 +45,15 @@ fn seen() -> BTreeSet<&'static str> {
         &https::WRONG,
         &https::LONELY,
     ];
-    let alone = [&clouds::FAULT, &library::FIRING, &library::LOST, &bans::PATIENT, &bans::LONGER, &up::BARE];
+    let alone = [
+        &clouds::FAULT,
+        &library::FIRING,
+        &library::LOST,
+        &production::ENDED,
+        &bans::PATIENT,
+        &bans::LONGER,
+        &up::BARE,
+    ];
     let listed = tables.into_iter().flatten().chain(alone).flat_map(|fault| fault.seen_by);
     let others = [&faults::SEEN[..], &strain::FULL, &watch::UNTOLD, &secrets::READABLE, &up::CLOSED, &debug::SEEN];
     listed.chain(others.into_iter().flatten()).copied().collect()
@@ -54,7 +62,7 @@ fn seen() -> BTreeSet<&'static str> {
 /// Checks that ask about each of what an image lists, whose ids end in its name: of a unit, a path, a setting, a secret.
 /// One that is seen to fail stands for all, for they differ in the name only. So do all checks of the stage https, which are
 /// about sites, and probes of modules that are made for `each`. Of any other check the whole id has to be seen.
-const OF_NAMES: [&str; 9] = [
+const OF_NAMES: [&str; 10] = [
     "resources.limit",
     "resources.usage",
     "security.mount",
@@ -63,6 +71,7 @@ const OF_NAMES: [&str; 9] = [
     "security.suite",
     "security.sysctl",
     "security.write",
+    "services.certificate",
     "services.unit",
 ];
 
