@@ -119,7 +119,8 @@ fn check(
     let probes = Stage::ALL.map(|stage| (stage, wanted.probes(stage, &target)));
     let lots = probes.each_ref().map(|(_, probes)| probes.iter().filter(|probe| !is_suite(probe)).cloned().collect());
     let is_certificate = |probe: &Probe| matches!(probe, Probe::Certificate { .. });
-    if let Some(outside) = target.outside.as_mut().filter(|_| lots.iter().flatten().any(is_certificate)) {
+    let mut of_sites = probes.iter().filter(|(stage, _)| *stage == Stage::Https).flat_map(|(_, probes)| probes);
+    if let Some(outside) = target.outside.as_mut().filter(|_| of_sites.any(is_certificate)) {
         outside.authorities = authorities(context, &subject.manifest)?;
     }
     let mut suites = Suites::new(context, subject, programs, limits, until);

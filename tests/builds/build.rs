@@ -9,6 +9,8 @@ mod apart;
 mod artefacts;
 #[path = "build/container.rs"]
 mod container;
+#[path = "../support/controllers.rs"]
+mod controllers;
 #[path = "../support/copy.rs"]
 mod copy;
 #[path = "../support/deb.rs"]

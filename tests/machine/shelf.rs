@@ -6,6 +6,7 @@ use rave::disk;
 use regex::Regex;
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 
+use crate::controllers::{LIMITING, with_controllers};
 use crate::copy::copy;
 use crate::host::{Elsewhere, HOST, Host};
 use crate::lab::{Ended, Lab, shared, wait_for};
@@ -79,7 +80,8 @@ impl Drop for Storage {
     }
 }
 
-/// What rave is shown there once its refusal was seen, and nobody else: podman and its runtime see what the kernel has.
+/// What rave is shown there once its refusal was seen, and nobody else: podman and its runtime see what the kernel has. By
+/// SSH it is a service that shows it.
 const SHOWN: &str = "/etc/controllers";
 const CONTROLLERS: &str = "/sys/fs/cgroup/cgroup.controllers";
 
@@ -101,7 +103,7 @@ fn unlimited(host: &Host<'_>, root: &Path, project: &Path) -> bool {
     for place in ["var/lib/rave/images", "var/lib/rave/tools", "etc/rave/machines"] {
         assert!(!disk::exists(root.join(place)), "{place}");
     }
-    disk::write_atomic(root.join("etc/controllers"), b"cpu memory pids\n", 0o644).unwrap();
+    disk::write_atomic(root.join("etc/controllers"), LIMITING.as_bytes(), 0o644).unwrap();
     let unit = root.join("etc/systemd/system/ssh.service.d");
     disk::create_dir_all(&unit).unwrap();
     let shown = format!("[Service]\nBindReadOnlyPaths={SHOWN}:{CONTROLLERS}\n");
@@ -115,12 +117,8 @@ fn unlimited(host: &Host<'_>, root: &Path, project: &Path) -> bool {
 
 /// Deploys from the host itself.
 fn deploy(host: &Host<'_>, unlimited: bool) -> Ended {
-    let rave = "rave deploy boxed --to shelf";
-    if !unlimited {
-        return host.ask(&["sh", "-ec", rave]);
-    }
-    let shown = format!("mount --bind {SHOWN} {CONTROLLERS}; exec {rave}");
-    host.ask(&["unshare", "--mount", "sh", "-ec", &shown])
+    let rave = ["rave", "deploy", "boxed", "--to", "shelf"];
+    if unlimited { host.ask(&[&with_controllers(LIMITING)[..], &rave].concat()) } else { host.ask(&rave) }
 }
 
 /// Takes what is matched out of all modules below a folder.
