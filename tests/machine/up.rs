@@ -395,10 +395,11 @@ fn watch(lab: &Lab) {
     assert_eq!(rave.wait().unwrap().code(), Some(0));
 }
 
-/// A service that module nor package has put into a sandbox.
+/// A service that module nor package has put into a sandbox: a template, of which nothing runs.
 pub const BARE: Fault = Fault {
-    breaks: "printf '[Service]\nExecStart=/usr/bin/sleep 600\n' > /run/systemd/system/bare.service; systemctl start bare",
-    mends: "systemctl stop bare; rm /run/systemd/system/bare.service; systemctl daemon-reload",
+    breaks: "printf '[Service]\nExecStart=/usr/bin/sleep 600\n' > /run/systemd/system/bare@.service; \
+             systemctl daemon-reload",
+    mends: "rm /run/systemd/system/bare@.service; systemctl daemon-reload",
     seen_by: &["security.suite.systemd-analyze"],
 };
 
@@ -408,7 +409,7 @@ fn judged(lab: &Lab) {
     let (_, report) = lab.seen(&asked, &[BARE], &[]);
     let suite = checks(&report).into_iter().find(|check| check["id"] == BARE.seen_by[0]).unwrap();
     let (_, found) = text(&suite["observed"]).split_once("; found ").unwrap();
-    assert!(found.starts_with("bare.service (") && !found.contains(", "), "{suite:#}");
+    assert!(found.starts_with("bare@x.service (") && !found.contains(", "), "{suite:#}");
     lab.root("minimal", BARE.mends);
 }
 

@@ -50,9 +50,14 @@ pub enum Place {
     Inside,
 }
 
-/// Lists every service with where its unit is, and systemd's figure for it.
-const SERVICES: &str = "systemctl list-units --all --plain --no-legend --type=service | while read -r unit load rest; do \
-     [ \"$load\" = loaded ] || continue; printf '%s ' \"$(systemctl show --value --property=FragmentPath -- \"$unit\")\"; \
+/// Lists every service that the image has a unit file of, or that systemd has loaded, with where its unit is, and systemd's
+/// figure for it; of a template, those of an instance of it.
+const SERVICES: &str = "{ systemctl list-units --all --plain --no-legend --type=service --state=loaded; \
+     systemctl list-unit-files --no-legend --type=service \
+     --state=enabled,enabled-runtime,linked,linked-runtime,disabled,static,indirect,generated,transient; } \
+     | while read -r unit rest; do case $unit in *@.service) unit=${unit%.service}x.service;; esac; echo \"$unit\"; done \
+     | sort -u | while read -r unit; do \
+     printf '%s ' \"$(systemctl show --value --property=FragmentPath -- \"$unit\")\"; \
      systemd-analyze security --no-pager -- \"$unit\" | tail -n 1; done";
 
 /// The suites, in the order of [`Suite::ALL`].

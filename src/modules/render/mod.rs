@@ -5,6 +5,7 @@ mod expect;
 mod files;
 mod fixed;
 mod formed;
+mod held;
 mod https;
 mod kernel;
 mod mounts;
@@ -85,7 +86,7 @@ pub(super) struct Render<'a> {
     /// Units of packages that shall not start.
     disabled: Claims<()>,
     /// By unit and drop-in, in the order in which systemd reads them: a unit's own has no name here.
-    unit_files: BTreeMap<(String, String), expect::UnitFile>,
+    unit_files: BTreeMap<(String, String), held::UnitFile>,
     /// Where something is mounted on the read-only root.
     mount_points: Vec<(GuestPath, Origin, By)>,
     /// Ports that the firewall opens, by protocol.

@@ -11,7 +11,7 @@ use crate::name::GuestPath;
 use crate::origin::{Diagnostic, Origin};
 use crate::tree::Entry;
 
-use super::expect::UnitFile;
+use super::held::UnitFile;
 use super::people::Wanted;
 use super::{By, Render};
 
