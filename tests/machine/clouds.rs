@@ -23,6 +23,9 @@ const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ2HMZCnsFmAkPJvBDzNMvMoy
 const MODULE: &str = "description: A secret.\nsecrets: { word: { kind: token } }\n";
 const TOLD: &str = "name: told\nversion: 1.0.0\nextends: cloud\nimports: [word]\n";
 
+/// The image `hasty` does not wait long for its provider.
+const HASTY: &str = "name: hasty\nversion: 1.0.0\nextends: cloud\nconfig: { cloud.give-up: 30s }\n";
+
 /// What the provider says of the machine, which the owner has the last word on.
 const VENDOR: &str = "#cloud-config\nhostname: of-the-vendor\nbootcmd: [touch /run/of-the-vendor]\n";
 
@@ -93,13 +96,17 @@ fn a_machine_finds_itself_in_each_cloud_and_does_as_it_is_told() {
         let project = lab.path().join("project");
         copy(&shared("project"), &project);
         disk::write_atomic(project.join("modules/word.yaml"), MODULE.as_bytes(), 0o644).unwrap();
-        disk::write_atomic(project.join("images/told.yaml"), TOLD.as_bytes(), 0o644).unwrap();
+        for (image, text) in [("told", TOLD), ("hasty", HASTY)] {
+            disk::write_atomic(project.join(format!("images/{image}.yaml")), text.as_bytes(), 0o644).unwrap();
+        }
         lab.use_project(project.clone());
         lab.good(&["lock", "cloud"]);
         lock = project.join("images/cloud.lock");
-        disk::copy(&lock, project.join("images/told.lock")).unwrap();
+        for image in ["told", "hasty"] {
+            disk::copy(&lock, project.join(format!("images/{image}.lock"))).unwrap();
+        }
         lab.good(&["secrets", "init", "told"]);
-        for image in ["cloud", "told"] {
+        for image in ["cloud", "told", "hasty"] {
             lab.good(&["build", image, "--output", lab.path().join(image).to_str().unwrap()]);
         }
         refused(lab);
@@ -112,8 +119,9 @@ fn a_machine_finds_itself_in_each_cloud_and_does_as_it_is_told() {
     let scenes = scenes(&lab, &examples, &identity, &bucket);
     let mut tasks: Vec<Box<dyn Fn() + Sync + '_>> = Vec::new();
     tasks.extend(scenes.iter().map(|scene| Box::new(|| rehearse(&lab, scene)) as Box<dyn Fn() + Sync>));
-    tasks.push(Box::new(|| no_service(&lab, "openstack", "hang", "metadata service")));
-    tasks.push(Box::new(|| no_service(&lab, "gce", "lie", "DataSourceGCE'> failed")));
+    // cloud-init itself would wait for ever.
+    tasks.push(Box::new(|| no_service(&lab, "hasty", "gce", "hang", "error: sys.exit(1) called")));
+    tasks.push(Box::new(|| no_service(&lab, "cloud", "gce", "lie", "DataSourceGCE'> failed")));
     tasks.push(Box::new(|| nowhere(&lab)));
     // Some of it is waiting, so two machines at a time.
     let next = AtomicUsize::new(0);
@@ -476,10 +484,10 @@ fn nowhere(lab: &Lab) {
 
 /// A machine comes up where nobody answers, or somebody else does, and says what became of it. `told` is what cloud-init
 /// says of it.
-fn no_service(lab: &Lab, cloud: &str, fault: &str, told: &str) {
+fn no_service(lab: &Lab, image: &str, cloud: &str, fault: &str, told: &str) {
     println!("{cloud}: a metadata service that is broken ({fault}) is seen, and holds nobody up");
     let broken = ["--cloud-fault", fault, "--timeout", "600"];
-    let (status, report, _) = run(lab, "cloud", fault, cloud, "#cloud-config\n{}\n", &broken);
+    let (status, report, _) = run(lab, image, fault, cloud, "#cloud-config\n{}\n", &broken);
     assert_eq!(status, Some(1));
     let check = |id: &str| checks(&report).into_iter().find(|check| check["id"] == id).unwrap();
     let seen = check("services.rehearsal.datasource");
