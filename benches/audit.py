@@ -169,6 +169,9 @@ def openscap(about, said, content):
 
 def main(content, *modes):
     well = True
+    # Before an hour of work would be lost for want of it.
+    if "OUT" in os.environ:
+        os.makedirs(os.environ["OUT"], exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="rave-audit.") as work:
         bench = Bench(pathlib.Path(work))
         for mode in modes or ("safe", "full-pipe"):

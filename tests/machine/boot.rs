@@ -23,7 +23,8 @@ fn booting(lab: &Lab, name: &str) -> (Child, Vec<Process>) {
 
 #[test]
 fn an_interrupted_boot_leaves_nothing() {
-    let lab = Lab::alone(|_| {});
+    let mut lab = Lab::new();
+    lab.alone();
     for wanted in [Signal::INT, Signal::TERM] {
         println!("{wanted:?} while the machine boots");
         let before = snapshot(&lab);
@@ -48,7 +49,7 @@ fn snapshot(lab: &Lab) -> Vec<std::path::PathBuf> {
 
 #[test]
 fn a_killed_rave_takes_its_machine_along() {
-    let lab = Lab::beside();
+    let lab = Lab::new();
     let (mut rave, family) = booting(&lab, "orphan");
     signal(&rave, Signal::KILL);
     rave.wait().unwrap();

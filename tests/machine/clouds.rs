@@ -92,28 +92,26 @@ struct Later {
 
 #[test]
 fn a_machine_finds_itself_in_each_cloud_and_does_as_it_is_told() {
-    let mut lock = PathBuf::new();
-    let lab = Lab::alone(|lab| {
-        let project = lab.path().join("project");
-        copy(&shared("project"), &project);
-        disk::write_atomic(project.join("modules/word.yaml"), MODULE.as_bytes(), 0o644).unwrap();
-        for (image, text) in [("told", TOLD), ("hasty", HASTY)] {
-            disk::write_atomic(project.join(format!("images/{image}.yaml")), text.as_bytes(), 0o644).unwrap();
-        }
-        lab.use_project(project.clone());
-        lab.good(&["lock", "cloud"]);
-        lock = project.join("images/cloud.lock");
-        for image in ["told", "hasty"] {
-            disk::copy(&lock, project.join(format!("images/{image}.lock"))).unwrap();
-        }
-        lab.good(&["secrets", "init", "told"]);
-        for image in ["cloud", "told", "hasty"] {
-            lab.good(&["build", image, "--output", lab.path().join(image).to_str().unwrap()]);
-        }
-        refused(lab);
-        exported(lab, &examples(&lock)["seed/user-data"]);
-        shown(lab);
-    });
+    let mut lab = Lab::new();
+    let project = lab.path().join("project");
+    copy(&shared("project"), &project);
+    disk::write_atomic(project.join("modules/word.yaml"), MODULE.as_bytes(), 0o644).unwrap();
+    for (image, text) in [("told", TOLD), ("hasty", HASTY)] {
+        disk::write_atomic(project.join(format!("images/{image}.yaml")), text.as_bytes(), 0o644).unwrap();
+    }
+    lab.use_project(project.clone());
+    lab.good(&["lock", "cloud"]);
+    let lock = project.join("images/cloud.lock");
+    for image in ["told", "hasty"] {
+        disk::copy(&lock, project.join(format!("images/{image}.lock"))).unwrap();
+    }
+    lab.good(&["secrets", "init", "told"]);
+    for image in ["cloud", "told", "hasty"] {
+        lab.good(&["build", image, "--output", lab.path().join(image).to_str().unwrap()]);
+    }
+    refused(&lab);
+    exported(&lab, &examples(&lock)["seed/user-data"]);
+    shown(&lab);
     let examples = examples(&lock);
     let identity = lab.path().join("home/.config/sops/age/keys.txt");
     let bucket = Bucket::open(disk::read(&identity).unwrap());

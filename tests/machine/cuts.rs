@@ -39,7 +39,7 @@ fn setting(name: &str, default: u64) -> u64 {
 /// `RAVE_CUTS_SEED` repeats the moments of another run.
 #[test]
 fn what_is_acknowledged_survives_power_cuts() {
-    let lab = Lab::beside();
+    let lab = Lab::new();
     let seed = setting("RAVE_CUTS_SEED", u64::from(std::process::id()));
     let cuts = setting("RAVE_CUTS", 20);
     println!("{cuts} power cuts under load and {} at the start, RAVE_CUTS_SEED={seed}", cuts.div_ceil(4));

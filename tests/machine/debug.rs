@@ -18,7 +18,7 @@ pub const SEEN: [&str; 1] = ["security.debug.shell"];
 
 #[test]
 fn a_machine_for_debugging_can_be_looked_into() {
-    let lab = Lab::beside();
+    let lab = Lab::new();
     let mut command = lab.command(&["run", "minimal", "--debug", "--break", "--direct", "--name", NAME]);
     let rave = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     wait_for("the machine", || lab.state(NAME)?["process"]["pid"].as_u64());

@@ -39,7 +39,7 @@ impl Fault {
 
 #[test]
 fn a_machine_survives_what_goes_wrong_or_refuses_to_run_and_says_why() {
-    let lab = Lab::beside();
+    let lab = Lab::new();
     let begin = Instant::now();
     lab.good(&RUN);
     let start = begin.elapsed();

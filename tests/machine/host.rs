@@ -244,13 +244,13 @@ fn a_host_runs_a_machine_as_its_service() {
         // Mounts and control groups are root's.
         return;
     }
-    let lab = Lab::alone(|lab| {
-        let project = lab.path().join("project");
-        copy(&shared("project"), &project);
-        disk::create_dir_all(project.join("targets")).unwrap();
-        target(&project, "");
-        lab.use_project(project);
-    });
+    let mut lab = Lab::new();
+    let project = lab.path().join("project");
+    copy(&shared("project"), &project);
+    disk::create_dir_all(project.join("targets")).unwrap();
+    target(&project, "");
+    lab.use_project(project);
+
     let root = Host::root(&lab, "minimal");
     let host = Host::start(&lab, &root, NAME);
 

@@ -54,18 +54,8 @@ pub struct Ended {
 }
 
 impl Lab {
-    /// An empty world with a locked and built project, and with what `prepare` has made of it; after that nobody else's
-    /// machine takes time from its own.
-    pub fn alone(prepare: impl FnOnce(&mut Self)) -> Self {
-        let mut lab = Self::beside();
-        prepare(&mut lab);
-        lab.turn = None;
-        lab.turn = Some(Turn::Alone(TURN.write().unwrap_or_else(PoisonError::into_inner)));
-        lab
-    }
-
-    /// The same, for a scenario that may take longer: much of it is waiting, in which another of this kind goes on.
-    pub fn beside() -> Self {
+    /// An empty world with a locked and built project. Much of a scenario is waiting, in which another goes on.
+    pub fn new() -> Self {
         let turn = Some(Turn::Beside(TURN.read().unwrap_or_else(PoisonError::into_inner)));
         let root = tempfile::tempdir().unwrap();
         for name in ["state", "tmp", "home"] {
@@ -74,6 +64,12 @@ impl Lab {
         let lab = Self { root, project: shared("project"), turn };
         BUILT.get_or_init(|| lab.build());
         lab
+    }
+
+    /// From now on nobody else's machine takes time from its own.
+    pub fn alone(&mut self) {
+        self.turn = None;
+        self.turn = Some(Turn::Alone(TURN.write().unwrap_or_else(PoisonError::into_inner)));
     }
 
     /// Works on another project from now on.

@@ -1,9 +1,11 @@
 //! The module library in one machine: every service works, and is seen when it does not.
 
+use std::collections::BTreeSet;
+
 use rave::disk;
 
 use crate::configurations;
-use crate::lab::{Fault, Lab, assert_well, shared, wait_for};
+use crate::lab::{Fault, Lab, assert_well, shared, unwell, wait_for, with_verdict};
 use crate::package;
 
 pub const WEB: [Fault; 9] = [
@@ -142,12 +144,13 @@ pub const PROBED: [Fault; 3] = [
 /// What sees the same: the unit itself, and alerts, which come minutes after what was broken.
 const RELATED: [&str; 2] = ["monitoring.prometheus.alerts", "services.unit.redis-server.service"];
 
-/// What has an alert fire that is no warning: the certificate of its site, which had three weeks, ends in two days.
+/// What has an alert fire that is no warning: the certificate of a site without pages ends in two days.
 pub const FIRING: Fault = Fault {
     breaks: "openssl req -x509 -key /var/lib/web/tls.key -days 2 -subj /CN=localhost -out /var/lib/web/tls.crt; \
              systemctl start rave-health.service",
-    mends: "",
-    seen_by: &["monitoring.prometheus.alerts"],
+    mends: "openssl req -x509 -key /var/lib/web/tls.key -days 60 -subj /CN=localhost -out /var/lib/web/tls.crt; \
+            systemctl start rave-health.service",
+    seen_by: &["monitoring.prometheus.alerts", "services.certificate./var/lib/web/tls.crt"],
 };
 
 /// What Prometheus tells of itself in the job that it has lost, and alerts that miss that.
@@ -170,15 +173,16 @@ const CONTAINER: &str =
 
 #[test]
 fn the_library_works_and_is_seen_when_it_does_not() {
-    let lab = Lab::alone(|lab| {
-        lab.good(&["lock", IMAGE]);
-        lab.good(&["build", IMAGE]);
-        configurations::refused(lab, IMAGE);
-    });
+    let lab = Lab::new();
+    lab.good(&["lock", IMAGE]);
+    lab.good(&["build", IMAGE]);
+    configurations::refused(&lab, IMAGE);
     println!("everything comes up healthy");
     let ended = lab.rave(&["up", IMAGE, "--keep", "--json", "--timeout", "600"]);
     assert_well(&ended.report(), &["https"]);
     assert_eq!(ended.status, Some(0));
+    // The alert that only warns comes meanwhile.
+    lab.root(IMAGE, &FIRING.breaks.replace("-days 2 ", "-days 20 "));
 
     serves(&lab);
     keeps(&lab);
@@ -206,14 +210,21 @@ fn the_library_works_and_is_seen_when_it_does_not() {
     wait_for("the job", || (status() == Some(0)).then_some(()));
 
     println!("an alert that fires is seen, but not one that only warns");
-    let [id] = FIRING.seen_by else { panic!("one check") };
+    let [id, file] = FIRING.seen_by else { panic!("two checks") };
     let firing = "ALERTS%7Balertname=%22CertificateEnds%22,alertstate=%22firing%22%7D";
     let alerts = format!("busybox wget -q -O - 'http://127.0.0.1:9090/api/v1/query?query={firing}'");
     wait_for("the warning", || lab.root(IMAGE, &alerts).contains("\"CertificateEnds\"").then_some(()));
-    assert_eq!(lab.check(&[IMAGE, "--only", id]).0, Some(0));
+    let (status, report) = lab.check(&[IMAGE, "--only", id, "--only", file]);
+    assert_eq!(
+        (status, with_verdict(&report, "warning")),
+        (Some(0), BTreeSet::from([*file])),
+        "{:#?}",
+        unwell(&report)
+    );
     lab.root(IMAGE, FIRING.breaks);
     wait_for("the alert", || (lab.check(&[IMAGE, "--only", id]).0 == Some(1)).then_some(()));
-    lab.sees(&[IMAGE, "--stage", "monitoring"], &[FIRING], &[]);
+    lab.sees(&[IMAGE, "--only", "monitoring", "--only", "services.certificate"], &[FIRING], &[]);
+    lab.root(IMAGE, FIRING.mends);
 
     let faults = [&WEB[..], &DATA[..]].concat();
     println!("each of {} faults is seen by its checks and by no others", faults.len());

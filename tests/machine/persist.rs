@@ -20,7 +20,8 @@ const RUN: [&str; 8] = ["run", "minimal", "--name", NAME, "--persist", "--detach
 
 #[test]
 fn a_persistent_machine_keeps_its_state_and_its_secrets() {
-    let lab = Lab::alone(|_| {});
+    let mut lab = Lab::new();
+    lab.alone();
     let secret = age::x25519::Identity::generate().to_string().expose_secret().to_owned();
     let identity = lab.path().join("identity.txt");
     let text = format!("# a comment\n{secret}\n");

@@ -20,13 +20,13 @@ pub struct Scene {
     pub machine: &'static str,
 }
 
-impl Scene {
-    pub fn new() -> Self {
-        let lab = Lab::alone(|lab| {
-            let project = lab.path().join("project");
-            copy(&shared("project"), &project);
-            // What webhooks are for; the image itself has no handler.
-            let handlers = "  services.webhook.handlers:\n    note:\n      events: [push]\n      user: agent\n      \
+/// A world with the packages of production, locked.
+fn prepared() -> Lab {
+    let mut lab = Lab::new();
+    let project = lab.path().join("project");
+    copy(&shared("project"), &project);
+    // What webhooks are for; the image itself has no handler.
+    let handlers = "  services.webhook.handlers:\n    note:\n      events: [push]\n      user: agent\n      \
                             writes: [/var/lib/note]\n      command: [/bin/sh, -c, 'cat >> /var/lib/note/events']\n    \
                             fails: { events: [doomed], command: [/bin/false] }\n    \
                             takes-time:\n      events: [long]\n      user: agent\n      writes: [/var/lib/note]\n      \
@@ -37,33 +37,44 @@ impl Scene {
                             services.webhook: { attempts: 2, backoff.base: 1s, queue: 6 }\n  \
                             environment.files:\n    /etc/tmpfiles.d/note.conf: { text: \"d /var/lib/note 0700 agent agent -\\n\" }\n    \
                             /etc/systemd/system/counts.service: { text: \"[Service]\\nType=oneshot\\nExecStart=/bin/sh -c 'echo counted >> /run/counted'\\n\" }\n";
-            let image = disk::read_to_string(project.join("images/production.yaml")).unwrap();
-            let receiver = format!(
-                "  services.alertmanager: {{ receiver: host, receivers.host.webhooks: [\"http://10.0.2.2:{PORT}/alerts\"] }}\n"
-            );
-            // A test logs in more often than an administrator.
-            let image =
-                image.replace("base.firewall.ssh.rate: 12\n", "base.firewall.ssh: { rate: 6000, burst: 100 }\n");
-            disk::write(
-                project.join("images/production.yaml"),
-                format!("{image}{handlers}{receiver}").as_bytes(),
-                0o644,
-            )
-            .unwrap();
-            lab.use_project(project.clone());
-            lab.good(&["lock", "production"]);
-            // The packages are made ready beside other work, by somebody else, who leaves no secrets here.
-            let (other, home) = (lab.path().join("other"), lab.path().join("other-home"));
-            copy(&project, &other);
-            for arguments in [&["secrets", "init", "production"][..], &["build", "production", "--mode", "safe"]] {
-                let mut rave = lab.command(arguments);
-                let (ended, memory) = measured(rave.env("RAVE_PROJECT", &other).env("HOME", &home));
-                assert!(ended.status.success(), "{arguments:?}: {ended:?}");
-                // Nothing where everything is in the store already.
-                println!("    {arguments:?} took {} MiB", memory >> 20);
-                assert!(memory < 3 << 30, "{memory}");
-            }
-        });
+    let image = disk::read_to_string(project.join("images/production.yaml")).unwrap();
+    let receiver = format!(
+        "  services.alertmanager: {{ receiver: host, receivers.host.webhooks: [\"http://10.0.2.2:{PORT}/alerts\"] }}\n"
+    );
+    // A test logs in more often than an administrator.
+    let image = image.replace("base.firewall.ssh.rate: 12\n", "base.firewall.ssh: { rate: 6000, burst: 100 }\n");
+    disk::write(project.join("images/production.yaml"), format!("{image}{handlers}{receiver}").as_bytes(), 0o644)
+        .unwrap();
+    lab.use_project(project.clone());
+    lab.good(&["lock", "production"]);
+    // The packages are made ready beside other work, by somebody else, who leaves no secrets here.
+    let (other, home) = (lab.path().join("other"), lab.path().join("other-home"));
+    copy(&project, &other);
+    for arguments in [&["secrets", "init", "production"][..], &["build", "production", "--mode", "safe"]] {
+        let mut rave = lab.command(arguments);
+        let (ended, memory) = measured(rave.env("RAVE_PROJECT", &other).env("HOME", &home));
+        assert!(ended.status.success(), "{arguments:?}: {ended:?}");
+        // Nothing where everything is in the store already.
+        println!("    {arguments:?} took {} MiB", memory >> 20);
+        assert!(memory < 3 << 30, "{memory}");
+    }
+    lab
+}
+
+impl Scene {
+    /// Beside other scenarios.
+    pub fn new() -> Self {
+        Self::of(prepared())
+    }
+
+    /// The same, with nobody beside.
+    pub fn alone() -> Self {
+        let mut lab = prepared();
+        lab.alone();
+        Self::of(lab)
+    }
+
+    fn of(lab: Lab) -> Self {
         Self { lab, receiver: Some(Receiver::open()), machine: "production" }
     }
 

@@ -45,7 +45,7 @@ struct Scene {
 impl Scene {
     /// `config` are option values of the image.
     fn new(config: &str) -> Self {
-        let scene = Self { lab: Lab::beside() };
+        let scene = Self { lab: Lab::new() };
         let project = scene.project();
         copy(&crate::lab::shared("project"), &project);
         let minimal = disk::read_to_string(project.join("images/minimal.yaml")).unwrap();

@@ -6,6 +6,7 @@ use rave::disk;
 use regex::Regex;
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 
+use crate::controllers::{LIMITING, with_controllers};
 use crate::copy::copy;
 use crate::host::{Elsewhere, HOST, Host};
 use crate::lab::{Ended, Lab, shared, wait_for};
@@ -82,7 +83,8 @@ impl Drop for Storage {
     }
 }
 
-/// What rave is shown there once its refusal was seen, and nobody else: podman and its runtime see what the kernel has.
+/// What rave is shown there once its refusal was seen, and nobody else: podman and its runtime see what the kernel has. By
+/// SSH it is a service that shows it.
 const SHOWN: &str = "/etc/controllers";
 const CONTROLLERS: &str = "/sys/fs/cgroup/cgroup.controllers";
 
@@ -106,7 +108,7 @@ fn unlimited(host: &Host<'_>, root: &Path, project: &Path) -> bool {
     for place in ["var/lib/rave/images", "var/lib/rave/tools", "etc/rave/machines"] {
         assert!(!disk::exists(root.join(place)), "{place}");
     }
-    disk::write_atomic(root.join("etc/controllers"), b"cpu memory pids\n", 0o644).unwrap();
+    disk::write_atomic(root.join("etc/controllers"), LIMITING.as_bytes(), 0o644).unwrap();
     let unit = root.join("etc/systemd/system/ssh.service.d");
     disk::create_dir_all(&unit).unwrap();
     let shown = format!("[Service]\nBindReadOnlyPaths={SHOWN}:{CONTROLLERS}\n");
@@ -120,12 +122,8 @@ fn unlimited(host: &Host<'_>, root: &Path, project: &Path) -> bool {
 
 /// Deploys from the host itself.
 fn deploy(host: &Host<'_>, unlimited: bool) -> Ended {
-    let rave = "rave deploy boxed --to shelf";
-    if !unlimited {
-        return host.ask(&["sh", "-ec", rave]);
-    }
-    let shown = format!("mount --bind {SHOWN} {CONTROLLERS}; exec {rave}");
-    host.ask(&["unshare", "--mount", "sh", "-ec", &shown])
+    let rave = ["rave", "deploy", "boxed", "--to", "shelf"];
+    if unlimited { host.ask(&[&with_controllers(LIMITING)[..], &rave].concat()) } else { host.ask(&rave) }
 }
 
 /// Takes what is matched out of a module, or of all below a folder.
@@ -167,30 +165,28 @@ fn a_host_runs_a_container_as_its_service() {
         // Mounts and control groups are root's.
         return;
     }
-    let lab = Lab::alone(|lab| {
-        let project = lab.path().join("project");
-        copy(&shared("project"), &project);
-        for folder in ["targets", "keys"] {
-            disk::create_dir_all(project.join(folder)).unwrap();
-        }
-        for (name, text) in [("images/shelf.yaml", SHELF), ("modules/word.yaml", WORD)] {
-            disk::write_atomic(project.join(name), text.as_bytes(), 0o644).unwrap();
-        }
-        target(&project, "");
-        write(&project, "1.0.2", SITE);
-        lab.use_project(project.clone());
-        lab.good(&["secrets", "init", "boxed"]);
-        for image in ["shelf", "boxed"] {
-            lab.good(&["lock", image]);
-            lab.good(&["build", image, "--output", lab.path().join(image).to_str().unwrap()]);
-        }
-        disk::copy(project.join("images/boxed.lock"), lab.path().join("site.lock")).unwrap();
-        write(&project, "1.0.0", "");
-        disk::copy(project.join("images/minimal.lock"), project.join("images/boxed.lock")).unwrap();
-        let identity = disk::read(lab.path().join("home/.config/sops/age/keys.txt")).unwrap();
-        disk::write_atomic(project.join("keys/shelf.txt"), &identity, 0o600).unwrap();
-    });
+    let mut lab = Lab::new();
     let project = lab.path().join("project");
+    copy(&shared("project"), &project);
+    for folder in ["targets", "keys"] {
+        disk::create_dir_all(project.join(folder)).unwrap();
+    }
+    for (name, text) in [("images/shelf.yaml", SHELF), ("modules/word.yaml", WORD)] {
+        disk::write_atomic(project.join(name), text.as_bytes(), 0o644).unwrap();
+    }
+    target(&project, "");
+    write(&project, "1.0.2", SITE);
+    lab.use_project(project.clone());
+    lab.good(&["secrets", "init", "boxed"]);
+    for image in ["shelf", "boxed"] {
+        lab.good(&["lock", image]);
+        lab.good(&["build", image, "--output", lab.path().join(image).to_str().unwrap()]);
+    }
+    disk::copy(project.join("images/boxed.lock"), lab.path().join("site.lock")).unwrap();
+    write(&project, "1.0.0", "");
+    disk::copy(project.join("images/minimal.lock"), project.join("images/boxed.lock")).unwrap();
+    let identity = disk::read(lab.path().join("home/.config/sops/age/keys.txt")).unwrap();
+    disk::write_atomic(project.join("keys/shelf.txt"), &identity, 0o600).unwrap();
     let root = Host::root(&lab, "shelf");
     let _storage = Storage::new(&root);
     let host = Host::start(&lab, &root, NAME);

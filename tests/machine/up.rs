@@ -184,12 +184,22 @@ pub const PROBED: [Fault; 6] = [
 /// sudo tells the journal what it does not understand, if that is not hidden meanwhile.
 const RELATED: [&str; 1] = ["services.journal"];
 
+/// A server with another key than the machine's own, which keeps everybody out who knows that. A restart waits until it
+/// listens, a reload does not.
+pub const OTHER_KEY: Fault = Fault {
+    breaks: "ssh-keygen -q -t ed25519 -N '' -f /run/other; \
+             sed 's|^HostKey .*|HostKey /run/other|' /etc/ssh/sshd_config > /run/sshd_config; \
+             mount --bind /run/sshd_config /etc/ssh/sshd_config; systemctl restart ssh.service",
+    mends: "umount /etc/ssh/sshd_config; systemctl restart ssh.service",
+    seen_by: &["ssh.host-key"],
+};
+
 /// What a machine whose SSH server is gone has against it.
 pub const CLOSED: [&str; 2] = ["ssh.login", "ssh.port"];
 
 #[test]
 fn a_machine_is_raised_used_broken_mended_and_removed() {
-    let lab = Lab::beside();
+    let lab = Lab::new();
     let family = raise(&lab);
     find(&lab);
     log_in(&lab);
@@ -200,6 +210,7 @@ fn a_machine_is_raised_used_broken_mended_and_removed() {
     judged(&lab);
     elsewhere(&lab);
     break_and_mend(&lab);
+    imitate(&lab);
     close(&lab);
     remove(&lab, &family);
 }
@@ -496,6 +507,24 @@ fn break_and_mend(lab: &Lab) {
     println!("what modules probe is seen, too, and by no others");
     lab.seen(&["minimal"], &PROBED, &RELATED);
     assert_well(&lab.mended("minimal", &PROBED), &IDLE);
+}
+
+/// Who is in already breaks and mends it: nobody gets in meanwhile.
+fn imitate(lab: &Lab) {
+    println!("a server with another key than the machine's own is seen, and rave does not log in there");
+    let mut session = lab.command(&["vm", "ssh", "minimal", "--", "sudo", "sh", "-e"]);
+    let mut session = session.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let (mut asked, mut told) = (session.stdin.take().unwrap(), BufReader::new(session.stdout.take().unwrap()));
+    writeln!(asked, "{}; echo broken", OTHER_KEY.breaks).unwrap();
+    let mut line = String::new();
+    told.read_line(&mut line).unwrap();
+    assert_eq!(line, "broken\n");
+    lab.sees(&["minimal", "--stage", "ssh"], &[OTHER_KEY], &[]);
+    let refused = lab.rave(&["vm", "ssh", "minimal", "--", "true"]);
+    assert!(refused.status == Some(2) && refused.stderr.contains("Host key verification failed"), "{refused:?}");
+    writeln!(asked, "{}", OTHER_KEY.mends).unwrap();
+    drop(asked);
+    assert!(session.wait().unwrap().success());
 }
 
 fn close(lab: &Lab) {

@@ -16,7 +16,7 @@ use crate::qemu::vm::Vm;
 
 use super::super::failure::chain;
 use super::super::{Failure, Result, running};
-use super::Limits;
+use super::limits::Limits;
 use super::remote::Remote;
 
 /// A machine, and what it is held against.
@@ -123,6 +123,9 @@ impl Inside<'_> {
     }
 }
 
+/// Who is told of answers whenever there are more.
+pub type Told<'a> = dyn Fn(&BTreeMap<Probe, Answered>) + 'a;
+
 /// The answers to all probes of a check, as they come.
 pub struct Asking<'a> {
     inside: &'a Inside<'a>,
@@ -134,11 +137,12 @@ pub struct Asking<'a> {
     seen: Receiver<Vec<(Probe, Answered)>>,
     known: BTreeMap<Probe, Answered>,
     answered: BTreeSet<Stage>,
+    told: &'a Told<'a>,
 }
 
 impl<'a> Asking<'a> {
     /// Begins to ask outside, stage by stage. Equal probes of different stages are asked once. All ends at `until`, and
-    /// each answer inside takes `each` at most.
+    /// each answer inside takes `each` at most. `told` sees the answers so far.
     pub fn start<'scope>(
         scope: &'scope Scope<'scope, '_>,
         inside: &'a Inside<'a>,
@@ -146,6 +150,7 @@ impl<'a> Asking<'a> {
         lots: [Vec<Probe>; 6],
         until: Instant,
         each: Option<Duration>,
+        told: &'a Told<'a>,
     ) -> Self
     where
         'a: 'scope,
@@ -168,7 +173,7 @@ impl<'a> Asking<'a> {
             }
         });
         let questions = questions.into_iter().collect();
-        Self { inside, outside, until, each, questions, seen, known: BTreeMap::new(), answered: BTreeSet::new() }
+        Self { inside, outside, until, each, questions, seen, known: BTreeMap::new(), answered: BTreeSet::new(), told }
     }
 
     /// The answers to a stage's probes, in order. A stage that has had its answers is asked anew.
@@ -180,7 +185,7 @@ impl<'a> Asking<'a> {
         self.ask(questions);
         while probes.iter().any(|probe| is_tried(probe) && !self.known.contains_key(probe)) {
             match self.seen.recv() {
-                Ok(answers) => self.known.extend(answers),
+                Ok(answers) => self.learn(answers),
                 Err(_) => break,
             }
         }
@@ -188,11 +193,16 @@ impl<'a> Asking<'a> {
         probes.iter().map(|probe| self.known.get(probe).cloned().unwrap_or_else(silence)).collect()
     }
 
+    fn learn(&mut self, answers: impl IntoIterator<Item = (Probe, Answered)>) {
+        self.known.extend(answers);
+        (self.told)(&self.known);
+    }
+
     fn afresh(&mut self, probes: &[Probe]) {
         let (tried, questions): (Vec<Probe>, Vec<Probe>) = probes.iter().cloned().partition(is_tried);
         if !tried.is_empty() {
             let answers = self.outside.answer(&tried);
-            self.known.extend(tried.into_iter().zip(answers));
+            self.learn(tried.into_iter().zip(answers));
         }
         self.questions = questions;
     }
@@ -205,12 +215,12 @@ impl<'a> Asking<'a> {
         // read before the other questions make it so.
         there.sort_by_key(|probe| !matches!(probe, Probe::Clock | Probe::Resources));
         let answers = self.outside.answer(&here);
-        self.known.extend(here.into_iter().zip(answers));
+        self.learn(here.into_iter().zip(answers));
         if there.is_empty() {
             return;
         }
         let answers = inside(self.inside, &there, self.until.saturating_duration_since(Instant::now()), self.each);
-        self.known.extend(there.into_iter().zip(answers));
+        self.learn(there.into_iter().zip(answers));
     }
 }
 
