@@ -64,21 +64,31 @@ pub const WEB: [Fault; 9] = [
     },
 ];
 
-pub const DATA: [Fault; 6] = [
+/// A database with less memory from its next restart on.
+const SMALLER: Fault = Fault {
+    breaks: "/usr/lib/postgresql/17/bin/psql -h /run/postgresql -U postgres -XAtqc \
+             \"alter system set shared_buffers = '16MB'\"",
+    mends: "",
+    seen_by: &["resources.postgresql.buffers"],
+};
+
+pub const DATA: [Fault; 8] = [
+    // Since the restart that keeps its data.
+    SMALLER,
     Fault {
-        breaks: "systemctl stop postgresql.service",
+        breaks: "psql='/usr/lib/postgresql/17/bin/psql -h /run/postgresql -U postgres -XAtqc'; \
+                 $psql 'alter database app owner to postgres'; \
+                 $psql 'alter database postgres set default_transaction_read_only = on'",
         mends: "",
-        seen_by: &[
-            "monitoring.postgresql.metrics",
-            "resources.postgresql.buffers",
-            "security.sockets",
-            "services.postgresql.database.app",
-            "services.postgresql.query",
-            "services.postgresql.socket",
-            "services.postgresql.write",
-            "services.unit.postgresql-declared.service",
-            "services.unit.postgresql.service",
-        ],
+        seen_by: &["services.postgresql.database.app", "services.postgresql.write"],
+    },
+    // Once a snapshot has failed, Redis takes no writes and answers no PING.
+    Fault {
+        breaks: "chmod 500 /var/lib/redis; redis='redis-cli -s /run/redis/redis.sock'; \
+                 until $redis bgsave > /dev/null; sleep 0.2; $redis info persistence | grep -q bgsave_status:err; \
+                 do :; done",
+        mends: "",
+        seen_by: &["services.redis.port", "services.redis.snapshot", "services.redis.socket"],
     },
     Fault {
         breaks: "redis-cli -s /run/redis/redis.sock config set maxmemory 1mb > /dev/null",
@@ -135,14 +145,21 @@ pub const PROBED: [Fault; 3] = [
         seen_by: &["services.caddy.configuration"],
     },
     Fault {
-        breaks: "systemctl stop redis-server.service",
+        breaks: "systemctl stop postgresql.service",
         mends: "",
-        seen_by: &["services.redis.port", "services.redis.snapshot", "services.redis.socket"],
+        seen_by: &[
+            "monitoring.postgresql.metrics",
+            "security.sockets",
+            "services.postgresql.query",
+            "services.postgresql.socket",
+            "services.unit.postgresql-declared.service",
+            "services.unit.postgresql.service",
+        ],
     },
 ];
 
-/// What sees the same: the unit itself, and alerts, which come minutes after what was broken.
-const RELATED: [&str; 2] = ["monitoring.prometheus.alerts", "services.unit.redis-server.service"];
+/// What sees the same minutes after it was broken.
+const RELATED: [&str; 1] = ["monitoring.prometheus.alerts"];
 
 /// What has an alert fire that is no warning: the certificate of a site without pages ends in two days.
 pub const FIRING: Fault = Fault {
@@ -320,7 +337,7 @@ fn keeps(lab: &Lab) {
     println!("a restart keeps the data");
     as_postgres("create table kept as select 7 as x");
     lab.root(IMAGE, "redis-cli -s /run/redis/redis.sock set kept 7");
-    lab.root(IMAGE, "systemctl restart postgresql.service redis-server.service");
+    lab.root(IMAGE, &format!("{}; systemctl restart postgresql.service redis-server.service", SMALLER.breaks));
     assert_eq!(as_postgres("select x from kept"), "7");
     assert_eq!(lab.root(IMAGE, "redis-cli -s /run/redis/redis.sock get kept"), "7");
 }

@@ -158,13 +158,7 @@ pub const GONE: [Fault; 6] = [
         seen_by: &[
             "monitoring.dashboards.data.project-health",
             "monitoring.dashboards.project-health",
-            "monitoring.prometheus.configuration",
-            "monitoring.prometheus.fresh",
-            "monitoring.prometheus.interval",
             "monitoring.prometheus.ready",
-            "monitoring.prometheus.retention",
-            "monitoring.prometheus.retention-size",
-            "monitoring.prometheus.rule.Unhealthy",
         ],
     },
     Fault {
@@ -193,7 +187,7 @@ pub const GONE: [Fault; 6] = [
     Fault {
         breaks: "systemctl stop fail2ban.service",
         mends: "",
-        seen_by: &["monitoring.fail2ban.metrics", "security.fail2ban.answers", "security.fail2ban.jail.sshd"],
+        seen_by: &["monitoring.fail2ban.metrics", "security.fail2ban.answers"],
     },
     Fault {
         breaks: "systemctl stop nginx.service",

@@ -51,6 +51,8 @@ fn seen() -> BTreeSet<&'static str> {
         &production::ENDED,
         &bans::PATIENT,
         &bans::LONGER,
+        &bans::DEAF,
+        &bans::UNCONFINED,
         &up::BARE,
         &up::OTHER_KEY,
     ];
