@@ -16,6 +16,8 @@ mod clouds;
 mod configurations;
 #[path = "machine/console.rs"]
 mod console;
+#[path = "support/controllers.rs"]
+mod controllers;
 #[path = "support/copy.rs"]
 mod copy;
 #[path = "machine/cuts.rs"]

@@ -6,6 +6,8 @@ mod webhook;
 
 use std::collections::BTreeSet;
 
+pub use certificate::{certificate_dates, judge_dates};
+
 use super::table::{Check, Finding, Subject, list};
 use super::{Stage, Target, Verdict, module};
 use crate::probe::{Answer, HttpReply, Probe, Request};

@@ -28,6 +28,7 @@ mod tests;
 
 pub use apart::APART;
 pub use ask::{Question, applies, ask, checks};
+pub use https::certificate_dates;
 pub use judge::judge;
 pub use report::{Row, StageRow, junit, left_out, markdown, stage_row, stage_rows, trouble_rows};
 pub use run::{Wanted, run};

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use regex::Regex;
 
 use super::table::{Check, Finding, Subject, list};
-use super::{Stage, Target, Verdict, limits, module};
+use super::{Stage, Target, Verdict, https, limits, module};
 use crate::probe::{Answer, JournalEntry, Probe, Unit};
 
 /// Difference of clocks in seconds that is fine, since the answers are not given at one instant, and that is bad.
@@ -21,7 +21,7 @@ const RECENT: u64 = 15 * 60;
 const STARTED: &str = "InactiveExitTimestampMonotonic";
 
 /// The checks of the stage.
-pub static CHECKS: [Check; 6] = [
+pub static CHECKS: [Check; 7] = [
     Check {
         id: "services.system",
         about: "the system is running",
@@ -52,6 +52,26 @@ pub static CHECKS: [Check; 6] = [
         unreachable: Verdict::Skipped,
         ask: |_| Subject::whole(vec![Probe::HostClock, Probe::Clock]),
         judge: judge_clock,
+    },
+    // What is shown to others is asked over HTTPS, but only of sites with pages, and only from outside.
+    Check {
+        id: "services.certificate",
+        about: "the certificate in the file is valid for more than a month",
+        unreachable: Verdict::Skipped,
+        ask: |target| {
+            let files = target.expect.certificates.iter().map(|(path, option)| Subject {
+                name: path.to_string(),
+                option: Some(option.clone()),
+                probes: vec![Probe::Certificate { path: path.clone() }, Probe::Clock],
+            });
+            files.collect()
+        },
+        judge: |_, _, answers| match answers {
+            [Answer::Certificate { chain }, Answer::Clock { unix_seconds, .. }] => {
+                https::judge_dates(chain, *unix_seconds)
+            }
+            _ => Finding::misfit(),
+        },
     },
     Check {
         id: "services.journal",

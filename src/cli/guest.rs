@@ -65,9 +65,6 @@ pub enum Guest {
         /// What the machine should be, as JSON
         #[arg(long, value_name = "FILE", default_value = Baseline::PATH)]
         baseline: PathBuf,
-        /// Certificate to watch, PEM; may be given several times
-        #[arg(long = "certificate", value_name = "FILE")]
-        certificates: Vec<PathBuf>,
         /// Leave out what has this id, or an id that begins so; may be given several times
         #[arg(long, value_name = "ID")]
         skip: Vec<String>,
@@ -78,7 +75,7 @@ pub enum Guest {
         #[arg(long, value_name = "FILE")]
         report: Option<PathBuf>,
         /// Do not look: tell what the last look has left in the report
-        #[arg(long, requires = "report", conflicts_with_all = ["certificates", "skip", "metrics"])]
+        #[arg(long, requires = "report", conflicts_with_all = ["skip", "metrics"])]
         last: bool,
     },
     /// Open the machine's secrets and put them into memory

@@ -3,10 +3,12 @@
 mod asking;
 mod evidence;
 mod files;
+mod limits;
 mod live;
 mod remote;
 mod show;
 mod suites;
+pub mod typed;
 mod watch;
 
 use std::collections::BTreeMap;
@@ -14,20 +16,16 @@ use std::time::{Duration, Instant};
 
 use crate::check::{self, Outside, Report, Stage, StageReport, Target, Verdict, Wanted};
 use crate::cli;
-use crate::evidence::SigningKey;
 use crate::images::Manifest;
 use crate::interrupt;
-use crate::name::ImageName;
 use crate::probe::{Answered, Probe, Suite};
-use crate::qemu::state::Condition;
 use crate::qemu::vm::Vm;
 
-use super::building::Manner;
-use super::running::{self, Wish, machines};
-use super::secrets::{authorities, signing};
-use super::{Context, Failure, Result, Status, build, locking, run as run_command, store};
+use super::secrets::authorities;
+use super::{Context, Failure, Result, Status, running};
 
 use asking::{Asking, Inside, Subject};
+use limits::Limits;
 use live::Table;
 use remote::Remote;
 pub use show::show;
@@ -37,116 +35,6 @@ use suites::{Programs, Suites};
 const SETTLE: Duration = Duration::from_secs(120);
 /// Between two looks at a machine that still starts.
 const LOOK: Duration = Duration::from_secs(1);
-
-/// How long a machine may take for its answers.
-#[derive(Debug, Clone, Copy)]
-pub struct Limits {
-    /// All checks together.
-    pub all: Duration,
-    /// One check; nothing: as long as its kind needs.
-    pub each: Option<Duration>,
-    /// Whether nothing is asked again of a machine that is young.
-    pub at_once: bool,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self { all: Duration::from_secs(300), each: None, at_once: false }
-    }
-}
-
-impl Limits {
-    fn of(times: &cli::Times) -> Self {
-        Self {
-            all: Duration::from_secs(times.deadline),
-            each: times.check_deadline.map(Duration::from_secs),
-            at_once: times.at_once,
-        }
-    }
-}
-
-/// Checks a machine that runs, or boots an image for it.
-pub fn run(arguments: &cli::Check, context: &Context) -> Result<Status> {
-    let wanted = wanted(arguments)?;
-    files::expect(&arguments.reports, &wanted)?;
-    let suites = Programs::parse(&arguments.suite, &wanted)?;
-    let round = Round { context, arguments, wanted, suites };
-    let _left = interrupt::leave_to_machine();
-    if let Some(place) = &arguments.elsewhere.ssh {
-        return round.elsewhere(place);
-    }
-    let name = arguments.target.as_deref().unwrap_or_default();
-    let running = name.parse::<ImageName>().ok().and_then(|name| machines(context).find(&name).ok());
-    match running {
-        Some(known) if known.condition == Condition::Running => {
-            let vm = machines(context).attach_for_check(&known.state.name)?;
-            let subject = subject(&vm)?;
-            round.expect(&subject.manifest)?;
-            let key = round.key()?;
-            await_start(context, &subject, round.wait());
-            watch::rounds(&round, &subject, key.as_ref())
-        }
-        _ => round.booted(name),
-    }
-}
-
-/// What was asked for, and where.
-struct Round<'a> {
-    context: &'a Context,
-    arguments: &'a cli::Check,
-    wanted: Wanted,
-    suites: Programs,
-}
-
-impl Round<'_> {
-    /// What signs the evidence, if some is wanted: made before the machine is asked, so that no work is lost.
-    fn key(&self) -> Result<Option<SigningKey>> {
-        self.arguments.reports.bundle.as_ref().map(|_| signing::key(self.context)).transpose()
-    }
-
-    /// Refuses what names no check of an image.
-    fn expect(&self, manifest: &Manifest) -> Result<()> {
-        match self.wanted.unknown(&target(manifest, self.suites.suites())).first() {
-            Some(unknown) => Err(Failure::request(format!("there is no check `{unknown}`"))),
-            None => Ok(()),
-        }
-    }
-
-    /// Checks a machine that rave does not run.
-    fn elsewhere(&self, place: &str) -> Result<Status> {
-        let manifest = remote::manifest(self.arguments, self.context)?;
-        self.expect(&manifest)?;
-        let remote = Remote::new(place, &manifest, &self.arguments.elsewhere, self.context)?.scanned(&manifest);
-        remote.greet()?;
-        let key = self.key()?;
-        let subject = Subject { name: remote.name(), inside: Inside::Ssh(&remote), manifest };
-        await_start(self.context, &subject, self.wait());
-        watch::rounds(self, &subject, key.as_ref())
-    }
-
-    /// Boots an image for the check.
-    fn booted(&self, image: &str) -> Result<Status> {
-        let (context, host) = (self.context, &self.arguments.host);
-        running::expect(host)?;
-        let asked = locking::evaluate(context, image, &[], None)?;
-        let prepared = build::prepare(context, asked, Manner::default())?;
-        let (store, key) = (store::open(context)?, self.key()?);
-        let bootable = run_command::of_image(context, &store, &prepared)?;
-        self.expect(&build::read_manifest(&bootable.manifest)?)?;
-        let wish =
-            Wish { name: None, host, direct: false, persist: false, detach: false, debug: None, rtc: None, play: None };
-        let mut vm = running::start(context, &bootable, &wish)?;
-        running::wait(context, &mut vm, host)?;
-        let result = subject(&vm).and_then(|subject| watch::rounds(self, &subject, key.as_ref()));
-        running::stop(context, &mut vm)?;
-        result
-    }
-
-    /// How long a machine may take to come to the end of its start.
-    fn wait(&self) -> Duration {
-        Duration::from_secs(self.arguments.times.wait)
-    }
-}
 
 /// Waits until nothing more starts in the machine; what state that ended in is for the checks.
 fn await_start(context: &Context, subject: &Subject<'_>, wait: Duration) {
@@ -208,12 +96,6 @@ pub fn end(report: &Report, strict: bool) -> Result<Status> {
     }
 }
 
-fn wanted(arguments: &cli::Check) -> Result<Wanted> {
-    let parse = |text: &String| text.parse::<Stage>().map_err(|e| Failure::request(e.to_string()));
-    let stages = arguments.stage.iter().map(parse).collect::<Result<_>>()?;
-    Ok(Wanted { stages, only: arguments.only.clone(), skip: arguments.skip.clone(), ..Wanted::default() })
-}
-
 /// Checks all of a machine that rave runs.
 pub fn of_vm(context: &Context, vm: &Vm) -> Result<Report> {
     check(context, &subject(vm)?, &Wanted::default(), &Programs::default(), Limits::default())
@@ -237,7 +119,8 @@ fn check(
     let probes = Stage::ALL.map(|stage| (stage, wanted.probes(stage, &target)));
     let lots = probes.each_ref().map(|(_, probes)| probes.iter().filter(|probe| !is_suite(probe)).cloned().collect());
     let is_certificate = |probe: &Probe| matches!(probe, Probe::Certificate { .. });
-    if let Some(outside) = target.outside.as_mut().filter(|_| lots.iter().flatten().any(is_certificate)) {
+    let mut of_sites = probes.iter().filter(|(stage, _)| *stage == Stage::Https).flat_map(|(_, probes)| probes);
+    if let Some(outside) = target.outside.as_mut().filter(|_| of_sites.any(is_certificate)) {
         outside.authorities = authorities(context, &subject.manifest)?;
     }
     let mut suites = Suites::new(context, subject, programs, limits, until);

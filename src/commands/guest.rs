@@ -25,10 +25,9 @@ pub fn run(verb: &cli::Guest, environment: &Environment, ui: &Ui) -> Result<Stat
             let service = service.parse().map_err(Failure::request)?;
             answer::wait(&service, Duration::from_secs(*timeout)).map_err(Failure::error)?;
         }
-        cli::Guest::Health { baseline, certificates, skip, metrics, report, last } => {
+        cli::Guest::Health { baseline, skip, metrics, report, last } => {
             let settings = health::Settings {
                 baseline: baseline.clone(),
-                certificates: certificates.clone(),
                 skip: skip.clone(),
                 metrics: metrics.clone(),
                 report: report.clone(),

@@ -111,7 +111,7 @@ fn dispatch(command: Command, context: &Context) -> Result<Status> {
         Command::Up(arguments) => up::run(&arguments, context),
         Command::Run(arguments) => run::run(&arguments, context),
         Command::Vm(verb) => vm::run(&verb, context),
-        Command::Check(arguments) => check::run(&arguments, context),
+        Command::Check(arguments) => check::typed::run(&arguments, context),
         Command::Verify(arguments) => verify::run(&arguments, context),
         Command::CloudInit(verb) => cloud_init::run(&verb, context),
         Command::Secrets(verb) => secrets::run(&verb, context),

@@ -71,7 +71,9 @@ pub fn run(arguments: &cli::New, context: &Context) -> Result<Status> {
         context.ui.print_json(&result);
     }
     let next = if is_locked { "up" } else { "lock" };
-    context.ui.say(format!("next: cd {} && rave {next} {name}", arguments.dir.display()));
+    let enter =
+        if arguments.dir == Path::new(".") { String::new() } else { format!("cd {} && ", arguments.dir.display()) };
+    context.ui.say(format!("next: {enter}rave {next} {name}"));
     Ok(Status::Done)
 }
 

@@ -1,5 +1,5 @@
-//! What a timer asks every few minutes when nobody looks: all checks of `rave check` that need no outside, and how long
-//! certificates are good. The outcome becomes metrics, and a report for the status page and for whoever blesses a boot.
+//! What a timer asks every few minutes when nobody looks: all checks of `rave check` that need no outside. The outcome
+//! becomes metrics, and a report for the status page and for whoever blesses a boot.
 
 mod outcome;
 mod settle;
@@ -12,7 +12,6 @@ use crate::check::{self, Stage, StageReport, Target, Wanted};
 use crate::disk;
 use crate::guest::answer::answer;
 use crate::probe::{Answer, Answered, Probe};
-use crate::secrets::generate;
 use crate::system::Baseline;
 
 pub use outcome::{Audit, Certificate, Kernel, Outcome, StageOutcome, Trouble};
@@ -56,8 +55,6 @@ pub enum Error {
 pub struct Settings {
     /// The file that says what the machine should be.
     pub baseline: PathBuf,
-    /// Certificates to watch, PEM.
-    pub certificates: Vec<PathBuf>,
     /// Ids of checks that are left out, or their beginnings up to a dot.
     pub skip: Vec<String>,
     /// Directories to leave metrics in.
@@ -79,11 +76,9 @@ pub fn look(settings: &Settings, now: SystemTime) -> Result<Outcome, Error> {
     let mut asked = BTreeSet::new();
     let mut again = |report: &StageReport| report.may_settle() && settle::pause(asked.insert(report.stage), started);
     let report = check::run(&target, &wanted, &mut |stage, probes| asking.answer(stage, probes), &mut again);
-    let certificates =
-        settings.certificates.iter().map(|path| Certificate { path: path.display().to_string(), end: end(path) });
-    let certificates = certificates.collect();
     let kernel = Kernel { audit: asking.audit(), packets: asking.packets() };
-    let outcome = Outcome::new(&report, certificates, asking.failed(), kernel, seconds(now), started.elapsed());
+    let outcome =
+        Outcome::new(&report, asking.certificates(), asking.failed(), kernel, seconds(now), started.elapsed());
     // Each in one step, so that nobody reads half of it.
     for directory in &settings.metrics {
         disk::write_atomic(directory.join(METRICS), outcome.metrics().as_bytes(), 0o644)?;
@@ -108,10 +103,6 @@ pub fn baseline(path: &Path) -> Result<Baseline, Error> {
 fn read<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, Error> {
     let bytes = disk::read_start(path, FILE)?;
     serde_json::from_slice(&bytes).map_err(|error| Error::Form(path.to_owned(), error))
-}
-
-fn end(path: &Path) -> Option<u64> {
-    generate::expiry(&disk::read(path).ok()?).map(seconds)
 }
 
 fn seconds(time: SystemTime) -> u64 {
@@ -160,6 +151,19 @@ impl<F: FnMut(&[Probe]) -> Vec<Answered>> Asking<F> {
             (Probe::Run { command }, Answer::Run(ended)) if command.starts_with(&begin) => Some(ended.stdout.as_str()),
             _ => None,
         })
+    }
+
+    /// When the certificates end that were asked for.
+    fn certificates(&self) -> Vec<Certificate> {
+        let certificates = self.known.iter().filter_map(|(probe, answered)| {
+            let Probe::Certificate { path } = probe else { return None };
+            let end = match &answered.answer {
+                Answer::Certificate { chain } => check::certificate_dates(chain).map(|(_, end)| end),
+                _ => None,
+            };
+            Some(Certificate { path: path.to_string(), end: end.and_then(|end| u64::try_from(end).ok()) })
+        });
+        certificates.collect()
     }
 
     /// Units that have failed.

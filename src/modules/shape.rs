@@ -101,6 +101,7 @@ pub(super) static MODULE: Shape = Record(&[
     may("secrets", Map(&Record(SECRET))),
     may("secret-files", Map(&Record(SECRET_FILE))),
     may("certificates", Map(&Record(CERTIFICATE))),
+    may("certificate-files", List(&WORD)),
     may("ssh", Record(SSH)),
     may("https", Map(&Record(HTTPS))),
     may("journal-allow", List(&Record(ALLOW))),

@@ -39,6 +39,9 @@ pub struct Expect {
     /// What the machine serves over HTTPS, by the name of the site.
     #[serde(default)]
     pub https: BTreeMap<String, Https>,
+    /// Certificates in PEM that must not end soon, by their files.
+    #[serde(default)]
+    pub certificates: BTreeMap<GuestPath, OptionPath>,
     /// Error-level journal entries that are known to be harmless: patterns with a reason.
     pub journal_allow: Vec<(String, String)>,
     /// What outside suites find and may find.

@@ -9,12 +9,19 @@ fn locked() -> World {
     world
 }
 
-/// Replaces a piece of the lock; refuses to do nothing.
-fn edit(world: &World, from: &str, to: &str) {
-    let path = world.path("project/images/minimal.lock");
-    let text = std::fs::read_to_string(&path).unwrap();
+fn read(world: &World) -> String {
+    std::fs::read_to_string(world.path("project/images/minimal.lock")).unwrap()
+}
+
+/// Writes a lock with a piece replaced; refuses to do nothing.
+fn replace(world: &World, text: &str, from: &str, to: &str) {
     assert!(text.contains(from), "{from:?} is not in the lock");
-    std::fs::write(path, text.replacen(from, to, 1)).unwrap();
+    world.write("project/images/minimal.lock", text.replacen(from, to, 1));
+}
+
+/// Replaces a piece of the lock that is there.
+fn edit(world: &World, from: &str, to: &str) {
+    replace(world, &read(world), from, to);
 }
 
 /// All commands that build from a lock, and the one that judges it.
@@ -83,13 +90,13 @@ fn a_damaged_lock_is_told_with_its_line() {
         ("sha256: ", "sha256: 0", "sha256: 0"),
         ("signed-by:\n  - ", "signed-by:\n  - x", "cannot stand here"),
     ];
+    let world = locked();
+    let sound = read(&world);
     for (from, to, said) in cases {
-        let world = locked();
-        edit(&world, from, to);
+        replace(&world, &sound, from, to);
         refused(&world, &["error: ", place, said, remedy]);
     }
-    let world = locked();
-    edit(&world, "requested:", "<<<<<<< HEAD\nrequested:");
+    replace(&world, &sound, "requested:", "<<<<<<< HEAD\nrequested:");
     refused(&world, &["error: ", "project/images/minimal.lock:4:"]);
     world.write("project/images/minimal.lock", "");
     refused(&world, &["error: ", place]);
@@ -106,16 +113,15 @@ fn a_hostile_path_in_a_lock_is_refused_before_anything_is_asked_for_it() {
         "\"pool/a?b.deb\"",
         "\"pool/a\\nb.deb\"",
     ];
+    let world = World::new();
+    world.lock("minimal", &[package("zzz", b"x")]);
+    let sound = read(&world);
     for path in hostile {
-        let world = World::new();
-        world.lock("minimal", &[package("zzz", b"x")]);
-        edit(&world, "path: pool/main/zzz_1_all.deb", &format!("path: {path}"));
+        replace(&world, &sound, "path: pool/main/zzz_1_all.deb", &format!("path: {path}"));
         refused(&world, &["error: ", "project/images/minimal.lock:", "restore the file from version control"]);
     }
     for file in ["../ours.deb", "/ours.deb", "a/../../b.deb"] {
-        let world = World::new();
-        world.lock("minimal", &[package("zzz", b"x")]);
-        edit(&world, "archive: trixie, path: pool/main/zzz_1_all.deb", &format!("file: {file}"));
+        replace(&world, &sound, "archive: trixie, path: pool/main/zzz_1_all.deb", &format!("file: {file}"));
         refused(&world, &["error: ", "project/images/minimal.lock:"]);
     }
 }

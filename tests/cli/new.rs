@@ -6,6 +6,7 @@ fn started() -> World {
     let world = World::new();
     let ran = world.run(&["new", ".", "--no-lock"]);
     assert_eq!(ran.status, 0, "{}", ran.stderr);
+    assert!(ran.stderr.ends_with("next: rave lock web\n"), "{}", ran.stderr);
     world
 }
 

@@ -17,6 +17,23 @@ pub const LONGER: Fault = Fault {
     seen_by: &["security.fail2ban.ban.webhook"],
 };
 
+/// A jail that does not read what its service says any more.
+pub const DEAF: Fault = Fault {
+    breaks: "fail2ban-client set nginx deljournalmatch _SYSTEMD_UNIT=nginx.service",
+    mends: "fail2ban-client set nginx addjournalmatch _SYSTEMD_UNIT=nginx.service",
+    seen_by: &["security.fail2ban.jail.nginx"],
+};
+
+/// A service that its profile does not hold back.
+pub const UNCONFINED: Fault = Fault {
+    breaks: "mkdir -p /run/systemd/system/nginx.service.d; \
+             printf '[Service]\nAppArmorProfile=\n' > /run/systemd/system/nginx.service.d/99.conf; \
+             systemctl daemon-reload; systemctl restart nginx.service; rave guest wait 127.0.0.1:3002",
+    mends: "rm /run/systemd/system/nginx.service.d/99.conf; systemctl daemon-reload; \
+            systemctl restart nginx.service; rave guest wait 127.0.0.1:3002",
+    seen_by: &["security.apparmor.nginx"],
+};
+
 /// A client that has to be kept out.
 const GREEDY: &str = include_str!("greedy.py");
 
@@ -73,9 +90,11 @@ pub fn keep_out(scene: &Scene) {
     wait_for("its end", || (!banned().contains("192.0.2.8")).then_some(()));
     scene.root("fail2ban-client set sshd bantime 1800");
 
-    println!("a stranger whom nobody keeps out is seen");
-    scene.lab.seen(&["production", "--stage", "security", "--skip", "security.scan"], &[PATIENT, LONGER], &[]);
-    scene.root(&format!("{}; {}", PATIENT.mends, LONGER.mends));
+    println!("a stranger whom nobody keeps out is seen, and a server that nothing confines");
+    let faults = [PATIENT, LONGER, DEAF, UNCONFINED];
+    scene.lab.seen(&["production", "--stage", "security", "--skip", "security.scan"], &faults, &[]);
+    // Whether all is well again is what the machine is asked next.
+    scene.root(&faults.map(|fault| fault.mends).join("; "));
     // Forged requests have come from the gateway of the user network, too.
     assert!(!banned().contains("10.0.2.2"));
 }

@@ -4,10 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::SystemTime;
 
 use rave::disk;
-use rave::secrets::generate;
 use serde::Deserialize as _;
 use serde_json::{Value, json};
 
@@ -23,12 +21,18 @@ const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ2HMZCnsFmAkPJvBDzNMvMoy
 const MODULE: &str = "description: A secret.\nsecrets: { word: { kind: token } }\n";
 const TOLD: &str = "name: told\nversion: 1.0.0\nextends: cloud\nimports: [word]\n";
 
+/// The image `hasty` does not wait long for its provider.
+const HASTY: &str = "name: hasty\nversion: 1.0.0\nextends: cloud\nconfig: { cloud.give-up: 30s }\n";
+
 /// What the provider says of the machine, which the owner has the last word on.
 const VENDOR: &str = "#cloud-config\nhostname: of-the-vendor\nbootcmd: [touch /run/of-the-vendor]\n";
 
 /// The one card of a machine that rave runs, and the address that its host forwards ports to.
 const MAC: &str = "52:54:00:12:34:56";
 const ADDRESS: &str = "10.0.2.15/24";
+
+/// Asks for a provider's services.
+const NOBODY: &str = "python3 -c \"import socket; socket.create_connection(('169.254.169.254', 80), 10)\" 2>&1 || true";
 
 /// Targets of all kinds that user-data provisions, and the file that is uploaded there. None of them exists.
 const TARGETS: [(&str, &str, &str); 4] = [
@@ -92,13 +96,17 @@ fn a_machine_finds_itself_in_each_cloud_and_does_as_it_is_told() {
     let project = lab.path().join("project");
     copy(&shared("project"), &project);
     disk::write_atomic(project.join("modules/word.yaml"), MODULE.as_bytes(), 0o644).unwrap();
-    disk::write_atomic(project.join("images/told.yaml"), TOLD.as_bytes(), 0o644).unwrap();
+    for (image, text) in [("told", TOLD), ("hasty", HASTY)] {
+        disk::write_atomic(project.join(format!("images/{image}.yaml")), text.as_bytes(), 0o644).unwrap();
+    }
     lab.use_project(project.clone());
     lab.good(&["lock", "cloud"]);
     let lock = project.join("images/cloud.lock");
-    disk::copy(&lock, project.join("images/told.lock")).unwrap();
+    for image in ["told", "hasty"] {
+        disk::copy(&lock, project.join(format!("images/{image}.lock"))).unwrap();
+    }
     lab.good(&["secrets", "init", "told"]);
-    for image in ["cloud", "told"] {
+    for image in ["cloud", "told", "hasty"] {
         lab.good(&["build", image, "--output", lab.path().join(image).to_str().unwrap()]);
     }
     refused(&lab);
@@ -110,8 +118,9 @@ fn a_machine_finds_itself_in_each_cloud_and_does_as_it_is_told() {
     let scenes = scenes(&lab, &examples, &identity, &bucket);
     let mut tasks: Vec<Box<dyn Fn() + Sync + '_>> = Vec::new();
     tasks.extend(scenes.iter().map(|scene| Box::new(|| rehearse(&lab, scene)) as Box<dyn Fn() + Sync>));
-    tasks.push(Box::new(|| no_service(&lab, "openstack", "hang", "metadata service")));
-    tasks.push(Box::new(|| no_service(&lab, "gce", "lie", "DataSourceGCE'> failed")));
+    // cloud-init itself would wait for ever.
+    tasks.push(Box::new(|| no_service(&lab, "hasty", "gce", "hang", "error: sys.exit(1) called")));
+    tasks.push(Box::new(|| no_service(&lab, "cloud", "gce", "lie", "DataSourceGCE'> failed")));
     tasks.push(Box::new(|| nowhere(&lab)));
     // Some of it is waiting, so two machines at a time.
     let next = AtomicUsize::new(0);
@@ -140,15 +149,15 @@ fn config(value: &Value) -> String {
     format!("#cloud-config\n{value}\n")
 }
 
-/// What an instance is told: the example with a script, to write down where that has run, an authority, and what opens its
-/// secrets, as `identity` has it rendered.
+/// What an instance is told: the example with a script, to write down where that has run, an authority if it needs one, and
+/// what opens its secrets, as `identity` has it rendered.
 fn instance(
     lab: &Lab,
     examples: &BTreeMap<String, String>,
     name: &str,
     users: &[&str],
     identity: &[&str],
-    authority: &str,
+    authority: Option<&str>,
 ) -> String {
     let output = lab.path().join(format!("{name}-rendered"));
     let rendered = ["cloud-init", "render", "told", "--output", output.to_str().unwrap()];
@@ -162,7 +171,9 @@ fn instance(
     let made = users.iter().map(|user| json!({"name": user, "ssh_authorized_keys": [KEY]}));
     told["users"] = std::iter::once(Value::from("default")).chain(made).collect();
     told["write_files"] = files.into();
-    told["ca_certs"] = json!({"trusted": [authority]});
+    if let Some(authority) = authority {
+        told["ca_certs"] = json!({"trusted": [authority]});
+    }
     config(&told)
 }
 
@@ -171,8 +182,7 @@ fn scenes(lab: &Lab, examples: &BTreeMap<String, String>, identity: &Path, bucke
     let (address, file) = (bucket.address(), text(identity));
     let by_reference = ["--identity-url", address.as_str()];
     let plain = ["--cloud", "nocloud", "--identity", file.as_str()];
-    let second = generate::authority("second", SystemTime::now()).unwrap().certificate;
-    let first = instance(lab, examples, "first", &["ana"], &by_reference, bucket.authority());
+    let first = instance(lab, examples, "first", &["ana"], &by_reference, Some(bucket.authority()));
     let mut ended: Value = serde_yaml::from_str(&first).unwrap();
     let late = json!({"path": "/etc/late", "source": {"uri": bucket.ended()}});
     ended["write_files"].as_array_mut().unwrap().push(late);
@@ -196,10 +206,7 @@ fn scenes(lab: &Lab, examples: &BTreeMap<String, String>, identity: &Path, bucke
             user_data: first,
             more: Vec::new(),
             says: &[("journalctl -b -o cat", "HI WORLD")],
-            later: Some(Later {
-                ended: config(&ended),
-                second: instance(lab, examples, "second", &[], &plain, &second),
-            }),
+            later: Some(Later { ended: config(&ended), second: instance(lab, examples, "second", &[], &plain, None) }),
         },
         Scene {
             image: "told",
@@ -245,6 +252,8 @@ fn scenes(lab: &Lab, examples: &BTreeMap<String, String>, identity: &Path, bucke
                 ("stat -c %F /run/mydir", "directory"),
                 ("journalctl -b -o cat", "hello world"),
                 ("uname -n; stat -c %F /run/of-the-vendor", "of-the-vendor\nregular empty file"),
+                // Who has units read again keeps its id.
+                ("systemctl daemon-reload; wc -c < /etc/machine-id", "33"),
             ],
             later: None,
         },
@@ -349,21 +358,19 @@ fn rehearse(lab: &Lab, scene: &Scene) {
         }
     }
 
-    println!("{cloud}: what user-data and the provider say is done");
-    for (command, expected) in *says {
-        let told = lab.root(cloud, command);
+    println!(
+        "{cloud}: what user-data and the provider say is done, and nobody answers at the provider's address any more"
+    );
+    let mut asked = says.to_vec();
+    // The provider's key.
+    asked.push(("cat /run/rave/authorized_keys/agent", KEY));
+    if *cloud != "nocloud" {
+        asked.push((NOBODY, "Error"));
+    }
+    for ((command, expected), told) in asked.iter().zip(each(lab, cloud, &asked)) {
         assert!(told.contains(expected), "{cloud}: {command}: {told}");
     }
-    assert!(lab.root(cloud, "cat /run/rave/authorized_keys/agent").contains(KEY), "{cloud}: the provider's key");
-    if *cloud != "nocloud" {
-        println!("{cloud}: once it is over, nobody answers at the provider's address, and nothing else is reached");
-        let ask = "import socket; socket.create_connection(('169.254.169.254', 80), 10)";
-        assert!(lab.root(cloud, &format!("python3 -c \"{ask}\" 2>&1 || true")).contains("Error"), "{cloud}");
-    }
     if *cloud == "openstack" {
-        println!("{cloud}: who has units read again keeps its id");
-        assert_eq!(lab.root(cloud, "systemctl daemon-reload; wc -c < /etc/machine-id"), "33");
-
         println!("{cloud}: what cloud-init could not do is seen");
         lab.seen(&[*cloud, "--stage", "services"], &[FAULT], &[]);
     }
@@ -371,6 +378,16 @@ fn rehearse(lab: &Lab, scene: &Scene) {
         again(lab, cloud, user_data, later);
     }
     lab.good(&["vm", "rm", "--force", cloud]);
+}
+
+/// What commands tell root, all by one login.
+fn each(lab: &Lab, machine: &str, asked: &[(&str, &str)]) -> Vec<String> {
+    // The journal has the script, but not what divides the answers.
+    let script: Vec<String> = asked.iter().map(|(command, _)| format!("{command}; printf ':%s:' end")).collect();
+    let told = lab.root(machine, &script.join("; "));
+    let told: Vec<String> = told.split_terminator(":end:").map(|said| said.trim().to_owned()).collect();
+    assert_eq!(told.len(), asked.len(), "{told:?}");
+    told
 }
 
 /// What a seed holds besides user-data, as arguments.
@@ -383,40 +400,40 @@ fn seeded(lab: &Lab, network: &Value) -> [String; 4] {
 
 /// A kept disk starts again as the same instance, and then as another one of another cloud: /etc is of user-data, /var stays.
 fn again(lab: &Lab, cloud: &str, first: &str, Later { ended, second }: &Later) {
-    let facts = || {
-        let asked = [
-            "echo is $(uname -n) $(id -un ana 2>/dev/null)",
-            "echo etc $(cd /etc; ls -d by-hand of-* 2>/dev/null)",
-            "echo var $(cat /var/home/by-hand 2>/dev/null)",
-            "echo ran $(cat /var/home/ran)",
-            &format!("echo keys $(cd /run/rave/authorized_keys; grep -lF '{KEY}' agent ana 2>/dev/null)"),
-        ];
-        lab.root(cloud, &asked.join("; "))
+    let user_data: Value = serde_yaml::from_str(first).unwrap();
+    let authority = user_data["ca_certs"]["trusted"][0].as_str().unwrap().lines().nth(1).unwrap();
+    // Who it is, what is left of what was before, how the card has its address, whether the provider was heard, the authority
+    // of the first instance, what opens secrets, and one; then the instance, and the card.
+    let asked = [
+        "echo is $(uname -n) $(id -un ana 2>/dev/null)",
+        "echo etc $(cd /etc; ls -d by-hand of-* 2>/dev/null)",
+        "echo var $(cat /var/home/by-hand 2>/dev/null)",
+        "echo ran $(cat /var/home/ran)",
+        &format!("echo keys $(cd /run/rave/authorized_keys; grep -lF '{KEY}' agent ana 2>/dev/null)"),
+        "echo mtu $(cat /sys/class/net/en*/mtu)",
+        "echo leased $(ip -o -4 address show scope global | grep -c dynamic || true)",
+        "echo address $(ip -o -4 address show scope global | grep -o '10.0.2.15/24')",
+        "echo vendor $(ls /run/of-the-vendor 2>/dev/null)",
+        &format!("echo authority $(grep -cxF '{authority}' /etc/ssl/certs/ca-certificates.crt)"),
+        "echo identity $(stat -c '%a %U' /run/rave/identity.txt)",
+        "echo secret $(stat -L -c %U /run/secrets/word)",
+        "cat /var/lib/rave-cloud/instance-id; ls /sys/class/net | grep ^en",
+    ]
+    .join("; ");
+    let facts = |before: &str| {
+        let told = lab.root(cloud, &format!("{before}{asked}"));
+        let mut parts = told.rsplitn(3, '\n').map(str::to_owned);
+        let [card, id, facts] = [(); 3].map(|()| parts.next().unwrap());
+        (facts, id, card)
     };
-    let id = || lab.root(cloud, "cat /var/lib/rave-cloud/instance-id");
     let stop = || drop(lab.good(&["vm", "stop", "--grace", "120", cloud]));
-    // How the card has its address, whether the provider was heard, an authority of the user, what opens secrets, and one.
-    let given = |user_data: &str| {
-        let authority: Value = serde_yaml::from_str(user_data).unwrap();
-        let line = authority["ca_certs"]["trusted"][0].as_str().unwrap().lines().nth(1).unwrap().to_owned();
-        let asked = [
-            "echo mtu $(cat /sys/class/net/en*/mtu)",
-            "echo leased $(ip -o -4 address show scope global | grep -c dynamic || true)",
-            "echo address $(ip -o -4 address show scope global | grep -o '10.0.2.15/24')",
-            "echo vendor $(ls /run/of-the-vendor 2>/dev/null)",
-            &format!("echo authority $(grep -cxF '{line}' /etc/ssl/certs/ca-certificates.crt)"),
-            "echo identity $(stat -c '%a %U' /run/rave/identity.txt)",
-            "echo secret $(stat -L -c %U /run/secrets/word)",
-        ];
-        lab.root(cloud, &asked.join("; "))
-    };
     let vendor = "address 10.0.2.15/24\nvendor /run/of-the-vendor\nauthority 1\nidentity 400 root\nsecret root";
-    assert_eq!(given(first), format!("mtu 1400\nleased 0\n{vendor}"));
-    let card = lab.root(cloud, "ls /sys/class/net | grep ^en");
-    assert_eq!(facts(), "is first ana\netc of-first\nvar\nran first\nkeys agent ana");
-    let before = id();
-    lab.root(cloud, "mount -o remount,bind,rw /etc; echo kept | tee /etc/by-hand > /var/home/by-hand; sync");
-    assert_eq!(facts(), "is first ana\netc by-hand of-first\nvar kept\nran first\nkeys agent ana");
+    let is = "is first ana\netc of-first\nvar\nran first\nkeys agent ana";
+    let (told, before, card) = facts("");
+    assert_eq!(told, format!("{is}\nmtu 1400\nleased 0\n{vendor}"));
+    let (told, ..) = facts("mount -o remount,bind,rw /etc; echo kept | tee /etc/by-hand > /var/home/by-hand; sync; ");
+    let is = "is first ana\netc by-hand of-first\nvar kept\nran first\nkeys agent ana";
+    assert_eq!(told, format!("{is}\nmtu 1400\nleased 0\n{vendor}"));
 
     println!("{cloud}: the next boot makes the same of user-data, has nothing of what was written into /etc by hand");
     let static_address = json!({"type": "static", "address": ADDRESS, "gateway": "10.0.2.2"});
@@ -427,31 +444,40 @@ fn again(lab: &Lab, cloud: &str, first: &str, Later { ended, second }: &Later) {
     let seed: Vec<&str> = seed.iter().map(String::as_str).collect();
     let (status, report, said) =
         run(lab, "told", cloud, cloud, ended, &[&["--detach", "--persist"], &seed[..]].concat());
-    assert_eq!(facts(), "is first ana\netc of-first\nvar kept\nran first\nkeys agent ana");
-    assert_eq!(given(first), format!("mtu 1300\nleased 0\n{vendor}"));
-    assert_eq!(id(), before);
+    let (told, id, _) = facts("");
+    let is = "is first ana\netc of-first\nvar kept\nran first\nkeys agent ana";
+    assert_eq!((told, &id), (format!("{is}\nmtu 1300\nleased 0\n{vendor}"), &before));
 
     println!("{cloud}: an address that has ended is told of, but not the address");
     let only = BTreeSet::from(["services.rehearsal.cloud-init"]);
     assert_eq!((status, with_verdict(&report, "unhealthy")), (Some(1), only), "{:#?}", unwell(&report));
     let told = checks(&report).into_iter().find(|check| check["id"] == "services.rehearsal.cloud-init").unwrap();
     assert!(told["observed"].as_str().unwrap().contains("source \"https://10.0.2.2:"), "{told}");
-    let journal = lab.root(cloud, "journalctl -b -o cat");
-    assert!(journal.contains("No content could be loaded for entry"), "{journal}");
-    for text in [journal, report.to_string(), said] {
+    let asked = [
+        ("journalctl -b -o cat", "No content could be loaded for entry"),
+        // Who is not root learns nothing.
+        (
+            "python3 -c \"import os; os.setuid(65534); open('/run/cloud-init/status.json')\" 2>&1 || true",
+            "Permission denied",
+        ),
+        ("grep -m1 '403 Client Error' /run/cloud-init/cloud-init.log", "Forbidden"),
+    ];
+    let answers = each(lab, cloud, &asked);
+    for ((command, expected), told) in asked.iter().zip(&answers) {
+        assert!(told.contains(expected), "{command}: {told}");
+    }
+    for text in [&answers[0], &report.to_string(), &said] {
         assert!(!text.contains("X-Signature") && !text.contains("X-Expires"), "{text}");
     }
-    assert!(lab.root(cloud, "grep -m1 '403 Client Error' /run/cloud-init/cloud-init.log").contains("Forbidden"));
 
     println!("{cloud}: as another instance, by a config drive, it runs scripts again, and has of the first /var only");
     stop();
     well(lab, "told", cloud, "configdrive", second, &["--persist", "--cloud-instance", "second"]);
-    assert_eq!(facts(), "is second\netc of-second\nvar kept\nran first second\nkeys agent");
-    assert_eq!(
-        given(second),
-        "mtu 1500\nleased 1\naddress 10.0.2.15/24\nvendor\nauthority 1\nidentity 400 root\nsecret root"
-    );
-    assert_ne!(id(), before);
+    let (told, id, _) = facts("");
+    let is = "is second\netc of-second\nvar kept\nran first second\nkeys agent";
+    let network = "mtu 1500\nleased 1\naddress 10.0.2.15/24";
+    assert_eq!(told, format!("{is}\n{network}\nvendor\nauthority 0\nidentity 400 root\nsecret root"));
+    assert_ne!(id, before);
 }
 
 /// Without a datasource nothing of cloud-init starts. The disk is one with large sectors, as some of a cloud's are.
@@ -474,10 +500,10 @@ fn nowhere(lab: &Lab) {
 
 /// A machine comes up where nobody answers, or somebody else does, and says what became of it. `told` is what cloud-init
 /// says of it.
-fn no_service(lab: &Lab, cloud: &str, fault: &str, told: &str) {
+fn no_service(lab: &Lab, image: &str, cloud: &str, fault: &str, told: &str) {
     println!("{cloud}: a metadata service that is broken ({fault}) is seen, and holds nobody up");
     let broken = ["--cloud-fault", fault, "--timeout", "600"];
-    let (status, report, _) = run(lab, "cloud", fault, cloud, "#cloud-config\n{}\n", &broken);
+    let (status, report, _) = run(lab, image, fault, cloud, "#cloud-config\n{}\n", &broken);
     assert_eq!(status, Some(1));
     let check = |id: &str| checks(&report).into_iter().find(|check| check["id"] == id).unwrap();
     let seen = check("services.rehearsal.datasource");

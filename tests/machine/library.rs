@@ -1,9 +1,11 @@
 //! The module library in one machine: every service works, and is seen when it does not.
 
+use std::collections::BTreeSet;
+
 use rave::disk;
 
 use crate::configurations;
-use crate::lab::{Fault, Lab, assert_well, shared, wait_for};
+use crate::lab::{Fault, Lab, assert_well, shared, unwell, wait_for, with_verdict};
 use crate::package;
 
 pub const WEB: [Fault; 9] = [
@@ -62,21 +64,31 @@ pub const WEB: [Fault; 9] = [
     },
 ];
 
-pub const DATA: [Fault; 6] = [
+/// A database with less memory from its next restart on.
+const SMALLER: Fault = Fault {
+    breaks: "/usr/lib/postgresql/17/bin/psql -h /run/postgresql -U postgres -XAtqc \
+             \"alter system set shared_buffers = '16MB'\"",
+    mends: "",
+    seen_by: &["resources.postgresql.buffers"],
+};
+
+pub const DATA: [Fault; 8] = [
+    // Since the restart that keeps its data.
+    SMALLER,
     Fault {
-        breaks: "systemctl stop postgresql.service",
+        breaks: "psql='/usr/lib/postgresql/17/bin/psql -h /run/postgresql -U postgres -XAtqc'; \
+                 $psql 'alter database app owner to postgres'; \
+                 $psql 'alter database postgres set default_transaction_read_only = on'",
         mends: "",
-        seen_by: &[
-            "monitoring.postgresql.metrics",
-            "resources.postgresql.buffers",
-            "security.sockets",
-            "services.postgresql.database.app",
-            "services.postgresql.query",
-            "services.postgresql.socket",
-            "services.postgresql.write",
-            "services.unit.postgresql-declared.service",
-            "services.unit.postgresql.service",
-        ],
+        seen_by: &["services.postgresql.database.app", "services.postgresql.write"],
+    },
+    // Once a snapshot has failed, Redis takes no writes and answers no PING.
+    Fault {
+        breaks: "chmod 500 /var/lib/redis; redis='redis-cli -s /run/redis/redis.sock'; \
+                 until $redis bgsave > /dev/null; sleep 0.2; $redis info persistence | grep -q bgsave_status:err; \
+                 do :; done",
+        mends: "",
+        seen_by: &["services.redis.port", "services.redis.snapshot", "services.redis.socket"],
     },
     Fault {
         breaks: "redis-cli -s /run/redis/redis.sock config set maxmemory 1mb > /dev/null",
@@ -133,21 +145,29 @@ pub const PROBED: [Fault; 3] = [
         seen_by: &["services.caddy.configuration"],
     },
     Fault {
-        breaks: "systemctl stop redis-server.service",
+        breaks: "systemctl stop postgresql.service",
         mends: "",
-        seen_by: &["services.redis.port", "services.redis.snapshot", "services.redis.socket"],
+        seen_by: &[
+            "monitoring.postgresql.metrics",
+            "security.sockets",
+            "services.postgresql.query",
+            "services.postgresql.socket",
+            "services.unit.postgresql-declared.service",
+            "services.unit.postgresql.service",
+        ],
     },
 ];
 
-/// What sees the same: the unit itself, and alerts, which come minutes after what was broken.
-const RELATED: [&str; 2] = ["monitoring.prometheus.alerts", "services.unit.redis-server.service"];
+/// What sees the same minutes after it was broken.
+const RELATED: [&str; 1] = ["monitoring.prometheus.alerts"];
 
-/// What has an alert fire that is no warning: the certificate of its site, which had three weeks, ends in two days.
+/// What has an alert fire that is no warning: the certificate of a site without pages ends in two days.
 pub const FIRING: Fault = Fault {
     breaks: "openssl req -x509 -key /var/lib/web/tls.key -days 2 -subj /CN=localhost -out /var/lib/web/tls.crt; \
              systemctl start rave-health.service",
-    mends: "",
-    seen_by: &["monitoring.prometheus.alerts"],
+    mends: "openssl req -x509 -key /var/lib/web/tls.key -days 60 -subj /CN=localhost -out /var/lib/web/tls.crt; \
+            systemctl start rave-health.service",
+    seen_by: &["monitoring.prometheus.alerts", "services.certificate./var/lib/web/tls.crt"],
 };
 
 /// What Prometheus tells of itself in the job that it has lost, and alerts that miss that.
@@ -178,6 +198,8 @@ fn the_library_works_and_is_seen_when_it_does_not() {
     let ended = lab.rave(&["up", IMAGE, "--keep", "--json", "--timeout", "600"]);
     assert_well(&ended.report(), &["https"]);
     assert_eq!(ended.status, Some(0));
+    // The alert that only warns comes meanwhile.
+    lab.root(IMAGE, &FIRING.breaks.replace("-days 2 ", "-days 20 "));
 
     serves(&lab);
     keeps(&lab);
@@ -205,14 +227,21 @@ fn the_library_works_and_is_seen_when_it_does_not() {
     wait_for("the job", || (status() == Some(0)).then_some(()));
 
     println!("an alert that fires is seen, but not one that only warns");
-    let [id] = FIRING.seen_by else { panic!("one check") };
+    let [id, file] = FIRING.seen_by else { panic!("two checks") };
     let firing = "ALERTS%7Balertname=%22CertificateEnds%22,alertstate=%22firing%22%7D";
     let alerts = format!("busybox wget -q -O - 'http://127.0.0.1:9090/api/v1/query?query={firing}'");
     wait_for("the warning", || lab.root(IMAGE, &alerts).contains("\"CertificateEnds\"").then_some(()));
-    assert_eq!(lab.check(&[IMAGE, "--only", id]).0, Some(0));
+    let (status, report) = lab.check(&[IMAGE, "--only", id, "--only", file]);
+    assert_eq!(
+        (status, with_verdict(&report, "warning")),
+        (Some(0), BTreeSet::from([*file])),
+        "{:#?}",
+        unwell(&report)
+    );
     lab.root(IMAGE, FIRING.breaks);
     wait_for("the alert", || (lab.check(&[IMAGE, "--only", id]).0 == Some(1)).then_some(()));
-    lab.sees(&[IMAGE, "--stage", "monitoring"], &[FIRING], &[]);
+    lab.sees(&[IMAGE, "--only", "monitoring", "--only", "services.certificate"], &[FIRING], &[]);
+    lab.root(IMAGE, FIRING.mends);
 
     let faults = [&WEB[..], &DATA[..]].concat();
     println!("each of {} faults is seen by its checks and by no others", faults.len());
@@ -308,7 +337,7 @@ fn keeps(lab: &Lab) {
     println!("a restart keeps the data");
     as_postgres("create table kept as select 7 as x");
     lab.root(IMAGE, "redis-cli -s /run/redis/redis.sock set kept 7");
-    lab.root(IMAGE, "systemctl restart postgresql.service redis-server.service");
+    lab.root(IMAGE, &format!("{}; systemctl restart postgresql.service redis-server.service", SMALLER.breaks));
     assert_eq!(as_postgres("select x from kept"), "7");
     assert_eq!(lab.root(IMAGE, "redis-cli -s /run/redis/redis.sock get kept"), "7");
 }

@@ -12,7 +12,7 @@ use crate::lab::Fault;
 use crate::{bans, clouds, debug, faults, https, library, production, scan, secrets, strain, up, watch};
 
 /// What no scenario breaks in a machine that it could ask afterwards.
-const UNSEEN: [(&str, &str); 8] = [
+const UNSEEN: [(&str, &str); 7] = [
     ("https.malformed", "nginx has no setting by which it accepts such requests"),
     ("resources.pressure.cpu", "it warns, and of a host that is busy itself, too"),
     ("resources.pressure.io", "it warns, and of a host that is busy itself, too"),
@@ -20,7 +20,6 @@ const UNSEEN: [(&str, &str); 8] = [
     ("security.root.read-only", "EROFS cannot be written"),
     ("security.root.verity", "a machine with a block that is corrupted restarts: `faults` sees that"),
     ("security.set-id", "it reads a file system that cannot be written"),
-    ("ssh.host-key", "a scenario that breaks it is locked out itself: `up` sees a wrong key refused"),
 ];
 
 /// The same for probes of modules.
@@ -45,7 +44,18 @@ fn seen() -> BTreeSet<&'static str> {
         &https::WRONG,
         &https::LONELY,
     ];
-    let alone = [&clouds::FAULT, &library::FIRING, &library::LOST, &bans::PATIENT, &bans::LONGER, &up::BARE];
+    let alone = [
+        &clouds::FAULT,
+        &library::FIRING,
+        &library::LOST,
+        &production::ENDED,
+        &bans::PATIENT,
+        &bans::LONGER,
+        &bans::DEAF,
+        &bans::UNCONFINED,
+        &up::BARE,
+        &up::OTHER_KEY,
+    ];
     let listed = tables.into_iter().flatten().chain(alone).flat_map(|fault| fault.seen_by);
     let others = [&faults::SEEN[..], &strain::FULL, &watch::UNTOLD, &secrets::READABLE, &up::CLOSED, &debug::SEEN];
     listed.chain(others.into_iter().flatten()).copied().collect()
@@ -54,7 +64,7 @@ fn seen() -> BTreeSet<&'static str> {
 /// Checks that ask about each of what an image lists, whose ids end in its name: of a unit, a path, a setting, a secret.
 /// One that is seen to fail stands for all, for they differ in the name only. So do all checks of the stage https, which are
 /// about sites, and probes of modules that are made for `each`. Of any other check the whole id has to be seen.
-const OF_NAMES: [&str; 9] = [
+const OF_NAMES: [&str; 10] = [
     "resources.limit",
     "resources.usage",
     "security.mount",
@@ -63,6 +73,7 @@ const OF_NAMES: [&str; 9] = [
     "security.suite",
     "security.sysctl",
     "security.write",
+    "services.certificate",
     "services.unit",
 ];
 

@@ -6,6 +6,7 @@ use rave::disk;
 use regex::Regex;
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 
+use crate::controllers::{LIMITING, with_controllers};
 use crate::copy::copy;
 use crate::host::{Elsewhere, HOST, Host};
 use crate::lab::{Ended, Lab, shared, wait_for};
@@ -30,6 +31,9 @@ extends: minimal
 imports: [word]
 ";
 const WORD: &str = "description: A secret.\nsecrets: { word: { kind: token } }\n";
+const SITE: &str = "config:
+  services.nginx: { enable: true, sites.shop: { port: 443, tls: {}, pages: { /: 404 } } }
+";
 const BROKEN: &str = "config:
   environment.files:
     /etc/systemd/system/broken.service: { text: \"[Service]\\nExecStart=/bin/false\\n\" }
@@ -79,7 +83,8 @@ impl Drop for Storage {
     }
 }
 
-/// What rave is shown there once its refusal was seen, and nobody else: podman and its runtime see what the kernel has.
+/// What rave is shown there once its refusal was seen, and nobody else: podman and its runtime see what the kernel has. By
+/// SSH it is a service that shows it.
 const SHOWN: &str = "/etc/controllers";
 const CONTROLLERS: &str = "/sys/fs/cgroup/cgroup.controllers";
 
@@ -91,7 +96,9 @@ fn unlimited(host: &Host<'_>, root: &Path, project: &Path) -> bool {
     if missing.is_empty() {
         return false;
     }
-    lift(&project.join("modules/base"), &Regex::new(LIMITS).unwrap());
+    for part in ["base", "sandbox.yaml", "services/nginx.yaml"] {
+        lift(&project.join("modules").join(part), &Regex::new(LIMITS).unwrap());
+    }
     println!("a host whose kernel does not limit containers is refused, and gets nothing");
     let refused = host.ask(&["rave", "deploy", "boxed", "--to", "shelf"]);
     assert_eq!(refused.status, Some(1), "{refused:?}");
@@ -101,7 +108,7 @@ fn unlimited(host: &Host<'_>, root: &Path, project: &Path) -> bool {
     for place in ["var/lib/rave/images", "var/lib/rave/tools", "etc/rave/machines"] {
         assert!(!disk::exists(root.join(place)), "{place}");
     }
-    disk::write_atomic(root.join("etc/controllers"), b"cpu memory pids\n", 0o644).unwrap();
+    disk::write_atomic(root.join("etc/controllers"), LIMITING.as_bytes(), 0o644).unwrap();
     let unit = root.join("etc/systemd/system/ssh.service.d");
     disk::create_dir_all(&unit).unwrap();
     let shown = format!("[Service]\nBindReadOnlyPaths={SHOWN}:{CONTROLLERS}\n");
@@ -115,24 +122,18 @@ fn unlimited(host: &Host<'_>, root: &Path, project: &Path) -> bool {
 
 /// Deploys from the host itself.
 fn deploy(host: &Host<'_>, unlimited: bool) -> Ended {
-    let rave = "rave deploy boxed --to shelf";
-    if !unlimited {
-        return host.ask(&["sh", "-ec", rave]);
-    }
-    let shown = format!("mount --bind {SHOWN} {CONTROLLERS}; exec {rave}");
-    host.ask(&["unshare", "--mount", "sh", "-ec", &shown])
+    let rave = ["rave", "deploy", "boxed", "--to", "shelf"];
+    if unlimited { host.ask(&[&with_controllers(LIMITING)[..], &rave].concat()) } else { host.ask(&rave) }
 }
 
-/// Takes what is matched out of all modules below a folder.
-fn lift(folder: &Path, limits: &Regex) {
-    for path in disk::list(folder).unwrap() {
-        if path.is_dir() {
-            lift(&path, limits);
-            continue;
-        }
-        let text = disk::read_to_string(&path).unwrap();
-        disk::write_atomic(&path, limits.replace_all(&text, "").as_bytes(), 0o644).unwrap();
+/// Takes what is matched out of a module, or of all below a folder.
+fn lift(path: &Path, limits: &Regex) {
+    if path.is_dir() {
+        disk::list(path).unwrap().iter().for_each(|path| lift(path, limits));
+        return;
     }
+    let text = disk::read_to_string(path).unwrap();
+    disk::write_atomic(path, limits.replace_all(&text, "").as_bytes(), 0o644).unwrap();
 }
 
 /// Writes a version of what runs.
@@ -174,12 +175,16 @@ fn a_host_runs_a_container_as_its_service() {
         disk::write_atomic(project.join(name), text.as_bytes(), 0o644).unwrap();
     }
     target(&project, "");
-    write(&project, "1.0.0", "");
+    write(&project, "1.0.2", SITE);
     lab.use_project(project.clone());
-    lab.good(&["lock", "shelf"]);
-    lab.good(&["build", "shelf", "--output", lab.path().join("shelf").to_str().unwrap()]);
-    disk::copy(project.join("images/minimal.lock"), project.join("images/boxed.lock")).unwrap();
     lab.good(&["secrets", "init", "boxed"]);
+    for image in ["shelf", "boxed"] {
+        lab.good(&["lock", image]);
+        lab.good(&["build", image, "--output", lab.path().join(image).to_str().unwrap()]);
+    }
+    disk::copy(project.join("images/boxed.lock"), lab.path().join("site.lock")).unwrap();
+    write(&project, "1.0.0", "");
+    disk::copy(project.join("images/minimal.lock"), project.join("images/boxed.lock")).unwrap();
     let identity = disk::read(lab.path().join("home/.config/sops/age/keys.txt")).unwrap();
     disk::write_atomic(project.join("keys/shelf.txt"), &identity, 0o600).unwrap();
     let root = Host::root(&lab, "shelf");
@@ -218,14 +223,19 @@ fn a_host_runs_a_container_as_its_service() {
     let row = host.row();
     assert!(row["deployed"]["refused"].to_string().contains("1.0.1"), "{row:#}");
 
-    println!("by ssh from elsewhere another version takes its place, and goes on with what the container had kept");
-    write(&project, "1.0.2", "");
+    println!(
+        "by ssh from elsewhere another version takes its place, is asked by HTTPS, and goes on with what the container had kept"
+    );
+    write(&project, "1.0.2", SITE);
+    disk::copy(lab.path().join("site.lock"), project.join("images/boxed.lock")).unwrap();
     target(&project, &format!("host: {HOST}, "));
     let elsewhere = Elsewhere::new(&host);
     elsewhere.good(&["deploy", "boxed", "--to", "shelf"]);
     elsewhere.good(&["target", "check", "shelf"]);
     target(&project, "");
     runs(&host, "1.0.2");
+    let asked = inside(&host, "journalctl --unit nginx.service --output cat");
+    assert!(asked.contains("\"GET / HTTP/1.1\" 404"), "{asked}");
 
     println!("what is stopped stays so when the host starts again, and what is not starts with it");
     host.good(&["rave", "target", "stop", "shelf"]);

@@ -14,7 +14,10 @@ use crate::junit;
 use crate::lab::{Ended, Fault, Lab, assert_well, checks, lines, signal, unwell, verdicts, with_verdict};
 use crate::processes;
 
-/// Stages that the minimal image has nothing for.
+/// The first image of a new project, and the machine that runs it.
+const NAME: &str = "web";
+
+/// Stages that it has nothing for.
 const IDLE: [&str; 2] = ["https", "monitoring"];
 
 pub const FAULTS: [Fault; 19] = [
@@ -184,13 +187,23 @@ pub const PROBED: [Fault; 6] = [
 /// sudo tells the journal what it does not understand, if that is not hidden meanwhile.
 const RELATED: [&str; 1] = ["services.journal"];
 
+/// A server with another key than the machine's own, which keeps everybody out who knows that. A restart waits until it
+/// listens, a reload does not.
+pub const OTHER_KEY: Fault = Fault {
+    breaks: "ssh-keygen -q -t ed25519 -N '' -f /run/other; \
+             sed 's|^HostKey .*|HostKey /run/other|' /etc/ssh/sshd_config > /run/sshd_config; \
+             mount --bind /run/sshd_config /etc/ssh/sshd_config; systemctl restart ssh.service",
+    mends: "umount /etc/ssh/sshd_config; systemctl restart ssh.service",
+    seen_by: &["ssh.host-key"],
+};
+
 /// What a machine whose SSH server is gone has against it.
 pub const CLOSED: [&str; 2] = ["ssh.login", "ssh.port"];
 
 #[test]
 fn a_machine_is_raised_used_broken_mended_and_removed() {
-    let lab = Lab::new();
-    let family = raise(&lab);
+    let mut lab = Lab::new();
+    let family = raise(&mut lab);
     find(&lab);
     log_in(&lab);
     console(&lab);
@@ -200,14 +213,18 @@ fn a_machine_is_raised_used_broken_mended_and_removed() {
     judged(&lab);
     elsewhere(&lab);
     break_and_mend(&lab);
+    imitate(&lab);
     close(&lab);
     remove(&lab, &family);
 }
 
 /// Returns the machine's processes.
-fn raise(lab: &Lab) -> Vec<processes::Process> {
-    println!("rave up: the report says that all is well");
-    let ended = lab.rave(&["up", "minimal", "--keep", "--json"]);
+fn raise(lab: &mut Lab) -> Vec<processes::Process> {
+    println!("rave up in a new project: the report says that all is well");
+    let project = lab.path().join("project");
+    lab.good(&["new", project.to_str().unwrap(), "--image", NAME]);
+    lab.use_project(project);
+    let ended = lab.rave(&["up", "--keep", "--json"]);
     assert_eq!(ended.status, Some(0), "{ended:?}");
     let mut told = lines(&ended.stdout);
     let report = told.pop().unwrap();
@@ -218,7 +235,7 @@ fn raise(lab: &Lab) -> Vec<processes::Process> {
     }
 
     println!("software emulation is told once, if it is used");
-    let state = lab.state("minimal").unwrap();
+    let state = lab.state(NAME).unwrap();
     let notes: Vec<&str> = told.iter().filter(|line| line["event"] == "note").map(|line| text(&line["text"])).collect();
     let fallen = notes.iter().filter(|note| note.starts_with("KVM cannot be used")).count();
     assert_eq!(fallen, usize::from(state["accelerator"] == "tcg"), "{notes:?}");
@@ -253,20 +270,20 @@ fn find(lab: &Lab) {
     println!("the machine is listed, with ports on the loopback interface only, and is not started twice");
     let list = lab.list();
     assert_eq!(list.len(), 1);
-    assert_eq!((text(&list[0]["name"]), text(&list[0]["condition"])), ("minimal", "running"));
+    assert_eq!((text(&list[0]["name"]), text(&list[0]["condition"])), (NAME, "running"));
     for guest in ["ssh", "https"] {
         assert_eq!(processes::listeners(list[0][guest].as_u64().unwrap()), ["0100007F"], "{guest}");
     }
-    let again = lab.rave(&["up", "minimal"]);
+    let again = lab.rave(&["up"]);
     assert_eq!(again.status, Some(1), "{again:?}");
-    assert!(again.stderr.contains("machine minimal is running"), "{again:?}");
-    let removed = lab.rave(&["vm", "rm", "minimal"]);
+    assert!(again.stderr.contains(&format!("machine {NAME} is running")), "{again:?}");
+    let removed = lab.rave(&["vm", "rm", NAME]);
     assert!(removed.status == Some(1) && removed.stderr.contains("is running"), "{removed:?}");
 }
 
 fn log_in(lab: &Lab) {
     println!("commands run over SSH as agent, and as root by sudo; their exit status is rave's");
-    let ssh = |command: &[&str]| lab.rave(&[&["vm", "ssh", "minimal", "--"], command].concat());
+    let ssh = |command: &[&str]| lab.rave(&[&["vm", "ssh", NAME, "--"], command].concat());
     let id = ssh(&["id"]);
     assert!(id.status == Some(0) && id.stdout.starts_with("uid=1000(agent) gid=1000(agent)"), "{id:?}");
     assert_eq!(ssh(&["sudo", "id", "-u"]).stdout, "0\n");
@@ -276,7 +293,7 @@ fn log_in(lab: &Lab) {
     assert!(lost.status == Some(1) && lost.stderr.contains("there is no machine nobody"), "{lost:?}");
 
     println!("the SSH server takes its settings as they are meant");
-    let settings = lab.root("minimal", "/usr/sbin/sshd -T");
+    let settings = lab.root(NAME, "/usr/sbin/sshd -T");
     for wanted in [
         "allowagentforwarding no",
         "allowtcpforwarding no",
@@ -305,7 +322,7 @@ fn log_in(lab: &Lab) {
         // How it is refused is no matter.
         let _ = stranger.read_to_end(&mut Vec::new());
     }
-    let told = lab.root("minimal", "journalctl -b -p err -o cat -t sshd -t sshd-session");
+    let told = lab.root(NAME, "journalctl -b -p err -o cat -t sshd -t sshd-session");
     assert!(told.contains("Protocol major versions differ"), "{told}");
 
     println!("nothing can be written but /var, which is a partition of its own");
@@ -313,13 +330,13 @@ fn log_in(lab: &Lab) {
         let ended = ssh(&["sudo", "touch", path]);
         assert!(ended.status == Some(1) && ended.stderr.contains("Read-only file system"), "{ended:?}");
     }
-    assert_eq!(lab.root("minimal", "stat -fc %T / /var"), "erofs\next2/ext3");
+    assert_eq!(lab.root(NAME, "stat -fc %T / /var"), "erofs\next2/ext3");
 
     println!("nothing runs from where can be written");
     let copies = "for place in /dev/shm /run /tmp /var/home/agent; do \
                   cp /usr/bin/true $place/x; $place/x 2>&1 || echo $?; rm $place/x; done";
-    assert_eq!(lab.root("minimal", copies).matches("Permission denied\n126").count(), 4);
-    let devices = lab.root("minimal", "touch /var/x; rm /var/x; stat -c %d / /var");
+    assert_eq!(lab.root(NAME, copies).matches("Permission denied\n126").count(), 4);
+    let devices = lab.root(NAME, "touch /var/x; rm /var/x; stat -c %d / /var");
     let devices: BTreeSet<&str> = devices.lines().collect();
     assert_eq!(devices.len(), 2);
 }
@@ -327,42 +344,42 @@ fn log_in(lab: &Lab) {
 /// What is written to the serial port comes out, what is typed goes in, and Ctrl-] leaves.
 fn console(lab: &Lab) {
     println!("the console is joined in both directions");
-    let mut console = Console::attach(lab, "minimal");
+    let mut console = Console::attach(lab, NAME);
     let script = "exec 0<>/dev/ttyS0 1>&0; echo from the machine; read -r line; echo \"$line\" > /run/typed";
-    let mut talk = lab.command(&["vm", "ssh", "minimal", "--", "sudo", "sh", "-ec", script]).spawn().unwrap();
+    let mut talk = lab.command(&["vm", "ssh", NAME, "--", "sudo", "sh", "-ec", script]).spawn().unwrap();
     console.shows("from the machine");
     console.types("from the keyboard\r");
     assert!(talk.wait().unwrap().success());
-    assert_eq!(lab.root("minimal", "cat /run/typed"), "from the keyboard");
+    assert_eq!(lab.root(NAME, "cat /run/typed"), "from the keyboard");
     console.leave();
-    let logs = lab.good(&["vm", "logs", "minimal"]);
+    let logs = lab.good(&["vm", "logs", NAME]);
     assert!(logs.contains("from the machine"), "{logs}");
 
     println!("its journal is asked for; a screen and a debugger's stub it has not");
-    let journal = lab.good(&["vm", "journal", "minimal", "--unit", "ssh.service"]);
+    let journal = lab.good(&["vm", "journal", NAME, "--unit", "ssh.service"]);
     assert!(
         journal.lines().any(|line| line.ends_with("systemd[1]: Started ssh.service - OpenSSH server.")),
         "{journal}"
     );
     for verb in ["screenshot", "gdb"] {
-        let ended = lab.rave(&["vm", verb, "minimal"]);
+        let ended = lab.rave(&["vm", verb, NAME]);
         assert!(ended.status != Some(0) && ended.stderr.contains("`rave run IMAGE --debug`"), "{ended:?}");
     }
 }
 
 fn select(lab: &Lab) {
     println!("one stage or one check can be asked for; what does not exist is refused");
-    let (status, report) = lab.check(&["minimal", "--stage", "ssh"]);
+    let (status, report) = lab.check(&[NAME, "--stage", "ssh"]);
     assert_eq!(status, Some(0));
     assert_eq!(verdicts(&report)[0], ("ssh", "healthy"));
     assert!(verdicts(&report)[1..].iter().all(|(_, verdict)| *verdict == "not-applicable"));
-    let (status, report) = lab.check(&["minimal", "--only", "security.write./etc"]);
+    let (status, report) = lab.check(&[NAME, "--only", "security.write./etc"]);
     assert_eq!(status, Some(0));
     assert_eq!(checks(&report).iter().map(|check| text(&check["id"])).collect::<Vec<_>>(), ["security.write./etc"]);
-    let told = lab.rave(&["check", "minimal", "--only", "services.system"]);
+    let told = lab.rave(&["check", NAME, "--only", "services.system"]);
     assert!(told.status == Some(0) && told.stderr.contains("services: 1 healthy"), "{told:?}");
     for wrong in [["--stage", "moon"], ["--only", "security.moon"]] {
-        let ended = lab.rave(&[&["check", "minimal"], &wrong[..]].concat());
+        let ended = lab.rave(&[&["check", NAME], &wrong[..]].concat());
         assert!(ended.status == Some(1) && ended.stderr.contains("moon"), "{ended:?}");
     }
 }
@@ -371,7 +388,7 @@ fn select(lab: &Lab) {
 fn watch(lab: &Lab) {
     println!("a machine is checked again and again until Ctrl-C, with a report of each round");
     let id = "services.system";
-    let arguments = ["check", "minimal", "--watch", "--every", "1", "--only", id, "--json"];
+    let arguments = ["check", NAME, "--watch", "--every", "1", "--only", id, "--json"];
     let mut rave = lab.command(&arguments).stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
     let told = BufReader::new(rave.stdout.take().unwrap()).lines();
     let told = told.map(|line| serde_json::from_str::<Value>(&line.unwrap()).unwrap());
@@ -394,12 +411,12 @@ pub const BARE: Fault = Fault {
 
 fn judged(lab: &Lab) {
     println!("a suite of other people judges all services, and finds the one without a sandbox");
-    let asked = ["minimal", "--only", "security.suite", "--suite", "systemd-analyze"];
+    let asked = [NAME, "--only", "security.suite", "--suite", "systemd-analyze"];
     let (_, report) = lab.seen(&asked, &[BARE], &[]);
     let suite = checks(&report).into_iter().find(|check| check["id"] == BARE.seen_by[0]).unwrap();
     let (_, found) = text(&suite["observed"]).split_once("; found ").unwrap();
     assert!(found.starts_with("bare@x.service (") && !found.contains(", "), "{suite:#}");
-    lab.root("minimal", BARE.mends);
+    lab.root(NAME, BARE.mends);
 }
 
 /// The evidence of a check is signed, whole, and is not what it was once it is changed.
@@ -407,9 +424,9 @@ fn vouch(lab: &Lab) {
     println!("evidence of a check is bundled, signed and verified");
     let project = lab.path().join("signing");
     rave::disk::create_dir_all(&project).unwrap();
-    let (project, bundle) = (project.to_str().unwrap(), lab.path().join("minimal.tar.zst"));
+    let (project, bundle) = (project.to_str().unwrap(), lab.path().join("evidence.tar.zst"));
     let file = bundle.to_str().unwrap();
-    lab.good(&["check", "minimal", "--only", "services.system", "--bundle", file, "--project", project]);
+    lab.good(&["check", NAME, "--only", "services.system", "--bundle", file, "--project", project]);
     let told: Value = serde_json::from_str(&lab.good(&["verify", file, "--project", project, "--json"])).unwrap();
     let members = told["bundle"]["members"].as_array().unwrap().iter().map(|member| text(&member["name"]));
     assert_eq!(
@@ -430,11 +447,13 @@ fn elsewhere(lab: &Lab) {
         return println!("not tested: a check over SSH needs an SSH client on this host");
     }
     println!("the same checks are made over SSH, if the host key is the right one");
-    let machine = lab.machines().join("minimal");
+    let machine = lab.machines().join(NAME);
     let place = format!("agent@127.0.0.1:{}", lab.list()[0]["ssh"]);
     let known = rave::disk::read_to_string(machine.join("known_hosts")).unwrap();
     let host_key = known.trim().split_once(' ').unwrap().1;
-    let (key, manifest) = (machine.join("id_ed25519"), lab.result().join("manifest.json"));
+    let result = lab.path().join("result");
+    lab.good(&["build", NAME, "--output", result.to_str().unwrap()]);
+    let (key, manifest) = (machine.join("id_ed25519"), result.join("manifest.json"));
     let arguments = |host_key| {
         let files = ["--ssh-key", key.to_str().unwrap(), "--manifest", manifest.to_str().unwrap()];
         [&["--ssh", place.as_str(), "--host-key", host_key][..], &files].concat()
@@ -487,22 +506,40 @@ fn elsewhere(lab: &Lab) {
 fn break_and_mend(lab: &Lab) {
     println!("each of {} faults is seen by its checks and by no others", FAULTS.len());
     let junit = lab.path().join("report.xml");
-    let report = lab.broken(&["minimal", "--junit", junit.to_str().unwrap()], &FAULTS);
+    let report = lab.broken(&[NAME, "--junit", junit.to_str().unwrap()], &FAULTS);
     assert_eq!(with_verdict(&report, "skipped"), BTreeSet::new());
     junit::assert_tells(&rave::disk::read_to_string(&junit).unwrap(), &report);
 
     println!("once mended, all is well again");
-    assert_well(&lab.mended("minimal", &FAULTS), &IDLE);
+    assert_well(&lab.mended(NAME, &FAULTS), &IDLE);
 
     println!("what modules probe is seen, too, and by no others");
-    lab.seen(&["minimal"], &PROBED, &RELATED);
-    assert_well(&lab.mended("minimal", &PROBED), &IDLE);
+    lab.seen(&[NAME], &PROBED, &RELATED);
+    assert_well(&lab.mended(NAME, &PROBED), &IDLE);
+}
+
+/// Who is in already breaks and mends it: nobody gets in meanwhile.
+fn imitate(lab: &Lab) {
+    println!("a server with another key than the machine's own is seen, and rave does not log in there");
+    let mut session = lab.command(&["vm", "ssh", NAME, "--", "sudo", "sh", "-e"]);
+    let mut session = session.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let (mut asked, mut told) = (session.stdin.take().unwrap(), BufReader::new(session.stdout.take().unwrap()));
+    writeln!(asked, "{}; echo broken", OTHER_KEY.breaks).unwrap();
+    let mut line = String::new();
+    told.read_line(&mut line).unwrap();
+    assert_eq!(line, "broken\n");
+    lab.sees(&[NAME, "--stage", "ssh"], &[OTHER_KEY], &[]);
+    let refused = lab.rave(&["vm", "ssh", NAME, "--", "true"]);
+    assert!(refused.status == Some(2) && refused.stderr.contains("Host key verification failed"), "{refused:?}");
+    writeln!(asked, "{}", OTHER_KEY.mends).unwrap();
+    drop(asked);
+    assert!(session.wait().unwrap().success());
 }
 
 fn close(lab: &Lab) {
     println!("a machine that SSH does not reach is unwell in that stage, and what could not be asked is skipped");
-    lab.root("minimal", "systemctl stop ssh.service");
-    let (status, report) = lab.check(&["minimal", "--stage", "ssh"]);
+    lab.root(NAME, "systemctl stop ssh.service");
+    let (status, report) = lab.check(&[NAME, "--stage", "ssh"]);
     assert_eq!(status, Some(1));
     assert_eq!(with_verdict(&report, "unhealthy"), BTreeSet::from(CLOSED));
     assert!(with_verdict(&report, "skipped").contains("ssh.root.refused"));
@@ -511,12 +548,12 @@ fn close(lab: &Lab) {
 
 fn remove(lab: &Lab, family: &[processes::Process]) {
     println!("it shuts down when told, is listed as stopped, and leaves nothing once removed");
-    let stopped = lab.rave(&["vm", "stop", "minimal"]);
-    assert!(stopped.status == Some(0) && stopped.stderr.contains("minimal: shut down"), "{stopped:?}");
+    let stopped = lab.rave(&["vm", "stop", NAME]);
+    assert!(stopped.status == Some(0) && stopped.stderr.contains(&format!("{NAME}: shut down")), "{stopped:?}");
     assert_eq!(processes::alive(family), []);
     assert_eq!(text(&lab.list()[0]["condition"]), "stopped");
-    assert!(lab.good(&["vm", "logs", "minimal"]).contains("from the machine"));
-    lab.good(&["vm", "rm", "minimal"]);
+    assert!(lab.good(&["vm", "logs", NAME]).contains("from the machine"));
+    lab.good(&["vm", "rm", NAME]);
     assert!(lab.list().is_empty());
     assert_eq!(lab.left(), Vec::<std::path::PathBuf>::new());
 }

@@ -1,5 +1,7 @@
 //! What watches the production machine: its look at itself, alerts and exporters.
 
+use std::collections::BTreeSet;
+
 use serde_json::json;
 
 use crate::lab::{Fault, checks, unwell, wait_for, with_verdict};
@@ -82,15 +84,54 @@ pub fn alerted(scene: &mut Scene) {
     assert_eq!(look(scene).0, Some(0));
 }
 
-/// What is not measured any more.
-pub const UNMEASURED: [Fault; 1] = [Fault {
-    breaks: "systemctl stop prometheus-node-exporter.socket prometheus-node-exporter.service",
-    mends: "systemctl start prometheus-node-exporter.socket",
-    seen_by: &["monitoring.node-exporter.metrics"],
-}];
+/// What is not measured any more, and a Prometheus that answers, but is set up in another way, knows nothing of before, and
+/// has refused what it was to load last.
+pub const UNMEASURED: [Fault; 2] = [
+    Fault {
+        breaks: "systemctl stop prometheus-node-exporter.socket prometheus-node-exporter.service",
+        mends: "systemctl start prometheus-node-exporter.socket",
+        seen_by: &["monitoring.node-exporter.metrics"],
+    },
+    Fault {
+        breaks: "mkdir -p /run/systemd/system/prometheus.service.d; systemctl cat prometheus.service | \
+                 sed -n -e 's/retention.time=[^ ]*/retention.time=9d/' -e 's/retention.size=[^ ]*/retention.size=99MB/' \
+                 -e 's|/prometheus/data|&-other|' -e 's/^ExecStart=/[Service]\\nExecStart=\\n&/p' \
+                 > /run/systemd/system/prometheus.service.d/99.conf; \
+                 sed -E 's/_(interval|timeout): .*/_\\1: 5s/' /etc/prometheus/prometheus.yml > /run/prometheus.yml; \
+                 sed 's/alert: Unhealthy$/alert: Unwell/' /etc/prometheus/rules.yml > /run/rules.yml; \
+                 chmod 644 /run/prometheus.yml /run/rules.yml; \
+                 mount --bind /run/prometheus.yml /etc/prometheus/prometheus.yml; \
+                 mount --bind /run/rules.yml /etc/prometheus/rules.yml; \
+                 systemctl daemon-reload; systemctl restart prometheus.service; \
+                 rave guest wait http://127.0.0.1:9090/-/ready; \
+                 echo nonsense > /run/rules.yml; systemctl reload prometheus.service",
+        mends: "umount /etc/prometheus/prometheus.yml /etc/prometheus/rules.yml; \
+                rm /run/systemd/system/prometheus.service.d/99.conf; systemctl daemon-reload; \
+                systemctl restart prometheus.service; rave guest wait http://127.0.0.1:9090/-/ready; \
+                rm -r /var/lib/prometheus/data-other",
+        seen_by: &[
+            "monitoring.dashboards.data.agent-performance",
+            "monitoring.dashboards.data.system-health",
+            "monitoring.prometheus.configuration",
+            "monitoring.prometheus.interval",
+            "monitoring.prometheus.retention",
+            "monitoring.prometheus.retention-size",
+            "monitoring.prometheus.rule.Unhealthy",
+        ],
+    },
+];
+
+/// What it says of itself then.
+const OTHER: [(&str, &str); 4] = [
+    ("monitoring.prometheus.configuration", "0"),
+    ("monitoring.prometheus.interval", "5s"),
+    ("monitoring.prometheus.retention", "9d"),
+    ("monitoring.prometheus.retention-size", "99MiB"),
+];
 
 /// Whose metrics it passes on; what Prometheus makes of it at its next scrapes, and alerts, also of what was broken before.
-const UNMEASURED_TOO: [&str; 4] = [
+const UNMEASURED_TOO: [&str; 5] = [
+    "monitoring.dashboards.data.project-health",
     "monitoring.fail2ban.metrics",
     "monitoring.prometheus.alerts",
     "monitoring.prometheus.fresh",
@@ -98,10 +139,21 @@ const UNMEASURED_TOO: [&str; 4] = [
 ];
 
 pub fn unmeasured(scene: &Scene) {
-    println!("an exporter that is gone is seen");
-    scene.lab.seen(&["production", "--stage", "monitoring"], &UNMEASURED, &UNMEASURED_TOO);
-    scene.root(UNMEASURED[0].mends);
-    // With a tenth of a processor it may take longer to start than a check waits.
-    let healthy = || scene.lab.check(&["production", "--only", "monitoring.node-exporter"]).0 == Some(0);
-    wait_for("the exporter", || healthy().then_some(()));
+    println!("an exporter that is gone is seen, and a Prometheus that is set up in another way");
+    scene.root(&UNMEASURED.map(|fault| fault.breaks).join("; "));
+    // Until it has scraped itself it knows nothing of what it refused.
+    let refused = "/api/v1/query?query=min(prometheus_config_last_reload_successful)";
+    wait_for("a scrape", || scene.get(9090, refused).contains(",\"0\"]").then_some(()));
+    let (_, report) = scene.lab.sees(&["production", "--stage", "monitoring"], &UNMEASURED, &UNMEASURED_TOO);
+    let observed: BTreeSet<(&str, &str)> = checks(&report)
+        .into_iter()
+        .map(|check| (check["id"].as_str().unwrap(), check["observed"].as_str().unwrap()))
+        .filter(|(id, _)| OTHER.iter().any(|(other, _)| id == other))
+        .collect();
+    assert_eq!(observed, BTreeSet::from(OTHER));
+    scene.root(&UNMEASURED.map(|fault| fault.mends).join("; "));
+    let ids = UNMEASURED.iter().flat_map(|fault| fault.seen_by).flat_map(|id| ["--only", *id]);
+    let arguments: Vec<&str> = ["production", "--at-once"].into_iter().chain(ids).collect();
+    // With a tenth of a processor the exporter may take longer to start than a check waits.
+    wait_for("all to be well", || (scene.lab.check(&arguments).0 == Some(0)).then_some(()));
 }

@@ -59,7 +59,11 @@ pub const DATES: Check = Check {
     about: "the certificate is valid for more than a month",
     unreachable: Verdict::Skipped,
     ask: |target| sites(target, |site| vec![tls(site), Probe::HostClock]),
-    judge: judge_dates,
+    judge: |_, _, answers| match answers {
+        [Answer::Tls(report), Answer::Clock { unix_seconds, .. }] => judge_dates(&report.chain, *unix_seconds),
+        [Answer::Silence { reason }, ..] => Finding::new(Verdict::Skipped, lasting(), reason),
+        _ => Finding::misfit(),
+    },
 };
 
 fn given(site: &Https) -> Probe {
@@ -158,19 +162,21 @@ fn judge_names(target: &Target, subject: &str, answers: &[&Answer]) -> Finding {
     Finding::hold(strangers.is_empty(), expected, observed)
 }
 
-fn judge_dates(_: &Target, _: &str, answers: &[&Answer]) -> Finding {
-    let expected = format!("valid now and for {WARN} days");
-    let (report, now) = match answers {
-        [Answer::Tls(report), Answer::Clock { unix_seconds, .. }] => (report, *unix_seconds),
-        [Answer::Silence { reason }, ..] => return Finding::new(Verdict::Skipped, expected, reason),
-        _ => return Finding::misfit(),
-    };
-    let dates: Option<Vec<_>> = chain(&report.chain).unwrap_or_default().iter().map(|der| validity(der)).collect();
-    let dates = dates.unwrap_or_default();
-    let begin = dates.iter().map(|(begin, _)| *begin).max();
-    let end = dates.iter().map(|(_, end)| *end).min();
-    let (Some(begin), Some(end)) = (begin, end) else {
-        return Finding::new(Verdict::Unhealthy, expected, "no dates that can be read");
+fn lasting() -> String {
+    format!("valid now and for {WARN} days")
+}
+
+/// From when until when all certificates of a chain are valid, in seconds since 1970; nothing if there is none, or one that
+/// cannot be read.
+pub fn certificate_dates(texts: &[String]) -> Option<(i64, i64)> {
+    let dates: Vec<(i64, i64)> = chain(texts)?.iter().map(|der| validity(der)).collect::<Option<_>>()?;
+    Some((dates.iter().map(|(begin, _)| *begin).max()?, dates.iter().map(|(_, end)| *end).min()?))
+}
+
+/// What to think of the dates of a chain at `now`, in seconds since 1970.
+pub fn judge_dates(texts: &[String], now: i64) -> Finding {
+    let Some((begin, end)) = certificate_dates(texts) else {
+        return Finding::new(Verdict::Unhealthy, lasting(), "no dates that can be read");
     };
     let days = end.saturating_sub(now).div_euclid(DAY);
     let verdict = match days {
@@ -178,6 +184,10 @@ fn judge_dates(_: &Target, _: &str, answers: &[&Answer]) -> Finding {
         ..WARN => Verdict::Warning,
         _ => Verdict::Healthy,
     };
-    let observed = if begin > now { "not valid yet".to_owned() } else { format!("{days} days are left") };
-    Finding::new(verdict, expected, observed)
+    let observed = match days {
+        _ if begin > now => "not valid yet".to_owned(),
+        ..0 => "it has ended".to_owned(),
+        _ => format!("{days} days are left"),
+    };
+    Finding::new(verdict, lasting(), observed)
 }

@@ -190,10 +190,10 @@ pub const PAIRS: &[Pair] = &[
     ("services.unit.ssh.service", Unhealthy, |world| waiting(world, "success", "inactive")),
     ("services.unit.ssh.service", Unhealthy, |world| waiting(world, "timeout", "active")),
     ("services.clock", Unhealthy, |world| {
-        world.insert(Probe::Clock, Answer::Clock { unix_seconds: 0, uptime_seconds: 0 });
+        world.insert(Probe::Clock, Answer::Clock { unix_seconds: 1_799_999_000, uptime_seconds: 0 });
     }),
     ("services.clock", Unhealthy, |world| {
-        world.insert(Probe::Clock, Answer::Clock { unix_seconds: i64::MIN, uptime_seconds: 0 });
+        world.insert(Probe::Clock, Answer::Clock { unix_seconds: 1_800_001_000, uptime_seconds: 0 });
     }),
     ("services.clock", Warning, |world| {
         world.insert(Probe::Clock, Answer::Clock { unix_seconds: 1_800_000_100, uptime_seconds: 0 });

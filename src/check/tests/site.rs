@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::certificates::{AUTHORITY, OTHER_NAME, SERVER, STRANGER};
 use super::pairs::Pair;
 use super::world::{World, healthy, option, target};
-use super::{check, verdicts};
+use super::{check, found, verdicts};
 use crate::check::Verdict::{Healthy, Skipped, Unhealthy, Warning};
 use crate::check::Wanted;
 use crate::probe::*;
@@ -13,7 +13,12 @@ use crate::system::{Https, Webhook};
 
 const CSP: &str = "default-src 'self'; frame-ancestors 'none'";
 
-/// When the server's certificate ends, and a day, in seconds.
+/// The file of a certificate that no site shows.
+pub const MAIL: &str = "/etc/ssl/mail.pem";
+
+/// When all certificates begin, when the authority's and the server's end, and a day, in seconds.
+const BEGIN: i64 = 1_793_491_200;
+const LAST: i64 = 2_109_110_400;
 const END: i64 = 1_811_808_000;
 const DAY: i64 = 86_400;
 
@@ -61,6 +66,9 @@ pub fn answer(probe: &Probe) -> Option<Answer> {
         Probe::Https { request, .. } => Answer::Http(reply(request)),
         Probe::Slow { .. } => Answer::Held { ms: 10_040, ended: true },
         Probe::Burst { .. } => Answer::Burst(Burst { served: 43, ms: 900, limited: true }),
+        Probe::Certificate { path } if path.as_str() == MAIL => {
+            Answer::Certificate { chain: vec![AUTHORITY.to_owned()] }
+        }
         Probe::Certificate { .. } => Answer::Certificate { chain },
         Probe::Deliver { .. } => Answer::Delivered(Delivered { new: 202, again: 200, stale: Some(401) }),
         Probe::Forge { schemes, .. } => {
@@ -177,6 +185,11 @@ fn burst(world: &mut World, to: Burst) {
     });
 }
 
+/// What is known of the certificate that no site shows.
+fn mail(world: &mut World, answer: Answer) {
+    assert!(world.insert(Probe::Certificate { path: MAIL.parse().unwrap() }, answer).is_some());
+}
+
 fn ready(request: &Request) -> bool {
     request.path == "/ready"
 }
@@ -209,8 +222,10 @@ pub const PAIRS: &[Pair] = &[
     }),
     ("https.certificate.chain.web", Unhealthy, |world| {
         heard(world, |answer| {
-            if let Answer::Certificate { chain } = answer {
-                chain[1] = "no base64".to_owned();
+            if let Answer::Certificate { chain } = answer
+                && let Some(authority) = chain.get_mut(1)
+            {
+                *authority = "no base64".to_owned();
             }
         });
     }),
@@ -225,7 +240,10 @@ pub const PAIRS: &[Pair] = &[
     ("https.certificate.dates.web", Warning, |world| time(world, END - 30 * DAY + 1)),
     ("https.certificate.dates.web", Unhealthy, |world| time(world, END - 7 * DAY + 1)),
     ("https.certificate.dates.web", Unhealthy, |world| time(world, END + 1)),
-    ("https.certificate.dates.web", Unhealthy, |world| time(world, 1_700_000_000)),
+    ("services.certificate./etc/ssl/mail.pem", Unhealthy, |world| {
+        mail(world, Answer::Certificate { chain: vec!["no base64".to_owned()] });
+    }),
+    ("services.certificate./etc/ssl/mail.pem", Skipped, |world| mail(world, Answer::unavailable("no such file"))),
     ("https.page.web/", Unhealthy, |world| {
         asked(world, |r| *r == Request::get("web.example", "/"), |r| r.status = 502)
     }),
@@ -287,6 +305,34 @@ pub const PAIRS: &[Pair] = &[
     ("https.burst.web", Unhealthy, |world| burst(world, Burst { served: 600, ms: 900, limited: true })),
     ("https.burst.web", Skipped, |world| burst(world, Burst { served: 40, ms: 20_000, limited: false })),
 ];
+
+#[test]
+fn certificates_are_judged_by_when_they_begin_and_end() {
+    let at = |id: &str, now: i64| {
+        let change = |answer: &mut Answer| {
+            if let Answer::Clock { unix_seconds, .. } = answer {
+                *unix_seconds = now;
+            }
+        };
+        let found = found(id, change);
+        (found.verdict, found.observed)
+    };
+    let both = [("https.certificate.dates.web", END), ("services.certificate./etc/ssl/mail.pem", LAST)];
+    for (id, end) in both {
+        for (now, verdict, observed) in [
+            (i64::MIN, Unhealthy, "not valid yet"),
+            (BEGIN - 1, Unhealthy, "not valid yet"),
+            (end - 30 * DAY, Healthy, "30 days are left"),
+            (end - 30 * DAY + 1, Warning, "29 days are left"),
+            (end - 7 * DAY, Warning, "7 days are left"),
+            (end - 7 * DAY + 1, Unhealthy, "6 days are left"),
+            (end + 1, Unhealthy, "it has ended"),
+        ] {
+            assert_eq!(at(id, now), (verdict, observed.to_owned()), "{id} {now}");
+        }
+        assert_eq!(at(id, BEGIN).0, Healthy, "{id}");
+    }
+}
 
 /// A machine that lies gives the authority of a stranger beside its certificate.
 #[test]

@@ -78,6 +78,7 @@ pub fn target() -> Target {
         sandbox: [("ssh.service".to_owned(), (held.into(), option("services.ssh.enable")))].into(),
         ssh: Some(ssh),
         https: super::site::sites(),
+        certificates: [(super::site::MAIL.parse().unwrap(), option("services.mail.enable"))].into(),
         journal_allow: vec![("^kernel: harmless [0-9]+$".to_owned(), "known".to_owned())],
         suite_allow: super::suite::allowances(),
         probes: Stage::ALL.map(|stage| probe(stage.name(), "nftables.loaded", Some("policy drop"))).into(),

@@ -16,7 +16,7 @@ use crate::qemu::vm::Vm;
 
 use super::super::failure::chain;
 use super::super::{Failure, Result, running};
-use super::Limits;
+use super::limits::Limits;
 use super::remote::Remote;
 
 /// A machine, and what it is held against.

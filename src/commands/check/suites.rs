@@ -12,8 +12,8 @@ use crate::probe::{Answer, Answered, Ended, Probe, Suite};
 use crate::tool::Tool;
 
 use super::super::{Context, Failure, Result};
-use super::Limits;
 use super::asking::Subject;
+use super::limits::Limits;
 
 /// The longest output that is read, in bytes, and how much of a complaint is kept.
 const OUTPUT: usize = 8 << 20;

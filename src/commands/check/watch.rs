@@ -3,13 +3,24 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::check::{Report, Verdict};
+use crate::check::{Report, Verdict, Wanted};
+use crate::cli;
 use crate::evidence::SigningKey;
 use crate::interrupt;
 
 use super::super::{Context, Failure, Result, Status};
 use super::asking::Subject;
-use super::{Limits, Round, check, end, evidence, files, show};
+use super::limits::Limits;
+use super::suites::Programs;
+use super::{check, end, evidence, files, show};
+
+/// What was asked for, and where.
+pub struct Round<'a> {
+    pub context: &'a Context,
+    pub arguments: &'a cli::Check,
+    pub wanted: Wanted,
+    pub suites: Programs,
+}
 
 /// Checks once, or with `--watch` until a signal comes; the status is that of the last whole round. `key` signs the
 /// evidence, if some is wanted.

@@ -7,9 +7,6 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::check::{Report, Stage, StageReport, Verdict};
-use crate::secrets::needed;
-
-const DAY: u64 = 24 * 60 * 60;
 
 /// Checks that are told one by one, at most: each is a time series and a row of a page.
 const TOLD: usize = 50;
@@ -32,7 +29,7 @@ pub struct Outcome {
     pub stages: Vec<StageOutcome>,
     /// What is not healthy, the worst first; no more than 50 of them.
     pub troubles: Vec<Trouble>,
-    /// How many checks and certificates are wrong, whether told or not. Warnings are not.
+    /// How many checks are wrong, whether told or not. Warnings are not.
     pub wrong: u64,
     /// Units that have failed.
     pub failed: Vec<String>,
@@ -58,7 +55,7 @@ pub struct StageOutcome {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Trouble {
-    /// Id of the check; `certificate.` and its path for a certificate.
+    /// Id of the check.
     pub id: String,
     /// The verdict.
     pub verdict: Verdict,
@@ -117,20 +114,6 @@ pub fn packets(rules: &str) -> impl Iterator<Item = (String, u64)> {
     })
 }
 
-impl Certificate {
-    fn trouble(&self, now: u64) -> Option<Trouble> {
-        let limit = now.saturating_add(u64::from(needed::FAIL_DAYS) * DAY);
-        let observed = match self.end {
-            None => "it cannot be read".to_owned(),
-            Some(end) if end <= now => "it has ended".to_owned(),
-            Some(end) if end < limit => format!("it ends in {} days", (end - now) / DAY),
-            Some(_) => return None,
-        };
-        let expected = format!("a certificate good for {} more days", needed::FAIL_DAYS);
-        Some(Trouble { id: format!("certificate.{}", self.path), verdict: Verdict::Unhealthy, expected, observed })
-    }
-}
-
 impl Outcome {
     /// The outcome of a report and of what else was looked at.
     pub fn new(
@@ -142,19 +125,18 @@ impl Outcome {
         took: Duration,
     ) -> Self {
         let checks = report.stages.iter().flat_map(|stage| &stage.checks);
-        let of_checks = checks.filter(|check| check.verdict > Verdict::Healthy).map(|check| Trouble {
+        let troubles = checks.filter(|check| check.verdict > Verdict::Healthy).map(|check| Trouble {
             id: check.id.clone(),
             verdict: check.verdict,
             expected: check.expected.clone(),
             observed: check.observed.clone(),
         });
-        let of_certificates = certificates.iter().filter_map(|certificate| certificate.trouble(time));
-        let mut troubles: Vec<Trouble> = of_checks.chain(of_certificates).collect();
+        let mut troubles: Vec<Trouble> = troubles.collect();
         let wrong = troubles.iter().filter(|trouble| trouble.verdict > Verdict::Warning).count() as u64;
         troubles.sort_by_key(|trouble| std::cmp::Reverse(trouble.verdict));
         troubles.truncate(TOLD);
         Self {
-            healthy: report.healthy && wrong == 0,
+            healthy: report.healthy,
             time,
             ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
             stages: report.stages.iter().map(stage).collect(),

@@ -20,7 +20,7 @@ pub struct Health {
     pub good: bool,
     /// Seconds since then; none if there was no look yet.
     pub age_seconds: Option<u64>,
-    /// How much was wrong then: checks that do not pass, and certificates that end soon or cannot be read.
+    /// How many checks did not pass then.
     pub troubles: Option<u64>,
     /// Ids of what was wrong, the worst first; not all of them, if there are many.
     pub wrong: Vec<String>,

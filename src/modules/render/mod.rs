@@ -250,8 +250,8 @@ impl<'a> Render<'a> {
 
     fn section(&mut self, name: &str, node: &Node, by: &By) {
         match name {
-            "packages" | "build-packages" | "exclude" | "set-id" | "cmdline" | "open" | "local" | "behind-firewall"
-            | "stages" | "active" => {
+            "packages" | "build-packages" | "exclude" | "set-id" | "certificate-files" | "cmdline" | "open"
+            | "local" | "behind-firewall" | "stages" | "active" => {
                 for part in parts(node) {
                     self.make(by, &BTreeSet::new(), |this| {
                         for (text, origin) in this.words(&format!("`{name}`"), &part, by) {
@@ -298,7 +298,10 @@ impl<'a> Render<'a> {
             "build-packages" => drop(self.package(&text, origin).map(|name| self.build_only.insert(name))),
             "exclude" if !text.starts_with('/') => self.refuse(origin, "a path that does not ship must begin with /"),
             "exclude" => drop(self.exclude.insert(text)),
-            "set-id" => match text.parse::<GuestPath>() {
+            "set-id" | "certificate-files" => match text.parse::<GuestPath>() {
+                Ok(path) if section == "certificate-files" => {
+                    self.expect.certificates.entry(path).or_insert_with(|| by.option.clone());
+                }
                 Ok(path) => {
                     self.expect.asked_by.entry(path.to_string()).or_insert_with(|| by.option.clone());
                     self.set_id.insert(path);

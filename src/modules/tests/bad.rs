@@ -264,6 +264,7 @@ fn contributions_are_checked() {
         ("state: [{ path: /srv/db }]", "state cannot be kept in /srv/db (it lives in a directory below /var"),
         ("state: [{ path: /var/lib/db, owner: dbb, group: root }]", "belongs to user `dbb`, which is not declared"),
         ("state: [{ path: /var/a }, { path: /var/a }]", "/var/a is the state of two services"),
+        ("certificate-files: [c.pem]", "it must be absolute"),
         ("active: [ssh]", "\"ssh\" is not the name of a unit"),
         ("files: { '/{{ key }}': { each: '{{ host_name }}', text: '' } }", "`each` must be a map or a list"),
         (

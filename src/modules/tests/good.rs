@@ -391,6 +391,7 @@ fn state_is_made_at_boot_and_kept_for_backups() {
     let evaluation = good(
         "--- modules/a.yaml\ndescription: A.\ngroups: { db: { gid: 900 } }\nusers: { db: { uid: 900, group: db } }\n\
          state: [{ path: /var/lib/db, owner: db }, { path: /var/cache/db, mode: '0755', backup: false }]\nactive: [db.service]\n\
+         certificate-files: [/etc/c.pem, '{{ [\"/a.pem\", \"/b.pem\"] }}']\n\
          --- images/x.yaml\nname: x\nversion: 1.0\nimports: [a]\n",
     );
     assert_eq!(
@@ -400,7 +401,10 @@ fn state_is_made_at_boot_and_kept_for_backups() {
     let state = &evaluation.system.state;
     let backed_up = state.iter().filter(|(_, state)| state.backup).map(|(path, _)| path.as_str());
     assert_eq!((backed_up.collect::<Vec<_>>(), state.len()), (vec!["/var/lib/db"], 2));
-    assert!(evaluation.system.expect.units.contains_key("db.service"));
+    let expect = &evaluation.system.expect;
+    assert!(expect.units.contains_key("db.service"));
+    let certificates: Vec<&str> = expect.certificates.keys().map(|path| path.as_str()).collect();
+    assert_eq!(certificates, ["/a.pem", "/b.pem", "/etc/c.pem"]);
 }
 
 #[test]

@@ -154,7 +154,7 @@ fn every_entry_can_have_a_condition() {
          mounts: { /a: { options: [ro], when: on }, /b: { type: tmpfs, when: on } }\n\
          state: [{ path: /var/lib/a, owner: root, when: on }]\nactive: [{ value: a.service, when: on }]\n\
          open: [{ value: tcp/1, when: on }]\nlocal: [{ value: tcp/1, when: on }]\nbehind-firewall: [{ value: tcp/1, when: on }]\n\
-         secrets: { a: { when: on } }\ncertificates: { a: { hosts: [b], key: c, when: on } }\n\
+         secrets: { a: { when: on } }\ncertificates: { a: { hosts: [b], key: c, when: on } }\ncertificate-files: [{ value: /c, when: on }]\n\
          ssh: { user: a, host-key-file: /k, when: on }\nhttps: { a: { port: 1, certificate: /c, when: on } }\njournal-allow: [{ pattern: a, reason: b, when: on }]\n\
          suite-allow: [{ suite: gixy, finding: a, reason: b, when: on }]\n\
          stages: [{ value: https, when: on }]\nassertions: [{ that: false, message: a, when: on }]\n\

@@ -5,22 +5,15 @@ use std::process::Output;
 use rave::disk;
 use serde_json::Value;
 
+use super::controllers::{LIMITING, with_controllers};
 use super::{Lab, built};
 
 /// A machine that no host has.
 const MACHINE: &str = "shown-to-a-test";
 
-/// A host whose kernel has the controllers of control groups that are given first, whatever this one has.
-const LIMITED: &str = r#"
-mount -t tmpfs tmpfs /sys/fs/cgroup
-echo "$1" >/sys/fs/cgroup/cgroup.controllers
-shift
-exec "$@"
-"#;
-
 /// What `rave deploy` prints for a target of this kind.
 fn shown(lab: &Lab, kind: &str, options: &[&str]) -> (Option<i32>, String) {
-    let output = deployed(lab, kind, "cpu memory pids", options);
+    let output = deployed(lab, kind, LIMITING, options);
     assert!(!output.stdout.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
     (output.status.code(), String::from_utf8(output.stdout).unwrap())
 }
@@ -30,8 +23,9 @@ fn deployed(lab: &Lab, kind: &str, controllers: &str, options: &[&str]) -> Outpu
     let target = format!("shown-{kind}");
     disk::create_dir_all(lab.path("project/targets")).unwrap();
     disk::write_atomic(lab.path("project/targets").join(format!("{target}.yaml")), text.as_bytes(), 0o644).unwrap();
-    let mut command = lab.program("unshare");
-    command.args(["--mount", "sh", "-ec", LIMITED, "sh", controllers]).arg(lab.path("rave"));
+    let [program, arguments @ ..] = with_controllers(controllers);
+    let mut command = lab.program(program);
+    command.args(arguments).arg(lab.path("rave"));
     command.args(["deploy", "minimal", "--to", &target]).args(options).output().unwrap()
 }
 

@@ -18,7 +18,7 @@ use rave::digest::Digest;
 use rave::disk;
 use rave::tool::Tool;
 
-const HERE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/builds/clouds");
+const HERE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/builds/aws");
 
 /// The directory of the packages.
 fn packages() -> &'static Path {
@@ -43,7 +43,7 @@ fn install() -> PathBuf {
             .arg(&list)
             .arg("--target")
             .arg(work.path().join("packages"));
-        pip.output().expect("pip installs tests/builds/clouds/requirements.txt; Debian's package is python3-pip");
+        pip.output().expect("pip installs tests/builds/aws/requirements.txt; Debian's package is python3-pip");
         disk::rename(work.path().join("packages"), &place).unwrap();
     }
     place

@@ -2,7 +2,7 @@
 //! library alone, with what it answers given here; `rave check` and the machine tests have that.
 #![allow(clippy::disallowed_methods, reason = "tests look from outside")]
 
-#[path = "clouds/world.rs"]
+#[path = "aws/world.rs"]
 mod world;
 
 use std::collections::BTreeSet;
