@@ -142,10 +142,15 @@ fn what_ran_for_another_instance_runs_again_and_an_id_that_is_lost_stops_no_boot
     let unit = world.run(&["eval", "shop", "--file", "/etc/systemd/system/cloud-config.service.d/50-cloud.conf"]);
     let script =
         unit.clean().split_once("ExecStartPre=/bin/sh -ec '").unwrap().1.trim_end().strip_suffix('\'').unwrap();
-    let (kept, run) = (world.path("kept"), world.path("run"));
+    let (kept, run, state) = (world.path("kept"), world.path("run"), world.path("state"));
+    std::fs::create_dir(&state).unwrap();
     let script = script.replace("$$", "$").replace("/var/lib/rave-cloud", text(&kept));
-    let script = script.replace("/run/cloud-init", text(&run));
+    let script = script.replace("/run/cloud-init", text(&run)).replace("/var/lib/cloud", text(&state));
     world.write("run/.instance-id", "i-2\n");
+    let start = |about: &str| {
+        let ran = std::process::Command::new("/bin/sh").args(["-ec", &script]).output().unwrap();
+        assert!(ran.status.success(), "{about}: {ran:?}");
+    };
     for (before, again) in
         [(None, true), (Some(""), true), (Some("i-"), true), (Some("i-1\n"), true), (Some("i-2\n"), false)]
     {
@@ -154,11 +159,23 @@ fn what_ran_for_another_instance_runs_again_and_an_id_that_is_lost_stops_no_boot
             Some(before) => drop(world.write("kept/instance-id", before)),
             None => assert!(!id.exists()),
         }
-        let ran = std::process::Command::new("/bin/sh").args(["-ec", &script]).output().unwrap();
-        assert!(ran.status.success(), "{before:?}: {ran:?}");
+        start(&format!("{before:?}"));
         assert_eq!(semaphore.exists(), !again, "{before:?}");
         assert_eq!(std::fs::read(&id).unwrap(), b"i-2\n", "{before:?}");
         let left: Vec<_> = std::fs::read_dir(&kept).unwrap().collect();
         assert_eq!(left.len(), if again { 1 } else { 2 }, "{left:?}");
     }
+    // Nor does a boot at which the provider has not said which instance it is.
+    for now in [None, Some(""), Some("iid-datasource-none\n")] {
+        std::fs::remove_file(run.join(".instance-id")).unwrap();
+        now.map(|now| world.write("run/.instance-id", now));
+        start(&format!("{now:?}"));
+        assert!(kept.join("config_scripts_user.once").exists(), "{now:?}");
+        assert_eq!(std::fs::read(kept.join("instance-id")).unwrap(), b"i-2\n", "{now:?}");
+        world.write("run/.instance-id", "");
+    }
+    assert_eq!(
+        std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&state).unwrap().permissions()) & 0o777,
+        0o700
+    );
 }

@@ -196,14 +196,10 @@ fn a_look_leaves_its_outcome_and_says_what_it_cannot_read() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
     let mut baseline = empty();
-    for name in ["bad.pem", "good.pem", "none.pem"] {
-        let file = path(name).to_str().unwrap().parse().unwrap();
-        baseline.expect.certificates.insert(file, "services.a".parse().unwrap());
-    }
+    let none = "/none/of/this.pem";
+    baseline.expect.certificates.insert(none.parse().unwrap(), "services.a".parse().unwrap());
     disk::write(path("check.json"), &serde_json::to_vec(&baseline).unwrap(), 0o644).unwrap();
-    let pair = generate::authority("test", SystemTime::now()).unwrap();
-    disk::write(path("good.pem"), pair.certificate.as_bytes(), 0o644).unwrap();
-    disk::write(path("bad.pem"), b"-----BEGIN CERTIFICATE-----\nAAAA\n", 0o644).unwrap();
+    disk::write(path("wrong.json"), b"-----BEGIN CERTIFICATE-----\n", 0o644).unwrap();
     let settings = Settings {
         baseline: path("check.json"),
         // What this test runs on is no machine of this image.
@@ -217,14 +213,37 @@ fn a_look_leaves_its_outcome_and_says_what_it_cannot_read() {
     assert!(!outcome.healthy && outcome.stages.len() == 6);
     assert_eq!(last(&path("report.json")).unwrap(), outcome);
     assert_eq!(disk::read_to_string(path("health.prom")).unwrap(), outcome.metrics());
-    let ends: Vec<_> = outcome.certificates.iter().map(|certificate| certificate.end).collect();
-    let [None, Some(end), None] = ends[..] else { panic!("{ends:?}") };
-    assert!((3640..3660).contains(&((end - seconds(SystemTime::now())) / DAY)), "{ends:?}");
+    assert_eq!(outcome.certificates, [Certificate { path: none.to_owned(), end: None }]);
     let told: Vec<&str> = outcome.troubles.iter().map(|trouble| trouble.id.as_str()).collect();
-    let id = |name: &str| format!("services.certificate.{}", path(name).display());
-    assert_eq!(told, [id("bad.pem"), id("none.pem")]);
+    assert_eq!(told, [format!("services.certificate.{none}")]);
     let missing = Settings { baseline: path("missing"), ..settings.clone() };
     assert!(matches!(look(&missing, SystemTime::now()), Err(Error::Disk(_))));
-    let wrong = Settings { baseline: path("good.pem"), ..settings };
+    let wrong = Settings { baseline: path("wrong.json"), ..settings };
     assert!(matches!(look(&wrong, SystemTime::now()), Err(Error::Form(..))));
+}
+
+#[test]
+fn certificates_end_when_the_first_of_a_chain_does() {
+    let mut baseline = empty();
+    for name in ["/bad.pem", "/good.pem", "/none.pem"] {
+        baseline.expect.certificates.insert(name.parse().unwrap(), "services.a".parse().unwrap());
+    }
+    let pair = generate::authority("test", SystemTime::now()).unwrap();
+    let good: String = pair.certificate.lines().filter(|line| !line.starts_with('-')).collect();
+    let answer = |probe: &Probe| match probe {
+        Probe::Certificate { path } if path.as_str() == "/good.pem" => {
+            Answer::Certificate { chain: vec![good.clone()] }
+        }
+        Probe::Certificate { path } if path.as_str() == "/bad.pem" => {
+            Answer::Certificate { chain: vec!["AAAA".to_owned()] }
+        }
+        _ => Answer::unavailable("no such file"),
+    };
+    let answers = |probes: &[Probe]| probes.iter().map(|probe| Answered { answer: answer(probe), ms: 0 }).collect();
+    let wanted = Wanted { stages: [Stage::Services].into(), inside: true, ..Wanted::default() };
+    let ends = Asking::new(&Target::of_itself(&baseline, JOURNAL), &wanted, answers).certificates();
+    let [None, Some(end), None] = ends.iter().map(|certificate| certificate.end).collect::<Vec<_>>()[..] else {
+        panic!("{ends:?}")
+    };
+    assert!((3640..3660).contains(&((end - seconds(SystemTime::now())) / DAY)), "{ends:?}");
 }
