@@ -96,8 +96,9 @@ fn unlimited(host: &Host<'_>, root: &Path, project: &Path) -> bool {
     if missing.is_empty() {
         return false;
     }
+    let limits = Regex::new(LIMITS).unwrap();
     for part in ["base", "sandbox.yaml", "services/nginx.yaml"] {
-        lift(&project.join("modules").join(part), &Regex::new(LIMITS).unwrap());
+        lift(&project.join("modules").join(part), &limits);
     }
     println!("a host whose kernel does not limit containers is refused, and gets nothing");
     let refused = host.ask(&["rave", "deploy", "boxed", "--to", "shelf"]);
