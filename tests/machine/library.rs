@@ -17,7 +17,7 @@ pub const WEB: [Fault; 9] = [
     Fault {
         breaks: "systemctl stop caddy.service",
         mends: "",
-        seen_by: &["services.caddy.status", "services.unit.caddy.service"],
+        seen_by: &["security.apparmor.caddy", "services.caddy.status", "services.unit.caddy.service"],
     },
     Fault {
         breaks: "systemctl stop chrony.service",
