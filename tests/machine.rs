@@ -76,6 +76,8 @@ mod site;
 mod strain;
 #[path = "machine/up.rs"]
 mod up;
+#[path = "machine/versions.rs"]
+mod versions;
 #[path = "machine/watch.rs"]
 mod watch;
 #[path = "machine/webhooks.rs"]
