@@ -32,7 +32,7 @@ imports: [word]
 ";
 const WORD: &str = "description: A secret.\nsecrets: { word: { kind: token } }\n";
 const SITE: &str = "config:
-  services.nginx: { enable: true, sites.shop: { port: 443, tls: {}, pages: { /: 404 } } }
+  services.nginx: { enable: true, sites.shop: { hosts: [shop.example.org], port: 443, tls: {}, pages: { /: 404 } } }
 ";
 const BROKEN: &str = "config:
   environment.files:
