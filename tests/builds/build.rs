@@ -83,8 +83,7 @@ pub struct Lab {
 }
 
 impl Lab {
-    /// Its tools are rave's and these judges; all of those together are as much again as what builds.
-    fn new(judges: &[&str]) -> Self {
+    fn new() -> Self {
         let root = tempfile::tempdir().unwrap();
         disk::set_mode(root.path(), 0o755).unwrap();
         disk::copy(RAVE, root.path().join("rave")).unwrap();
@@ -93,14 +92,12 @@ impl Lab {
         for folder in ["images", "modules"] {
             copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join(folder), &lab.path("project").join(folder));
         }
-        if !judges.is_empty() {
-            let tools = lab.path("project/images/tools.yaml");
-            let more: String = judges.iter().map(|name| format!("    - {name}\n")).collect();
-            let text = disk::read_to_string(&tools).unwrap();
-            Package::new("appliance", APPLIANCE).write(&lab.path("project/images"));
-            let text = format!("{}\n{more}archive: {{ debs: [appliance.deb] }}\n", text.trim_end());
-            disk::write_atomic(&tools, text.as_bytes(), 0o644).unwrap();
-        }
+        let tools = lab.path("project/images/tools.yaml");
+        let more: String = JUDGES.iter().map(|name| format!("    - {name}\n")).collect();
+        let text = disk::read_to_string(&tools).unwrap();
+        Package::new("appliance", APPLIANCE).write(&lab.path("project/images"));
+        let text = format!("{}\n{more}archive: {{ debs: [appliance.deb] }}\n", text.trim_end());
+        disk::write_atomic(&tools, text.as_bytes(), 0o644).unwrap();
         lab.good(&["lock", "minimal"]);
         lab
     }
@@ -195,7 +192,7 @@ struct First {
 fn first() -> &'static First {
     static FIRST: OnceLock<First> = OnceLock::new();
     FIRST.get_or_init(|| {
-        let lab = Lab::new(&JUDGES);
+        let lab = Lab::new();
         // Nothing drops what is static: a shell does, whose input ends with this process.
         let script = "cat; chmod -R u+w \"$0\"; rm -rf \"$0\"";
         let mut shell = Command::new("sh");
@@ -249,16 +246,14 @@ fn another_user_place_umask_and_time_zone_give_the_same_bytes() {
     for folder in ["images", "modules"] {
         copy(&first.path("project").join(folder), &project.join(folder));
     }
-    // What only judges has no part in it.
-    for name in ["images/tools.yaml", "images/tools.lock"] {
-        disk::copy(Path::new(env!("CARGO_MANIFEST_DIR")).join(name), project.join(name)).unwrap();
-    }
+    disk::create_dir_all(&store).unwrap();
     let user = User::new();
     let mut command = Command::new("sh");
     command.args(["-c", "umask 077; exec \"$0\" build minimal --mode safe --output \"$HOME/out\""]);
     command.arg(first.path("rave")).current_dir(&project).env_clear();
     command.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("TZ", "Asia/Tokyo").env("LANG", "tr_TR.UTF-8");
-    command.env("RAVE_STORE", &store).env("SOURCE_DATE_EPOCH", "1");
+    command.env("RAVE_STORE", &store).env("HOME", &store).env("SOURCE_DATE_EPOCH", "1");
+    disk::remove_dir_all(&store).unwrap();
     disk::create_dir_all(&store).unwrap();
     let home = second.path().join("home");
     disk::create_dir_all(&home).unwrap();
@@ -384,8 +379,8 @@ fn every_algorithm_packs_and_a_level_that_it_lacks_is_refused_before_anything_is
 
 #[test]
 fn a_killed_build_leaves_nothing_half_made_and_the_next_one_succeeds() {
-    let lab = Lab::new(&[]);
-    for seconds in ["3", "6"] {
+    let lab = Lab::new();
+    for seconds in ["3", "9"] {
         let mut command = lab.program("timeout");
         command.args(["--signal=KILL", seconds]).arg(lab.path("rave")).args(["build", "minimal"]);
         let output = command.output().unwrap();
@@ -432,7 +427,7 @@ fn a_package_from_disk_is_installed_with_its_unit_and_a_difference_between_two_b
 #[test]
 fn a_maintainer_script_that_fails_is_shown_and_a_shell_opens_where_it_failed() {
     // A store of its own: what other tests are making must not look like what this one leaves.
-    let lab = Lab::new(&[]);
+    let lab = Lab::new();
     let package = Package::new("brittle", "").file("etc/brittle.conf", "made of glass\n", 0o644);
     let image = lab.image_with(package.control("postinst", "#!/bin/sh\necho the glass is broken >&2\nexit 3\n"));
     let output = lab.command(&["build", &image]).output().unwrap();
