@@ -163,7 +163,8 @@ fn the_command_deploys_to_aws_and_takes_back_a_machine_that_does_not_answer() {
     let project = lab.path("project");
     let write = |name: &str, text: &str| disk::write_atomic(project.join(name), text.as_bytes(), 0o600).unwrap();
     disk::create_dir_all(project.join("targets")).unwrap();
-    write("images/cloud.yaml", IMAGE);
+    // Others read this project meanwhile, one of them as somebody else.
+    disk::write_atomic(project.join("images/cloud.yaml"), IMAGE.as_bytes(), 0o644).unwrap();
     write("targets/shop.yaml", &TARGET.replace("web-1.yaml", "web-1.yaml, subnet: subnet-0a1b2c3d"));
     write("check", "");
     write("check.pub", KEY);
